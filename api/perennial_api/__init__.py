@@ -1,0 +1,1 @@
+"""Pydantic models of Perennial's resources and the generator of its CRDs."""

@@ -1,0 +1,1 @@
+"""The router agent that turns ModelRoutes into Envoy configuration."""

@@ -1,0 +1,1 @@
+"""BentoML services that serve a bundle over the Open Inference Protocol."""

@@ -1,0 +1,1 @@
+"""Prediction log, bundle store, detectors and feedback."""

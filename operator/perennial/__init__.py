@@ -1,0 +1,1 @@
+"""Perennial's control plane and command line."""

@@ -1,0 +1,1 @@
+"""What runs inside retraining Jobs, and the library users import in their own trainer."""
