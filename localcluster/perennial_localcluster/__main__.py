@@ -1,0 +1,7 @@
+"""Entry point of ``python -m perennial_localcluster``."""
+
+import sys
+
+from perennial_localcluster.cli import main
+
+sys.exit(main())

@@ -1,0 +1,109 @@
+"""Builds the cluster's binaries from pinned Go modules, once per content of the pins."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from perennial_localcluster.errors import PreconditionError
+from perennial_localcluster.golang import find_go, parse_go_version
+from perennial_localcluster.paths import COMPONENTS_DIR, Paths
+from perennial_localcluster.progress import Step
+from perennial_localcluster.shell import run
+
+KUBERNETES_VERSION = "v1.34.4"
+_VERSION_FLAGS = " ".join(
+    f"-X {package}.gitVersion={KUBERNETES_VERSION} -X {package}.gitMajor=1 -X {package}.gitMinor=34"
+    for package in ("k8s.io/component-base/version", "k8s.io/client-go/pkg/version")
+)
+
+
+@dataclass(frozen=True)
+class Binary:
+    """One program: the module folder that pins it, its package, its build time on two cores."""
+
+    name: str
+    module: str
+    package: str
+    weight_s: float
+    ldflags: str = "-s -w"
+
+
+def _kubernetes(name: str, weight_s: float) -> Binary:
+    return Binary(name, "kubernetes", f"k8s.io/kubernetes/cmd/{name}", weight_s, f"-s -w {_VERSION_FLAGS}")
+
+
+# The API server comes first: it compiles most of what the others share.
+BINARIES = (
+    _kubernetes("kube-apiserver", 237),
+    _kubernetes("kube-controller-manager", 63),
+    _kubernetes("kube-scheduler", 8),
+    _kubernetes("kubelet", 28),
+    _kubernetes("kube-proxy", 9),
+    _kubernetes("kubectl", 38),
+    Binary("pause", "pause", ".", 1),
+    Binary("etcd", "etcd", "go.etcd.io/etcd/server/v3", 22),
+    Binary("local-path-provisioner", "local-path-provisioner", "github.com/rancher/local-path-provisioner", 8),
+    Binary("coredns", "coredns", ".", 70),
+    Binary("helm", "helm", "helm.sh/helm/v3/cmd/helm", 70),
+)
+
+# What a person or a test calls by name; these are needed with every backend.
+CLIENT_TOOLS = ("kubectl", "helm")
+
+
+def compute_key(binary: Binary, module_dir: Path) -> str:
+    """Return a hash of everything committed that decides what the binary becomes."""
+    digest = hashlib.sha256(f"{binary.package} {binary.ldflags}".encode())
+    for file in sorted(module_dir.iterdir()):
+        digest.update(file.name.encode() + b"\0" + file.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def find_cached(binary: Binary, paths: Paths) -> Path:
+    """Return where the finished binary is or will be in the cache."""
+    module_dir = COMPONENTS_DIR / binary.module
+    if not module_dir.is_dir():
+        raise PreconditionError(
+            f"{module_dir} is missing: the cluster is built from a checkout of the repository. "
+            "Clone it, then install this package from there."
+        )
+    return paths.cache / "bin" / compute_key(binary, module_dir) / binary.name
+
+
+def build_steps(paths: Paths, names: Sequence[str] = ()) -> list[Step]:
+    """Return one step per binary that is not in the cache yet; called by `up`."""
+    wanted = [binary for binary in BINARIES if not names or binary.name in names]
+    missing = [binary for binary in wanted if not find_cached(binary, paths).exists()]
+    return [
+        Step(f"build {binary.name}", binary.weight_s, lambda binary=binary: build(binary, paths))  # type: ignore[misc]
+        for binary in missing
+    ]
+
+
+def build(binary: Binary, paths: Paths) -> None:
+    """Compile one binary into the cache; a build that is interrupted leaves nothing there."""
+    target = find_cached(binary, paths)
+    module_dir = COMPONENTS_DIR / binary.module
+    go = find_go(parse_go_version((module_dir / "go.mod").read_text()), paths.cache)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = target.with_name(target.name + ".unfinished")
+    run(
+        [str(go), "build", "-trimpath", "-buildvcs=false", "-mod=readonly", "-ldflags", binary.ldflags]
+        + ["-o", str(unfinished), binary.package],
+        cwd=module_dir,
+        env={"CGO_ENABLED": "0", "GOTOOLCHAIN": "local", "GOWORK": "off"},
+    )
+    unfinished.replace(target)
+
+
+def link_binaries(paths: Paths, names: Sequence[str] = ()) -> None:
+    """Copy the binaries' names into the state directory's ``bin``, which goes on PATH."""
+    shutil.rmtree(paths.bin, ignore_errors=True)
+    paths.bin.mkdir(parents=True)
+    for binary in BINARIES:
+        if not names or binary.name in names:
+            (paths.bin / binary.name).symlink_to(find_cached(binary, paths))
