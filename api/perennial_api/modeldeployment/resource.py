@@ -1,0 +1,101 @@
+"""The whole ModelDeployment, and the rules that tie its parts together."""
+
+import re
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from perennial_api.base import Model, Resource, Rule
+from perennial_api.labels import API_VERSION
+from perennial_api.modeldeployment.logger import Logger, LoggerMode
+from perennial_api.modeldeployment.model import PERENNIAL_SCHEME, ModelSource
+from perennial_api.modeldeployment.monitoring import Monitoring
+from perennial_api.modeldeployment.retraining import Retraining
+from perennial_api.modeldeployment.rollout import Rollout
+from perennial_api.modeldeployment.server import Server
+from perennial_api.modeldeployment.status import ModelDeploymentStatus
+
+__all__ = ["LONGEST_NAME", "ModelDeployment", "ModelDeploymentSpec"]
+
+# A revision is `<name>-<8 hex>`, and its pods carry that as a label of at most 63 characters with a suffix of
+# the ReplicaSet's and the Job's own.
+LONGEST_NAME = 40
+_NAME = r"^[a-z]([-a-z0-9]*[a-z0-9])?$"
+
+
+def _references_exist(spec: "ModelDeploymentSpec") -> bool:
+    if spec.retraining is None:
+        return True
+    known = {monitor.name for monitor in spec.monitoring.monitors}
+    named = {trigger.monitor for trigger in spec.retraining.triggers} | set(spec.retraining.block_on)
+    return named <= known
+
+
+class ModelDeploymentSpec(Model):
+    """What should be."""
+
+    rules = (
+        Rule(
+            cel=(
+                "!has(self.retraining)"
+                " || self.retraining.triggers.all(t, self.monitoring.monitors.exists(m, m.name == t.monitor))"
+                " && self.retraining.blockOn.all(n, self.monitoring.monitors.exists(m, m.name == n))"
+            ),
+            message="retraining.triggers and retraining.blockOn may name only monitors in monitoring.monitors: add the monitor or correct the name",
+            holds=_references_exist,
+        ),
+        Rule(
+            cel="!has(self.retraining) || self.model.uri.startsWith('perennial://')",
+            message="retraining needs a model in the bundle store: push it with `kubectl perennial push DIR` and set model.uri to the perennial:// uri",
+            holds=lambda self: self.retraining is None or self.model.uri.startswith(PERENNIAL_SCHEME),
+        ),
+        Rule(
+            cel="self.logger.mode == 'All' || self.monitoring.monitors.size() == 0",
+            message="monitors read the prediction log: set logger.mode to All or remove monitoring.monitors",
+            holds=lambda self: self.logger.mode is LoggerMode.ALL or not self.monitoring.monitors,
+        ),
+        Rule(
+            cel="!has(self.monitoring.eventTime) || !(self.monitoring.eventTime in self.logger.exclude)",
+            message="monitoring.eventTime is read from the prediction log: remove that column from logger.exclude",
+            holds=lambda self: self.monitoring.event_time not in self.logger.exclude,
+        ),
+    )
+
+    model: ModelSource
+    """The model bundle to serve. A change makes a new revision, which must pass the rollout."""
+    server: Server = Server()
+    """How the model is served. A change makes a new revision of the model that is stable now."""
+    rollout: Rollout = Rollout()
+    """How a new revision may replace the stable one."""
+    logger: Logger = Logger()
+    """Which predictions are recorded."""
+    monitoring: Monitoring = Monitoring()
+    """What is watched."""
+    retraining: Retraining | None = None
+    """When and how the model is trained again; left out it never is."""
+    revision_history_limit: Annotated[int, Field(ge=1, le=100)] = 10
+    """How many retired or failed revisions are kept, 1 to 100."""
+
+
+class ModelDeployment(Resource):
+    """A model that is served, replaced with care, watched, and trained again when it decays."""
+
+    rules = (
+        Rule(
+            cel=f"self.metadata.name.size() <= {LONGEST_NAME}",
+            message=f"the name is longer than {LONGEST_NAME} characters, too long for its children's names: shorten it",
+            holds=lambda self: len(self.metadata.name) <= LONGEST_NAME,
+        ),
+        Rule(
+            cel=f"self.metadata.name.matches('{_NAME}')",
+            message="the name must begin with a letter and have only lower-case letters, digits and '-', since a Service has it too: rename it",
+            holds=lambda self: not self.metadata.name or re.match(_NAME, self.metadata.name) is not None,
+        ),
+    )
+
+    api_version: Literal["perennial.dev/v1alpha1"] = API_VERSION
+    kind: Literal["ModelDeployment"] = "ModelDeployment"
+    spec: ModelDeploymentSpec
+    """What should be."""
+    status: ModelDeploymentStatus = ModelDeploymentStatus()
+    """What is."""

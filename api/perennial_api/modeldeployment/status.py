@@ -1,0 +1,284 @@
+"""`status` of a ModelDeployment: what is, and all that the operator must remember."""
+
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import Field, StringConstraints
+
+from perennial_api.base import StatusModel
+from perennial_api.conditions import Conditions
+from perennial_api.modeldeployment.model import ModelUri
+from perennial_api.monitorreport import BreachId, MonitorVerdicts
+from perennial_api.retrainingrun import RetrainingPhase
+from perennial_api.types import Digest, KeyedBy, Message, Name, Percent, Reason, Time, Unique
+
+__all__ = [
+    "ArmCounts",
+    "Evidence",
+    "EvidenceList",
+    "Gate",
+    "GateDecision",
+    "GateMetric",
+    "LastFailure",
+    "ModelDeploymentStatus",
+    "ModelStatus",
+    "RetrainingStatus",
+    "RolloutPhase",
+    "RolloutStatus",
+    "RouterMark",
+    "RunSummary",
+    "TransitionStatus",
+    "WeightRole",
+    "WeightStatus",
+]
+
+Count = Annotated[int, Field(ge=0)]
+
+
+class TransitionStatus(StrEnum):
+    """Whether what serves is what was asked for."""
+
+    UP_TO_DATE = "UpToDate"
+    IN_PROGRESS = "InProgress"
+    BLOCKED_BY_FAILED_LOAD = "BlockedByFailedLoad"
+    INVALID_SPEC = "InvalidSpec"
+
+
+class LastFailure(StatusModel):
+    """The latest failure of a model server."""
+
+    reason: Reason
+    """Why, in one CamelCase word, such as DigestMismatch."""
+    message: Message = ""
+    """Why, in a sentence."""
+    exit_code: int | None = None
+    """Exit status of the server's process."""
+    revision: Name | None = None
+    """Revision that failed."""
+    time: Time | None = None
+    """When it failed."""
+
+
+class ModelStatus(StatusModel):
+    """The model that serves."""
+
+    transition_status: TransitionStatus
+    """UpToDate, InProgress, BlockedByFailedLoad or InvalidSpec."""
+    uri: ModelUri | None = None
+    """Bundle of the stable revision."""
+    digest: Digest | None = None
+    """Digest of that bundle."""
+    last_failure_info: LastFailure | None = None
+    """The latest failure of a model server."""
+
+
+class WeightRole(StrEnum):
+    """Which arm of a rollout a revision is."""
+
+    STABLE = "Stable"
+    CANARY = "Canary"
+
+
+class WeightStatus(StatusModel):
+    """The share of one revision."""
+
+    revision: Name
+    """Name of the revision."""
+    weight_percent: Percent
+    """Its share of the requests that every router has applied, in percent."""
+    role: WeightRole
+    """Stable or Canary."""
+
+
+class ArmCounts(StatusModel):
+    """What one revision answered since the rollout began."""
+
+    requests: Count = 0
+    """Requests finished."""
+    errors: Count = 0
+    """Requests among them that were answered 5xx or not at all."""
+
+
+class GateMetric(StatusModel):
+    """State of one metric's e-process."""
+
+    name: Name
+    """Name of the metric."""
+    log_e_values: Annotated[tuple[float, ...], Field(max_length=16)] = ()
+    """Natural logarithm of the likelihood ratio for each alternative rate ratio."""
+    log_rate_e_values: Annotated[tuple[float, ...], Field(max_length=16)] = ()
+    """The same for the bound maxRate."""
+
+
+class RouterMark(StatusModel):
+    """How far one router's counters of one revision have been counted."""
+
+    pod: Annotated[str, StringConstraints(min_length=1, max_length=253)]
+    """Router pod."""
+    epoch: Annotated[str, StringConstraints(max_length=128)]
+    """Id of the counters; it changes when they start at zero."""
+    revision: Name
+    """Revision counted."""
+    requests: Count
+    """Requests counted so far."""
+    errors: Count
+    """Errors counted so far."""
+
+
+class Gate(StatusModel):
+    """Everything that the statistical gate must remember across restarts."""
+
+    metrics: Annotated[tuple[GateMetric, ...], Field(max_length=5), KeyedBy("name")] = ()
+    """State of each metric."""
+    canary: ArmCounts = ArmCounts()
+    """What the new revision answered."""
+    stable: ArmCounts = ArmCounts()
+    """What the stable revision answered meanwhile."""
+    routers: Annotated[tuple[RouterMark, ...], Field(max_length=200)] = ()
+    """How far each router's counters have been counted."""
+    last_analysis_time: Time | None = None
+    """When the counters were last judged."""
+
+
+class GateDecision(StrEnum):
+    """Verdict of a gate."""
+
+    SUCCESSFUL = "Successful"
+    FAILED = "Failed"
+    INCONCLUSIVE = "Inconclusive"
+
+
+class Evidence(StatusModel):
+    """What the gate saw when it decided."""
+
+    time: Time
+    """When."""
+    metric: Annotated[str, StringConstraints(max_length=63)]
+    """Name of the metric."""
+    step_index: Count
+    """Step of the rollout, counted from 0."""
+    canary: ArmCounts
+    """What the new revision had answered."""
+    stable: ArmCounts
+    """What the stable revision had answered."""
+    e_value: Annotated[float, Field(ge=0)] | None = None
+    """Evidence that the new revision is worse; 1 is none."""
+    bound: Annotated[float, Field(ge=0)] | None = None
+    """Evidence at which the rollout fails."""
+    decision: GateDecision
+    """Successful, Failed or Inconclusive."""
+    reason: Reason
+    """Why, in one CamelCase word."""
+    message: Message = ""
+    """Why, in a sentence."""
+
+
+EvidenceList = Annotated[tuple[Evidence, ...], Field(max_length=20)]
+
+
+class RolloutPhase(StrEnum):
+    """How a rollout stands."""
+
+    HEALTHY = "Healthy"
+    PROGRESSING = "Progressing"
+    PAUSED = "Paused"
+    DEGRADED = "Degraded"
+
+
+class RolloutStatus(StatusModel):
+    """How the rollout stands."""
+
+    phase: RolloutPhase
+    """Healthy (nothing to do), Progressing, Paused or Degraded (rolled back, or cannot go on)."""
+    message: Message = ""
+    """Why, in a sentence."""
+    stable: Name | None = None
+    """The stable revision."""
+    canary: Name | None = None
+    """The revision on trial."""
+    attempt: Count = 0
+    """Number of the rollout, counted over the deployment's life."""
+    step_index: Count = 0
+    """Step that the rollout is at, counted from 0."""
+    step_state: Annotated[str, StringConstraints(max_length=63)] = ""
+    """What the step is waiting for, in one CamelCase word."""
+    step_started_at: Time | None = None
+    """When the step began."""
+    step_applied_at: Time | None = None
+    """When every router had applied the step's weights."""
+    started_at: Time | None = None
+    """When the rollout began."""
+    progressed_at: Time | None = None
+    """When the rollout last progressed; progressDeadline counts from here."""
+    route_generation: Count = 0
+    """metadata.generation of the ModelRoute that every router must have applied."""
+    weights: Annotated[tuple[WeightStatus, ...], Field(max_length=20), KeyedBy("revision")] = ()
+    """Share of each revision."""
+    canary_weight_percent: Percent | None = None
+    """Share of the revision on trial, in percent."""
+    failed_revision: Name | None = None
+    """Revision rolled back last; it isn't tried again until the spec changes."""
+    gate: Gate | None = None
+    """State of the statistical gate."""
+    evidence: EvidenceList = ()
+    """What the gate saw when it decided, the latest last, at most 20."""
+
+
+class RunSummary(StatusModel):
+    """The latest RetrainingRun in short."""
+
+    name: Name
+    """Name of the RetrainingRun."""
+    phase: RetrainingPhase
+    """Its phase."""
+    reason: Reason = ""
+    """Why, in one CamelCase word."""
+    message: Message = ""
+    """Why, in a sentence."""
+    breach_id: BreachId | None = None
+    """The alarm that started it."""
+    start_time: Time | None = None
+    """When it started."""
+    completion_time: Time | None = None
+    """When it ended."""
+
+
+class RetrainingStatus(StatusModel):
+    """What the operator remembers of the runs, so that no alarm starts two."""
+
+    last_run: RunSummary | None = None
+    """The latest run."""
+    recent_starts: Annotated[tuple[Time, ...], Field(max_length=1000)] = ()
+    """When the runs of the last seven days started, for limits.perWeek."""
+    next_allowed_at: Time | None = None
+    """When the cooldown ends."""
+    unsuccessful: Count = 0
+    """Runs in a row that brought no new model; the cooldown grows with it."""
+    labels_at_last_run: Count = 0
+    """Labels recorded when the latest run started, for limits.minNewLabels."""
+    consumed_breaches: Annotated[tuple[BreachId, ...], Field(max_length=100), Unique()] = ()
+    """The latest alarms that have had their run, at most 100."""
+
+
+class ModelDeploymentStatus(StatusModel):
+    """What is, and all that the operator must remember."""
+
+    observed_generation: Count = 0
+    """The metadata.generation that this status is about."""
+    conditions: Conditions = ()
+    """Ready, Progressing, CanaryReady, RouteReady, Monitored, DriftDetected and others."""
+    url: Annotated[str, StringConstraints(max_length=1024)] | None = None
+    """Where clients in the cluster send requests."""
+    model_status: ModelStatus | None = None
+    """The model that serves."""
+    rollout: RolloutStatus | None = None
+    """How the rollout stands."""
+    monitors: MonitorVerdicts = ()
+    """Verdicts copied from the MonitorReport when one changes."""
+    monitors_summary: Annotated[str, StringConstraints(max_length=256)] | None = None
+    """The monitors in one word: the worst state, and the monitors in alarm."""
+    retraining: RetrainingStatus | None = None
+    """What the operator remembers of the runs."""
+    consumed_model_hash: Annotated[str, StringConstraints(max_length=64)] | None = None
+    """Hash of the spec.model that the latest revision from the spec was made of; a differing spec.model makes a new
+    one."""
