@@ -1,1 +1,48 @@
-"""The model bundle: manifest, schema, reference sample, digest, safe loading."""
+"""The model bundle: manifest, schema, reference sample, digest, safe loading.
+
+>>> import perennial_bundle
+>>> perennial_bundle.save(model, X, "wine/", y=y, event_time="time")  # doctest: +SKIP
+>>> bundle = perennial_bundle.load("wine/")  # doctest: +SKIP
+>>> bundle.predict(bundle.schema.validate({"alcohol": [12.5], "time": ["2026-01-01T00:00:00Z"]}))  # doctest: +SKIP
+"""
+
+from perennial_bundle.archive import Limits, pack, unpack
+from perennial_bundle.bundle import Bundle, load, predict
+from perennial_bundle.columns import event_time_seconds
+from perennial_bundle.errors import (
+    BundleError,
+    BundleNotFound,
+    DigestMismatch,
+    InvalidBundle,
+    InvalidInput,
+    ModelLoadFailed,
+    UnsafeModel,
+)
+from perennial_bundle.manifest import Manifest
+from perennial_bundle.reference import Reference
+from perennial_bundle.saving import save
+from perennial_bundle.schema import Column, Schema
+from perennial_bundle.scoring import Outputs
+
+__all__ = [
+    "Bundle",
+    "BundleError",
+    "BundleNotFound",
+    "Column",
+    "DigestMismatch",
+    "InvalidBundle",
+    "InvalidInput",
+    "Limits",
+    "Manifest",
+    "ModelLoadFailed",
+    "Outputs",
+    "Reference",
+    "Schema",
+    "UnsafeModel",
+    "event_time_seconds",
+    "load",
+    "pack",
+    "predict",
+    "save",
+    "unpack",
+]

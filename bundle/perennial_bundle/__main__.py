@@ -1,0 +1,62 @@
+"""``python -m perennial_bundle inspect DIR``: what a bundle holds."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from perennial_bundle.bundle import Bundle, load
+from perennial_bundle.errors import BundleError
+from perennial_bundle.schema import Column
+
+
+def main() -> int:
+    """Run the command; 0 if the bundle is sound."""
+    parser = argparse.ArgumentParser(prog="python -m perennial_bundle")
+    commands = parser.add_subparsers(dest="command", required=True)
+    inspect = commands.add_parser("inspect", help="check a bundle and print what it holds")
+    inspect.add_argument("directory", type=Path)
+    inspect.add_argument("--model", action="store_true", help="load the model, too")
+    arguments = parser.parse_args()
+    try:
+        bundle = load(arguments.directory)
+        if arguments.model:
+            _ = bundle.model
+        print(render_summary(bundle))
+    except BundleError as error:
+        print(f"{error.reason}: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def render_summary(bundle: Bundle) -> str:
+    """Describe a bundle in a screenful."""
+    manifest, reference = bundle.manifest, bundle.reference()
+    lines = [
+        f"{manifest.name} ({manifest.task}, {manifest.format})",
+        f"digest     {bundle.digest}",
+        f"created    {manifest.created_at:%Y-%m-%d %H:%M} with {', '.join(f'{k} {v}' for k, v in manifest.libraries.items())}",
+        f"reference  {len(reference.inputs)} rows, "
+        + ("with labels" if reference.labels is not None else "without labels"),
+    ]
+    if manifest.classes is not None:
+        lines.append(f"classes    {', '.join(map(str, manifest.classes))}")
+    lines.append("inputs")
+    lines.extend(_render_column(column) for column in bundle.schema.inputs)
+    lines.append("outputs")
+    lines.extend(_render_column(column) for column in bundle.schema.outputs)
+    return "\n".join(lines)
+
+
+def _render_column(column: Column) -> str:
+    notes: list[str] = [] if column.role in {"Feature", "Output"} else [column.role]
+    if column.minimum is not None and column.maximum is not None:
+        notes.append(f"{column.minimum:g} to {column.maximum:g}, outside: {column.out_of_range}")
+    if column.categories is not None:
+        notes.append(f"{len(column.categories)} categories, unknown: {column.unknown_category}")
+    if column.allow_missing:
+        notes.append("may be missing")
+    return f"  {column.name:<24} {column.datatype:<6} {'; '.join(notes)}".rstrip()
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
