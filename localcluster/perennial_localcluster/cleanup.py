@@ -65,7 +65,7 @@ def _find_container_pids(paths: Paths) -> list[int]:
         # A process of another pid namespace shows as 0.
         if pid != "0"
     }
-    marks = (f"-address {paths.containerd_socket}", f"--root {paths.run}/", str(paths.run / "containerd"))
+    marks = (f"-address {paths.containerd_socket}", f"--root {paths.run}/runc")
     pids |= {pid for pid, command in list_processes() if any(mark in command for mark in marks)}
     return sorted(pids - {os.getpid(), os.getppid()})
 

@@ -56,6 +56,7 @@ imports = []
 
 [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]
   SystemdCgroup = false
+  Root = "{paths.run}/runc"
 """
 
 

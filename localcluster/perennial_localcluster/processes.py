@@ -56,7 +56,8 @@ def is_ours(record: ProcessRecord, *, boot_id: str, stat: str | None, command_li
     if stat is None or boot_id != record.boot_id or parse_state(stat) == "Z":
         return False
     program = Path(record.command[0]).name
-    return parse_start_ticks(stat) == record.start_ticks and program in command_line
+    # While the kernel replaces a fresh child's image, its command line is empty for a moment.
+    return parse_start_ticks(stat) == record.start_ticks and (not command_line or program in command_line)
 
 
 def is_alive(record: ProcessRecord) -> bool:

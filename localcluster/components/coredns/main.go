@@ -8,6 +8,7 @@ import (
 	"github.com/coredns/coredns/core/dnsserver"
 	"github.com/coredns/coredns/coremain"
 
+	_ "github.com/coredns/coredns/plugin/bind"
 	_ "github.com/coredns/coredns/plugin/cache"
 	_ "github.com/coredns/coredns/plugin/errors"
 	_ "github.com/coredns/coredns/plugin/forward"
@@ -19,7 +20,7 @@ import (
 
 func main() {
 	dnsserver.Directives = []string{
-		"ready", "health", "errors", "loadbalance", "cache", "kubernetes", "forward",
+		"bind", "ready", "health", "errors", "loadbalance", "cache", "kubernetes", "forward",
 	}
 	coremain.Run()
 }
