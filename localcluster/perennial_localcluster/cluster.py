@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from perennial_localcluster import binaries, kind, native
+from perennial_localcluster import binaries, kind, native, preflight
 from perennial_localcluster.api import ApiClient
 from perennial_localcluster.errors import LocalClusterError, PreconditionError
 from perennial_localcluster.paths import Paths, find_paths
@@ -59,7 +59,7 @@ def down(paths: Paths | None = None, *, purge_cache: bool = False) -> None:
         elif record is not None and record.backend == "given":
             shutil.rmtree(where.state, ignore_errors=True)
         elif where.state.exists():
-            native.preflight.check_machine()
+            preflight.check_machine()
             native.down(where)
     if purge_cache:
         shutil.rmtree(where.cache, ignore_errors=True)

@@ -23,13 +23,12 @@ def run_ctr(paths: Paths, *arguments: str) -> str:
 
 
 def list_images(paths: Paths) -> dict[str, str]:
-    """Return image name -> image id, as the kubelet knows them."""
+    """Return image name -> digest of its manifest."""
     found = {}
     for line in run_ctr(paths, "images", "list").splitlines()[1:]:
-        words = line.split()
-        # The id is a label that the CRI plugin sets; it comes last and is missing just after an import.
-        if len(words) > 2:
-            found[words[0]] = words[2]
+        # REF TYPE DIGEST SIZE PLATFORMS LABELS
+        name, _, digest, *_ = [*line.split(), "", "", ""]
+        found[name] = digest
     return found
 
 

@@ -1,0 +1,114 @@
+"""Builds images without an engine: buildah with a storage of its own in the cache."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from perennial_localcluster import cleanup
+from perennial_localcluster.archive import ImageConfig, read_image_id, write_archive
+from perennial_localcluster.buildsettings import build_volumes
+from perennial_localcluster.errors import CommandError, PreconditionError
+from perennial_localcluster.paths import BASE_IMAGE_DIR, Paths
+from perennial_localcluster.shell import run
+
+BASE_IMAGE = "localhost/perennial/base:1"
+DEBIAN_RELEASE = "bookworm"
+BASE_PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+@contextmanager
+def opened(paths: Paths) -> Iterator[None]:
+    """Hold the image storage for one build; another build waits. Leaves no mount behind."""
+    storage = paths.cache / "buildah"
+    storage.mkdir(parents=True, exist_ok=True)
+    with (paths.cache / "lock-images").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            # buildah binds its storage to itself and leaves that to the machine's shutdown.
+            cleanup.unmount_below(storage)
+
+
+def run_buildah(paths: Paths, *arguments: str, timeout_s: float = 3600) -> str:
+    """Run buildah on our own storage."""
+    storage = paths.cache / "buildah"
+    temporary = paths.cache / "tmp"
+    temporary.mkdir(parents=True, exist_ok=True)
+    common = ["--root", str(storage / "root"), "--runroot", str(storage / "run")]
+    return run(["buildah", *common, *arguments], env={"TMPDIR": str(temporary)}, timeout_s=timeout_s)
+
+
+def find_id(paths: Paths, name: str) -> str | None:
+    """Return an image's id in the storage, or None."""
+    with contextlib.suppress(CommandError):
+        lines = run_buildah(paths, "images", "--no-trunc", "--quiet", name).split()
+        return lines[0] if lines else None
+    return None
+
+
+def build(
+    paths: Paths, name: str, context: Path, containerfile: Path, args: Mapping[str, str], volumes: Sequence[str]
+) -> None:
+    """Build an image; unchanged instructions come from the layer cache."""
+    command = ["bud", "--isolation", "chroot", "--layers", "--pull-never", "-t", name, "-f", str(containerfile)]
+    for key, value in args.items():
+        command += ["--build-arg", f"{key}={value}"]
+    for volume in [*build_volumes(paths.cache), *volumes]:
+        command += ["--volume", volume]
+    run_buildah(paths, *command, str(context))
+
+
+def push(paths: Paths, name: str, archive: Path) -> None:
+    """Write an image as a docker-archive (an oci-archive would lose its name)."""
+    unfinished = archive.with_name(archive.name + ".unfinished")
+    unfinished.unlink(missing_ok=True)
+    run_buildah(paths, "push", "--quiet", name, f"docker-archive:{unfinished}:{name}")
+    unfinished.replace(archive)
+
+
+def ensure_base(paths: Paths) -> str:
+    """Make the base image unless it is there, and return its archive's image id."""
+    archive = find_base_archive(paths)
+    if not archive.exists():
+        _make_base(paths, archive)
+    mark = paths.images / "base.imported"
+    image_id = read_image_id(archive)
+    if find_id(paths, BASE_IMAGE) is None or not mark.exists() or mark.read_text() != image_id:
+        run_buildah(paths, "pull", "--quiet", f"docker-archive:{archive}")
+        mark.write_text(image_id)
+    return image_id
+
+
+def find_base_archive(paths: Paths) -> Path:
+    """Return where the base image's archive is or will be: a new package list is a new archive."""
+    if not BASE_IMAGE_DIR.is_dir():
+        raise PreconditionError(f"{BASE_IMAGE_DIR} is missing: images are built from a checkout of the repository.")
+    content = b"".join((BASE_IMAGE_DIR / name).read_bytes() for name in ("packages.txt", "setup.sh"))
+    return paths.images / f"base-{hashlib.sha256(content).hexdigest()[:16]}.tar"
+
+
+def _make_base(paths: Paths, archive: Path) -> None:
+    packages = (BASE_IMAGE_DIR / "packages.txt").read_text().split()
+    hook = f"sh '{BASE_IMAGE_DIR / 'setup.sh'}' \"$1\""
+    paths.images.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=paths.images) as folder:
+        layer = Path(folder) / "root.tar"
+        command = ["mmdebstrap", "--variant=minbase", "--mode=root", f"--include={','.join(packages)}"]
+        run([*command, f"--customize-hook={hook}", DEBIAN_RELEASE, str(layer), *_find_sources()])
+        write_archive(archive, BASE_IMAGE, layer, ImageConfig(env=[BASE_PATH]))
+
+
+def _find_sources() -> list[str]:
+    """Return this machine's Debian sources if they are of the right release, else none: the default mirror."""
+    release = Path("/etc/os-release")
+    if not release.exists() or f"VERSION_CODENAME={DEBIAN_RELEASE}" not in release.read_text():
+        return []
+    candidates = (Path("/etc/apt/sources.list"), Path("/etc/apt/sources.list.d/debian.sources"))
+    return [str(path) for path in candidates if path.exists() and path.stat().st_size][:1]
