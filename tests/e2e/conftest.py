@@ -1,0 +1,74 @@
+"""One cluster and one installation for the whole end-to-end suite; a namespace of its own for each test."""
+
+import json
+import os
+import subprocess
+import sys
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from perennial_demo import install
+from tests.e2e.support.kube import Kube, wait_for
+from tests.e2e.support.objects import test_runtime
+
+TEST_SERVER_IMAGE = "localhost/perennial/testserver:dev"
+PUSH = Path(sys.executable).with_name("kubectl-perennial")
+
+
+@pytest.fixture(scope="session")
+def kube() -> Kube:
+    """The administrator's kubectl on a cluster where the chart is installed."""
+    environment = install.up(images_wanted=(*install.IMAGES, "testserver"))
+    os.environ.update(environment)
+    return Kube({**os.environ, **environment})
+
+
+@pytest.fixture(scope="session")
+def test_runtimes(kube: Kube) -> None:
+    """Runtimes of the tiny test server: one that is fine, one that errs, and others that can't start."""
+    runtimes = {
+        "test-good": {},
+        "test-erring": {"ERROR_RATE": "0.3"},
+        "test-failing": {"FAIL_REASON": "ModelLoadFailed"},
+    }
+    for name, env in runtimes.items():
+        kube.apply(test_runtime(name, TEST_SERVER_IMAGE, **env))
+    kube.apply(test_runtime("test-no-image", "localhost/perennial/does-not-exist:1"))
+
+
+@pytest.fixture
+def namespace(kube: Kube) -> Iterator[str]:
+    name = f"t-{uuid.uuid4().hex[:8]}"
+    kube.run("create", "namespace", name)
+    yield name
+    kube.run("delete", "namespace", name, "--wait=false")
+
+
+@pytest.fixture(scope="session")
+def gateway_url(kube: Kube) -> str:
+    """The gateway's address as the host reaches it."""
+    service = kube.get("service", "perennial-gateway", install.NAMESPACE)
+    assert service is not None
+    return f"http://{service['spec']['clusterIP']}"
+
+
+@pytest.fixture(scope="session")
+def push(kube: Kube) -> Callable[[Path], str]:
+    """Push a bundle as a user does and return its URI."""
+
+    def run(path: Path) -> str:
+        done = subprocess.run(
+            [PUSH, "push", str(path), "-o", "json"], env=kube.env, capture_output=True, text=True, timeout=120, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)["uri"]
+
+    return run
+
+
+@pytest.fixture
+def wait() -> Callable[..., object]:
+    return wait_for
