@@ -1,1 +1,1 @@
-"""The router agent that turns ModelRoutes into Envoy configuration."""
+"""The router agent: turns ModelRoutes and EndpointSlices into Envoy's files, and reads back what Envoy did."""

@@ -1,0 +1,154 @@
+"""Read Envoy's admin interface: what it has loaded, what it refused, what it counted."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import aiohttp
+
+from perennial_gateway.bootstrap import EPOCH_PREFIX, STAT_PREFIX
+from perennial_gateway.errors import EnvoyUnavailable
+from perennial_gateway.resources import ROUTE_CONFIG_NAME
+
+TIMEOUT_S = 5.0
+
+_CDS = "cluster_manager.cds."
+_RDS = f"http.{STAT_PREFIX}.rds.{ROUTE_CONFIG_NAME}."
+_SUBSCRIPTIONS = r"(cds|rds\.[^.]+)\.(version_text|update_rejected|update_failure)$"
+_COUNTERS = (
+    r"^(cluster\.[^.]+\.(upstream_rq_completed|upstream_rq_5xx|upstream_rq_active)"
+    rf"|http\.{STAT_PREFIX}\.downstream_rq_active|listener\.{EPOCH_PREFIX}[^.]+\.downstream_cx_active)$"
+)
+_CLUSTER = re.compile(r"cluster\.(?P<cluster>[^.]+)\.upstream_rq_(?P<stat>completed|5xx|active)")
+_EPOCH = re.compile(rf"listener\.{EPOCH_PREFIX}(?P<epoch>[^.]+)\.")
+
+
+@dataclass(frozen=True, slots=True)
+class Subscription:
+    """What Envoy did with one file: the version in force, and how many versions it would not take."""
+
+    version: str = ""
+    refused: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterCounters:
+    """Of one revision since Envoy started: finished requests, those answered 5xx or not at all, active ones."""
+
+    requests: int = 0
+    errors: int = 0
+    active: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class EnvoyCounters:
+    """One reading of the counters, with the epoch that they belong to.
+
+    Attributes
+    ----------
+    epoch
+        Changes whenever Envoy's counters start at zero.
+    clusters
+        By cluster name.
+    active_requests, active_connections
+        Of clients.
+    """
+
+    epoch: str
+    clusters: Mapping[str, ClusterCounters]
+    active_requests: int
+    active_connections: int
+
+
+class EnvoyAdmin:
+    """Client of Envoy's admin interface on a Unix socket; use it as an asynchronous context manager."""
+
+    def __init__(self, socket: Path) -> None:
+        self._socket = socket
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Self:
+        self._session = aiohttp.ClientSession(
+            base_url="http://envoy",
+            connector=aiohttp.UnixConnector(path=str(self._socket), limit=4),
+            timeout=aiohttp.ClientTimeout(total=TIMEOUT_S),
+        )
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._session:
+            await self._session.close()
+
+    async def read_subscriptions(self) -> tuple[Subscription, Subscription]:
+        """Return what Envoy did with the clusters' and with the routes' file."""
+        stats = dict(_parse(await self._call("GET", "/stats", {"filter": _SUBSCRIPTIONS})))
+        return _subscription(stats, _CDS), _subscription(stats, _RDS)
+
+    async def read_counters(self) -> EnvoyCounters:
+        """Return all counters and their epoch, from one answer."""
+        return parse_counters(await self._call("GET", "/stats", {"filter": _COUNTERS}))
+
+    async def start_draining(self) -> None:
+        """Ask Envoy to close connections as they fall idle, without closing the listener yet."""
+        await self._call("POST", "/healthcheck/fail", {})
+        await self._call("POST", "/drain_listeners", {"graceful": "", "skip_exit": ""})
+
+    async def _call(self, method: str, path: str, query: Mapping[str, str]) -> str:
+        if not self._session:
+            raise EnvoyUnavailable("the admin client is not open")
+        try:
+            async with self._session.request(method, path, params=query) as response:
+                response.raise_for_status()
+                return await response.text()
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise EnvoyUnavailable(f"Envoy's admin interface does not answer {path}: {error!r}") from error
+
+
+def parse_counters(text: str) -> EnvoyCounters:
+    """Return the counters in the answer of `/stats`.
+
+    Raises
+    ------
+    EnvoyUnavailable
+        If the answer holds no epoch: Envoy has not opened its listener yet.
+    """
+    epoch = ""
+    clusters: dict[str, dict[str, int]] = {}
+    requests = connections = 0
+    for name, value in _parse(text):
+        if match := _CLUSTER.fullmatch(name):
+            clusters.setdefault(match["cluster"], {})[match["stat"]] = int(value)
+        elif match := _EPOCH.match(name):
+            epoch, connections = match["epoch"], int(value)
+        elif name.endswith("downstream_rq_active"):
+            requests = int(value)
+    if not epoch:
+        raise EnvoyUnavailable("Envoy has not opened its listener yet")
+    return EnvoyCounters(
+        epoch=epoch,
+        clusters={
+            name: ClusterCounters(values.get("completed", 0), values.get("5xx", 0), values.get("active", 0))
+            for name, values in clusters.items()
+        },
+        active_requests=requests,
+        active_connections=connections,
+    )
+
+
+def _parse(text: str) -> Iterator[tuple[str, str]]:
+    for line in text.splitlines():
+        name, separator, value = line.partition(": ")
+        if separator:
+            yield name, value.strip('"')
+
+
+def _subscription(stats: Mapping[str, str], prefix: str) -> Subscription:
+    refused = int(stats.get(f"{prefix}update_rejected", 0)) + int(stats.get(f"{prefix}update_failure", 0))
+    return Subscription(version=stats.get(f"{prefix}version_text", ""), refused=refused)

@@ -1,0 +1,134 @@
+"""Keep a copy of one kind of object: list, watch from there, and list again when in doubt."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Callable
+from typing import Any
+
+import aiohttp
+from kubernetes.aio import client, watch
+
+_LOG = logging.getLogger(__name__)
+
+PAGE_SIZE = 500
+WATCH_S = 30
+"""A watch is renewed this often, so that a connection that died silently is noticed."""
+
+FIRST_RETRY_S = 0.5
+LAST_RETRY_S = 30.0
+GONE = 410
+
+
+class Reflector:
+    """The objects of one kind, as last heard of.
+
+    Parameters
+    ----------
+    api
+        Client of the API server.
+    group, version, plural
+        What to watch, in all namespaces; built-in kinds work too.
+    selector
+        Label selector, or none.
+    on_change
+        Called after every change, and after every list.
+    request_timeout_s, resync_s
+        For one call, and between two lists (jittered by 20 %).
+    """
+
+    def __init__(
+        self,
+        api: client.ApiClient,
+        *,
+        group: str,
+        version: str,
+        plural: str,
+        selector: str = "",
+        on_change: Callable[[], None],
+        request_timeout_s: float,
+        resync_s: float,
+    ) -> None:
+        self._list = client.CustomObjectsApi(api).list_cluster_custom_object
+        self._kind = {"group": group, "version": version, "plural": plural}
+        self._selector = {"label_selector": selector} if selector else {}
+        self._on_change = on_change
+        self._request_timeout_s = float(request_timeout_s)
+        self._resync_s = resync_s
+        self.objects: dict[tuple[str, str], dict[str, Any]] = {}
+        self.synced = False
+        self.failures = 0
+
+    async def run(self) -> None:
+        """Follow the API server until cancelled; what is known stays known while it doesn't answer."""
+        retry_s = FIRST_RETRY_S
+        while True:
+            try:
+                version = await self._relist()
+                retry_s = FIRST_RETRY_S
+                await self._follow(version)
+            except client.ApiException as error:
+                if error.status == GONE:
+                    continue
+                retry_s = await self._back_off(error, retry_s)
+            except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+                retry_s = await self._back_off(error, retry_s)
+
+    async def _back_off(self, error: BaseException, retry_s: float) -> float:
+        self.failures += 1
+        _LOG.warning("watch failed plural=%s error=%r retry_s=%.1f", self._kind["plural"], error, retry_s)
+        await asyncio.sleep(retry_s * random.uniform(0.8, 1.2))  # noqa: S311 - jitter
+        return min(2 * retry_s, LAST_RETRY_S)
+
+    async def _relist(self) -> str:
+        objects: dict[tuple[str, str], dict[str, Any]] = {}
+        page: dict[str, Any] = {}
+        while True:
+            page = await self._list(
+                **self._kind,
+                **self._selector,
+                limit=PAGE_SIZE,
+                _request_timeout=self._request_timeout_s,
+                **({"_continue": page["metadata"]["continue"]} if page else {}),
+            )
+            objects |= {_key(item): item for item in page["items"]}
+            if not page["metadata"].get("continue"):
+                break
+        changed = objects != self.objects or not self.synced
+        self.objects, self.synced = objects, True
+        if changed:
+            self._on_change()
+        return str(page["metadata"]["resourceVersion"])
+
+    async def _follow(self, version: str) -> None:
+        resync_at = time.monotonic() + self._resync_s * random.uniform(0.8, 1.2)  # noqa: S311 - jitter
+        while time.monotonic() < resync_at:
+            async with watch.Watch() as stream:
+                events = stream.stream(
+                    self._list,
+                    **self._kind,
+                    **self._selector,
+                    resource_version=version,
+                    allow_watch_bookmarks=True,
+                    timeout_seconds=WATCH_S,
+                    _request_timeout=WATCH_S + self._request_timeout_s,
+                )
+                async for event in events:
+                    version = event["object"]["metadata"]["resourceVersion"]
+                    self._handle(event["type"], event["object"])
+
+    def _handle(self, kind: str, body: dict[str, Any]) -> None:
+        if kind in {"ADDED", "MODIFIED"}:
+            self.objects[_key(body)] = body
+        elif kind == "DELETED":
+            self.objects.pop(_key(body), None)
+        else:
+            return
+        self._on_change()
+
+
+def _key(body: dict[str, Any]) -> tuple[str, str]:
+    return body["metadata"].get("namespace", ""), body["metadata"]["name"]

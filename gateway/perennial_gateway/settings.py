@@ -1,0 +1,125 @@
+"""Settings of the two containers of a gateway pod, read from the environment once at start."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class SharedSettings(BaseSettings):
+    """What both containers must agree on."""
+
+    model_config = SettingsConfigDict(env_prefix="PERENNIAL_", extra="ignore")
+
+    gateway_directory: Path = Field(
+        default=Path("/var/run/perennial-gateway"),
+        description="Directory shared by Envoy and the router agent (an emptyDir): Envoy's files and admin socket.",
+    )
+    pod_name: str = Field(default="gateway", description="Name of this gateway pod, from the downward API.")
+
+    @property
+    def admin_socket(self) -> Path:
+        """Envoy's admin interface; a socket, so that no port of it can be reached from outside."""
+        return self.gateway_directory / "admin.sock"
+
+    @property
+    def bootstrap_path(self) -> Path:
+        """Envoy's bootstrap, written anew at each start of Envoy."""
+        return self.gateway_directory / "bootstrap.json"
+
+    @property
+    def cds_path(self) -> Path:
+        """Envoy's clusters."""
+        return self.gateway_directory / "cds.json"
+
+    @property
+    def rds_path(self) -> Path:
+        """Envoy's routes."""
+        return self.gateway_directory / "rds.json"
+
+    @property
+    def last_good_path(self) -> Path:
+        """The routes that Envoy has confirmed, for an agent that restarts."""
+        return self.gateway_directory / "last-good.json"
+
+
+class EnvoySettings(SharedSettings):
+    """Settings of the Envoy container (`run-envoy`)."""
+
+    envoy_binary: str = Field(default="envoy", description="Envoy's executable, looked up on PATH.")
+    envoy_concurrency: int = Field(default=2, ge=1, le=64, description="Envoy's worker threads.")
+    listen_address: str = Field(default="0.0.0.0", description="Address that Envoy listens on.")  # noqa: S104
+    listen_port: int = Field(default=8080, ge=1, le=65535, description="Port that Envoy listens on.")
+    observer_host: str = Field(
+        default="perennial-observer.perennial-system.svc.cluster.local",
+        description="Host of the observer, which gets feedback.",
+    )
+    observer_port: int = Field(default=80, ge=1, le=65535, description="Port of the observer.")
+    max_body_bytes: int = Field(
+        default=8 * 1024 * 1024, ge=1024, description="Largest request body, in bytes; larger ones get 413."
+    )
+    max_connections: int = Field(
+        default=10_000, ge=1, description="Open client connections; more are refused."
+    )
+    max_heap_bytes: int = Field(
+        default=400 * 1024 * 1024,
+        ge=64 * 1024 * 1024,
+        description="Envoy's heap in bytes, above 95 % of which requests are refused; keep it below the memory limit.",
+    )
+
+
+class AgentSettings(SharedSettings):
+    """Settings of the router agent's container (`run`)."""
+
+    agent_port: int = Field(
+        default=9902, ge=0, le=65535, description="Port of /status, /healthz, /readyz and /metrics."
+    )
+    agent_address: str = Field(default="0.0.0.0", description="Address that the agent listens on.")  # noqa: S104
+    cluster_domain: str = Field(default="cluster.local", description="DNS domain of the Kubernetes cluster.")
+    gateway_url: str = Field(
+        default="http://perennial-gateway.perennial-system",
+        description="The gateway's address, as error messages give it.",
+    )
+    apply_timeout_s: float = Field(
+        default=10.0,
+        gt=0,
+        description="Seconds that Envoy gets to take up a file before it counts as unavailable.",
+    )
+    ready_lag_s: float = Field(
+        default=15.0,
+        gt=0,
+        description="Seconds that Envoy may lag behind the routes before the pod turns unready.",
+    )
+    cluster_grace_s: float = Field(
+        default=5.0,
+        ge=0,
+        description="Seconds that an unused cluster is kept at least after its last route is gone.",
+    )
+    cluster_drain_s: float = Field(
+        default=90.0,
+        gt=0,
+        description="Seconds after which an unused cluster goes even if requests are still active.",
+    )
+    resync_s: float = Field(
+        default=300.0,
+        gt=0,
+        description="Seconds after which routes and endpoints are listed anew (jittered).",
+    )
+    request_timeout_s: float = Field(
+        default=10.0, gt=0, description="Seconds for one call to the API server."
+    )
+
+
+class DrainSettings(SharedSettings):
+    """Settings of the Envoy container's preStop hook (`drain`)."""
+
+    drain_min_s: float = Field(
+        default=5.0,
+        ge=0,
+        description="Seconds to go on accepting, until every client's endpoint list has changed.",
+    )
+    drain_max_s: float = Field(
+        default=65.0, gt=0, description="Seconds to wait for active requests; below the pod's grace period."
+    )

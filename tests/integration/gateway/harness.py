@@ -1,0 +1,205 @@
+"""A gateway pod without Kubernetes: a real Envoy process, the real agent, and a source that tests write to."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import signal
+import socket
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+from aiohttp import web
+from perennial_gateway.admin import EnvoyAdmin
+from perennial_gateway.agent import Agent
+from perennial_gateway.applier import Applier, load_last_good
+from perennial_gateway.errors import EnvoyUnavailable
+from perennial_gateway.model import Backend, InvalidResource, Route, RouteKey, Snapshot
+from perennial_gateway.publisher import Publisher
+from perennial_gateway.run_envoy import prepare
+from perennial_gateway.server import build_app
+from perennial_gateway.settings import AgentSettings, EnvoySettings
+
+WAIT_S = 20.0
+
+
+def route(
+    name: str, *backends: Backend, namespace: str = "shop", generation: int = 1, uid: str = "uid"
+) -> Route:
+    return Route(RouteKey(namespace, name), uid, generation, backends)
+
+
+class ListSource:
+    """A `RouteSource` that tests write to."""
+
+    def __init__(self) -> None:
+        self._snapshot: Snapshot | None = None
+        self._changed = asyncio.Event()
+
+    def set(self, *routes: Route, invalid: dict[RouteKey, InvalidResource] | None = None) -> None:
+        self._snapshot = Snapshot({r.key: r for r in routes}, invalid or {})
+        self._changed.set()
+
+    def snapshot(self) -> Snapshot | None:
+        return self._snapshot
+
+    async def wait_for_change(self) -> None:
+        await self._changed.wait()
+        self._changed.clear()
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+class GatewayPod:
+    """Envoy and the agent, each of which can be stopped, killed and started again."""
+
+    def __init__(self, observer_port: int, **overrides: Any) -> None:
+        # Not pytest's tmp_path: the path of a Unix socket must stay below 108 characters.
+        self.directory = Path(tempfile.mkdtemp(prefix="gw-"))
+        self.envoy_settings = EnvoySettings(
+            gateway_directory=self.directory,
+            pod_name="gateway-0",
+            envoy_binary=str(Path(sys.executable).with_name("envoy")),
+            listen_address="127.0.0.1",
+            listen_port=free_port(),
+            observer_host="127.0.0.1",
+            observer_port=observer_port,
+        )
+        self.agent_settings = AgentSettings(
+            **{
+                "gateway_directory": self.directory,
+                "pod_name": "gateway-0",
+                "agent_address": "127.0.0.1",
+                "agent_port": free_port(),
+                "gateway_url": "http://gateway",
+                "apply_timeout_s": 5.0,
+                "cluster_grace_s": 0.2,
+                **overrides,
+            }
+        )
+        self.source = ListSource()
+        self.url = f"http://127.0.0.1:{self.envoy_settings.listen_port}"
+        self.agent_url = f"http://127.0.0.1:{self.agent_settings.agent_port}"
+        self.admin = EnvoyAdmin(self.agent_settings.admin_socket)
+        self.envoy: asyncio.subprocess.Process | None = None
+        self.log = self.directory / "envoy.log"
+        self._task: asyncio.Task[None] | None = None
+        self._runner: web.AppRunner | None = None
+
+    async def __aenter__(self) -> GatewayPod:
+        self.client = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=30))
+        await self.admin.__aenter__()
+        await self.start_envoy()
+        await self.start_agent()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop_agent()
+        await self.stop_envoy()
+        await self.admin.__aexit__(None, None, None)
+        await self.client.close()
+        shutil.rmtree(self.directory)
+
+    async def start_envoy(self) -> None:
+        command = prepare(self.envoy_settings)
+        with self.log.open("ab") as log:
+            self.envoy = await asyncio.create_subprocess_exec(*command, stdout=log, stderr=log)
+        await self.until(self._envoy_answers, "Envoy answers")
+
+    async def _envoy_answers(self) -> bool:
+        try:
+            await self.admin.read_counters()
+        except EnvoyUnavailable:
+            return False
+        return True
+
+    async def stop_envoy(self, number: int = signal.SIGTERM) -> None:
+        if self.envoy:
+            self.envoy.send_signal(number)
+            await self.envoy.wait()
+            self.envoy = None
+
+    async def start_agent(self) -> None:
+        publisher = Publisher(self.agent_settings, self.admin)
+        applier = Applier(publisher, load_last_good(self.agent_settings.last_good_path))
+        self.agent = Agent(self.agent_settings, self.source, publisher, applier)
+        self._runner = web.AppRunner(build_app(self.agent, self.admin, "gateway-0", dict))
+        await self._runner.setup()
+        await web.TCPSite(self._runner, "127.0.0.1", self.agent_settings.agent_port).start()
+        self._task = asyncio.create_task(self.agent.run())
+
+    async def stop_agent(self) -> None:
+        if self._task and self._runner:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+            await self._runner.cleanup()
+            self._task = None
+
+    async def until(self, condition: Callable[[], Any], what: str) -> None:
+        """Wait for a condition, plain or asynchronous."""
+        deadline = time.monotonic() + WAIT_S
+        while time.monotonic() < deadline:
+            result = condition()
+            if await result if asyncio.iscoroutine(result) else result:
+                return
+            await asyncio.sleep(0.01)
+        raise AssertionError(f"not within {WAIT_S} s: {what}\n{self.log.read_text()[-2000:]}")
+
+    async def apply(self, *routes: Route, **kwargs: Any) -> float:
+        """Set the routes, wait until all are applied or quarantined, and return how long it took, in ms."""
+        self.source.set(*routes, **kwargs)
+        started = time.perf_counter()
+        want = {r.key: (r.uid, r.generation) for r in routes}
+
+        def settled() -> bool:
+            statuses = self.agent.statuses()
+            return self.agent._seen is self.source.snapshot() and all(
+                statuses[key].state == "Quarantined" or (statuses[key].uid, statuses[key].generation) == value
+                for key, value in want.items()
+            )
+
+        await self.until(settled, "routes applied")
+        return 1000 * (time.perf_counter() - started)
+
+    async def status(self) -> dict[str, Any]:
+        async with self.client.get(f"{self.agent_url}/status") as response:
+            assert response.status == 200, await response.text()
+            return await response.json()
+
+    async def call(
+        self,
+        path: str,
+        *,
+        method: str = "POST",
+        host: str = "gateway",
+        headers: dict[str, str] | None = None,
+        data: bytes = b"{}",
+    ) -> tuple[int, dict[str, str], Any]:
+        """Return status, headers (lower case) and JSON body of one request through Envoy."""
+        async with self.client.request(
+            method, f"{self.url}{path}", data=data, headers={"host": host, **(headers or {})}
+        ) as response:
+            got = {k.lower(): v for k, v in response.headers.items()}
+            return response.status, got, await response.json(content_type=None)
+
+    async def call_many(
+        self, path: str, count: int, parallel: int = 16
+    ) -> list[tuple[int, dict[str, str], Any]]:
+        results: list[tuple[int, dict[str, str], Any]] = []
+        pending = iter(range(count))
+
+        async def worker(numbers: Iterable[int]) -> None:
+            for _ in numbers:
+                results.append(await self.call(path))
+
+        await asyncio.gather(*(worker(pending) for _ in range(parallel)))
+        return results
