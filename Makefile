@@ -36,9 +36,12 @@ crds: bootstrap ## Regenerate crds/ and the chart's copy from the models in api/
 golden: bootstrap ## Rewrite the golden outputs of the pure translators
 	@$(PY) -m pytest -q tests/unit --rewrite-golden
 
+docs: bootstrap ## Regenerate the generated pages of docs/
+	@$(PY) scripts/docs.py --write
+
 verify: lint ## Regenerate everything generated and fail on a difference
 	@$(PY) -m perennial_api.crds --check
-	@$(PY) scripts/check_docs.py
+	@$(PY) scripts/docs.py --check
 
 up: bootstrap ## Bring up the local cluster with Perennial installed
 	@$(PY) -m perennial_demo.install

@@ -1,0 +1,74 @@
+"""Generate `docs/settings.md` from the settings classes, and check the links of every page.
+
+`python scripts/docs.py --write` rewrites the table, `--check` fails on a difference or a dead link.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from importlib import import_module
+from pathlib import Path
+
+from pydantic_core import PydanticUndefined
+from pydantic_settings import BaseSettings
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGE = ROOT / "docs" / "settings.md"
+CLASSES = {
+    "Operator": ("perennial.controller.settings", "Settings"),
+    "Gateway: Envoy": ("perennial_gateway.settings", "EnvoySettings"),
+    "Gateway: router agent": ("perennial_gateway.settings", "AgentSettings"),
+    "Gateway: drain": ("perennial_gateway.settings", "DrainSettings"),
+    "Model server": ("perennial_server.settings", "Settings"),
+    "Observer": ("perennial_observer.settings", "Settings"),
+    "Trainer": ("perennial_training.settings", "TrainerSettings"),
+}
+HEAD = """# Settings
+
+Each process reads its settings from the environment once, at start. In a cluster the chart and the operator set them.
+This page is generated from the settings classes (`make docs`).
+"""
+
+
+def render_settings() -> str:
+    """Return the page: one table per process."""
+    return HEAD + "".join(_render_class(title, module, name) for title, (module, name) in CLASSES.items())
+
+
+def _render_class(title: str, module: str, name: str) -> str:
+    settings: type[BaseSettings] = getattr(import_module(module), name)
+    prefix = settings.model_config.get("env_prefix", "")
+    rows = [f"\n## {title}\n", "| variable | default | meaning |", "|---|---|---|"]
+    for field_name, field in settings.model_fields.items():
+        default = "required" if field.default is PydanticUndefined else f"`{field.default}`"
+        rows.append(f"| `{prefix}{field_name}`".upper() + f" | {default} | {field.description} |")
+    return "\n".join(rows) + "\n"
+
+
+def find_dead_links() -> list[str]:
+    """Return every relative link of a page that leads nowhere."""
+    pages = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+    return [
+        f"{page.relative_to(ROOT)}: {target}"
+        for page in pages
+        for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text())
+        if "://" not in target and not (page.parent / target).exists()
+    ]
+
+
+def main(arguments: list[str]) -> int:
+    """Write or check, and return the exit status."""
+    want = render_settings()
+    if "--write" in arguments:
+        PAGE.write_text(want)
+    problems = find_dead_links()
+    if not PAGE.exists() or PAGE.read_text() != want:
+        problems.append("docs/settings.md differs from the settings classes: run `make docs`")
+    for problem in problems:
+        print(problem)
+    return 1 if problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
