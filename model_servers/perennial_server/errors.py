@@ -1,0 +1,50 @@
+"""What can go wrong in a model server.
+
+::
+
+    StartupError(reason)         the process ends; reason and message go to the termination log
+    └── ObserverUnavailable      the bundle couldn't be fetched
+    RequestError(status)         a request is refused with a v2 error body
+    └── ModelError               the model raised: our fault, status 500
+
+A bundle's own errors (`perennial_bundle.BundleError`) end the process in the same way as a StartupError.
+"""
+# ruff: noqa: N818  the names are the reasons that users read in a condition
+
+from typing import ClassVar
+
+
+class StartupError(Exception):
+    """The server can't start; ``reason`` is what the operator puts into a condition."""
+
+    reason: ClassVar[str] = "InternalError"
+
+
+class ObserverUnavailable(StartupError):
+    """The observer didn't hand out the bundle in time."""
+
+    reason = "ObserverUnavailable"
+
+
+class RequestError(Exception):
+    """A request is refused.
+
+    Parameters
+    ----------
+    status
+        HTTP status.
+    message
+        What to change, naming the field at fault.
+    """
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+
+
+class ModelError(RequestError):
+    """The model raised on rows that its schema allows."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(500, message)

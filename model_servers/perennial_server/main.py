@@ -1,0 +1,145 @@
+"""``perennial-server``: one process, one event loop, one bundle."""
+
+import asyncio
+import json
+import logging
+import signal
+import socket
+import sys
+from pathlib import Path
+from types import FrameType
+
+import uvicorn
+import uvloop
+from perennial_bundle import BundleError
+from pydantic import ValidationError
+
+from perennial_server.errors import StartupError
+from perennial_server.front import Front
+from perennial_server.runtime import Runtime, start_runtime
+from perennial_server.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+MAX_MESSAGE_CHARACTERS = 2000  # the kubelet keeps 4,096 bytes
+
+
+class DrainingServer(uvicorn.Server):
+    """A uvicorn server that ends gently: unready first, closed after the delay.
+
+    Between SIGTERM and the moment when every router has heard of it, requests still come; closing the port at once
+    would fail them.
+    """
+
+    def __init__(self, config: uvicorn.Config, runtime: Runtime, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(config)
+        self._runtime = runtime
+        self._loop = loop
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002  uvicorn's name
+        """Begin to drain; a second signal ends it at once."""
+        if sig == signal.SIGTERM and self._runtime.v2.ready:
+            self._runtime.v2.ready = False
+            self._loop.call_soon_threadsafe(self._close_later)
+        else:
+            self.should_exit = True
+
+    def _close_later(self) -> None:
+        self._loop.call_later(
+            self._runtime.predictor.settings.drain_delay_s, setattr, self, "should_exit", True
+        )
+
+
+async def serve(settings: Settings) -> None:
+    """Serve until a signal.
+
+    Raises
+    ------
+    BundleError, StartupError
+        The server can't start.
+    """
+    loop = asyncio.get_running_loop()
+    task = asyncio.current_task()
+    assert task is not None
+    with listen(settings.host, settings.port) as sock:
+        # The first process of a container ignores signals that it doesn't handle.
+        for sig in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(sig, task.cancel)
+        runtime = await start_runtime(settings)
+        for sig in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(sig)
+        front = Front(runtime)
+        config = uvicorn.Config(
+            front,
+            lifespan="off",
+            access_log=False,
+            log_config=None,
+            server_header=False,
+            timeout_keep_alive=75,
+            timeout_graceful_shutdown=max(1, round(settings.drain_timeout_s)),
+        )
+        try:
+            await DrainingServer(config, runtime, loop).serve(sockets=[sock])
+        finally:
+            await front.close()
+            await runtime.close()
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Take the port; nothing is accepted before the model is loaded.
+
+    Raises
+    ------
+    StartupError
+        It is taken.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        sock.bind((host, port))
+    except OSError as error:
+        sock.close()
+        raise StartupError(f"{host}:{port} can't be used: {error}") from error
+    return sock
+
+
+def report_failure(path: Path, reason: str, message: str) -> None:
+    """Write why the server couldn't start to where the kubelet looks, and to stderr."""
+    report = json.dumps({"reason": reason, "message": message[:MAX_MESSAGE_CHARACTERS]})
+    print(report, file=sys.stderr)
+    try:
+        path.write_text(report, encoding="utf-8")
+    except OSError as error:
+        print(f"{path} can't be written: {error}", file=sys.stderr)
+
+
+def main() -> int:
+    """Run the server; 0 after a signal, 1 if it can't start."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    try:
+        settings = Settings()
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        report_failure(
+            Settings.model_fields["termination_log"].default,
+            StartupError.reason,
+            f"PERENNIAL_{'_'.join(map(str, first['loc'])).upper()}: {first['msg']}",
+        )
+        return 1
+    try:
+        uvloop.run(serve(settings))
+    except asyncio.CancelledError:
+        logger.info("ended by a signal before the model was ready")
+    except (BundleError, StartupError) as error:
+        report_failure(settings.termination_log, error.reason, str(error))
+        return 1
+    except Exception as error:
+        logger.exception("the server failed")
+        report_failure(settings.termination_log, StartupError.reason, f"{type(error).__name__}: {error}")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,134 @@
+"""One server's parts, started and ended in order.
+
+Start: fetch, verify, load, warm up; only then is anything served. End: the prediction threads, then the log.
+"""
+
+import asyncio
+import logging
+import random
+import tempfile
+import time
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import numpy as np
+from perennial_bundle import Bundle, ModelLoadFailed, Outputs
+
+from perennial_server.app import V2App
+from perennial_server.fetching import fetch_bundle
+from perennial_server.metrics import Metrics
+from perennial_server.observer_client import ObserverClient
+from perennial_server.prediction_log import LogQueue, LogSender
+from perennial_server.predictor import Predictor
+from perennial_server.reference import post_reference
+from perennial_server.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+WARM_UP_ROWS = 64
+# Rows near a class boundary may flip between machines; more than that is another model.
+MAX_DIFFERENT_SHARE = 0.05
+
+
+class Runtime:
+    """A server that is ready. Made by `start_runtime`."""
+
+    def __init__(
+        self,
+        predictor: Predictor,
+        sender: LogSender | None,
+        tasks: list[asyncio.Task[None]],
+        stack: AsyncExitStack,
+    ) -> None:
+        self.predictor = predictor
+        self.v2 = V2App(predictor)
+        self._sender = sender
+        self._tasks = tasks
+        self._stack = stack
+
+    async def close(self) -> None:
+        """End the threads, then send what is logged for at most ``flush_timeout_s``."""
+        self.predictor.close()
+        if self._sender is not None:
+            await self._sender.close(self.predictor.settings.flush_timeout_s)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._stack.aclose()
+
+
+async def start_runtime(settings: Settings) -> Runtime:
+    """Start everything behind the HTTP port.
+
+    Raises
+    ------
+    BundleError, StartupError
+        The server can't start; the reason says why.
+    """
+    start_s = time.monotonic()
+    rng = random.Random()  # noqa: S311  jitter
+    async with AsyncExitStack() as stack:
+        client = None
+        if settings.observer_url is not None:
+            client = await stack.enter_async_context(ObserverClient(settings, rng))
+        directory = settings.work_dir
+        if directory is None:
+            directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="perennial-")))
+        bundle = await fetch_bundle(settings, client, directory)
+        fetched_s = time.monotonic()
+        await asyncio.to_thread(warm_up, bundle)
+        metrics = Metrics()
+        queue = sender = None
+        tasks: list[asyncio.Task[None]] = []
+        if client is not None and settings.log_mode == "All":
+            queue = LogQueue(settings.log_queue_bytes, metrics)
+            sender = LogSender(queue, client, metrics, settings)
+            tasks.append(asyncio.create_task(post_reference(bundle, client, settings), name="reference"))
+        logger.info(
+            "ready deployment=%s revision=%s bundle=%s fetch_s=%.2f load_s=%.2f",
+            settings.deployment,
+            settings.revision,
+            bundle.digest,
+            fetched_s - start_s,
+            time.monotonic() - fetched_s,
+        )
+        return Runtime(Predictor(bundle, settings, metrics, queue), sender, tasks, stack.pop_all())
+
+
+def warm_up(bundle: Bundle) -> None:
+    """Load the model and predict reference rows, so that the first request is as fast as the next.
+
+    Raises
+    ------
+    UnsafeModel, ModelLoadFailed, InvalidBundle
+        The model doesn't load, can't predict its own reference, or answers otherwise than when it was saved.
+    """
+    _ = bundle.model
+    reference = bundle.reference()
+    frame = reference.inputs.iloc[:WARM_UP_ROWS]
+    try:
+        got = bundle.predict(frame)
+    except Exception as error:
+        raise ModelLoadFailed(
+            f"the model can't predict its own reference rows: {type(error).__name__}: {error}"
+        ) from error
+    for name, share in compare_outputs(reference.outputs, got).items():
+        if share > MAX_DIFFERENT_SHARE:
+            raise ModelLoadFailed(
+                f"{name} differs from what was saved in {share:.0%} of the reference rows; "
+                f"use the libraries it was saved with: {bundle.manifest.libraries}"
+            )
+
+
+def compare_outputs(want: Outputs, got: Outputs) -> dict[str, float]:
+    """Compare outputs with the first rows of those wanted: the share of rows that differ, by output."""
+    shares = {}
+    for name in want.keys() & got.keys():
+        expected = want[name][: len(got[name])]
+        if got[name].dtype.kind == "f":
+            close = np.isclose(expected.astype(np.float64), got[name], rtol=1e-3, atol=1e-6, equal_nan=True)
+            same = np.asarray(close.reshape(len(close), -1).all(axis=1))
+        else:
+            same = np.asarray(expected == got[name])
+        shares[name] = float(1 - same.mean())
+    return shares

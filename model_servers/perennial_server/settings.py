@@ -1,0 +1,107 @@
+"""Everything that a model server reads from its environment."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+MIB = 2**20
+
+
+class Settings(BaseSettings):
+    """Settings of a model server; each is an environment variable ``PERENNIAL_<NAME>``."""
+
+    model_config = SettingsConfigDict(env_prefix="PERENNIAL_", frozen=True, extra="ignore")
+
+    namespace: str = Field(description="Namespace of the ModelDeployment.")
+    deployment: str = Field(description="Name of the ModelDeployment, and of the model in v2 paths.")
+    revision: str = Field(description="Name of the ModelRevision, and the model's version in v2 paths.")
+    bundle_uri: str = Field(description="perennial://sha256:<hex>, or file:///<path of a directory or tar>.")
+    bundle_sha256: str | None = Field(
+        default=None, pattern=r"^[0-9a-f]{64}$", description="Digest that the bundle must have (hex)."
+    )
+    observer_url: str | None = Field(
+        default=None, description="Address of the observer; none: nothing is logged."
+    )
+    token_file: Path | None = Field(default=None, description="File with the token for the observer.")
+    log_mode: Literal["All", "None"] = Field(default="All", description="Which predictions are logged.")
+    log_exclude: Annotated[frozenset[str], NoDecode] = Field(
+        default=frozenset(), description="Columns that never leave the server, separated by commas."
+    )
+    host: str = Field(default="0.0.0.0", description="Address to listen on.")  # noqa: S104  a pod's own network
+    port: int = Field(default=3000, ge=1, le=65535, description="Port to listen on.")
+
+    work_dir: Path | None = Field(
+        default=None, description="Where a fetched bundle is unpacked; a temporary one."
+    )
+    termination_log: Path = Field(
+        default=Path("/dev/termination-log"), description="Where a failure is written."
+    )
+    bundle_attempts: int = Field(
+        default=8, ge=1, le=100, description="Times to ask the observer for the bundle."
+    )
+    bundle_timeout_s: float = Field(
+        default=300, gt=0, description="Time for one download of the bundle, in seconds."
+    )
+    max_body_bytes: int = Field(default=16 * MIB, gt=0, description="Largest request body, in bytes.")
+    max_rows: int = Field(default=10_000, gt=0, description="Most rows in one request.")
+    predict_threads: int = Field(default=2, ge=1, le=64, description="Threads that run predictions.")
+    max_in_flight: int = Field(
+        default=64, ge=1, description="Requests being answered or waiting; one more is refused with 429."
+    )
+    log_queue_bytes: int = Field(default=16 * MIB, gt=0, description="Bound of the log's queue, in bytes.")
+    log_batch_bytes: int = Field(
+        default=MIB, gt=0, description="Size at which a log batch is sent, in bytes."
+    )
+    log_batch_entries: int = Field(default=1000, gt=0, description="Entries at which a log batch is sent.")
+    log_interval_s: float = Field(
+        default=1.0, gt=0, description="Longest wait before a log batch is sent, in seconds."
+    )
+    log_attempts: int = Field(
+        default=8, ge=1, le=100, description="Times to send a log batch before it is dropped."
+    )
+    log_timeout_s: float = Field(
+        default=10, gt=0, description="Time for one call to the observer, in seconds."
+    )
+    reference_attempts: int = Field(
+        default=100, ge=1, le=1000, description="Times to send the reference sample."
+    )
+    backoff_base_s: float = Field(default=0.5, gt=0, description="First wait between attempts, in seconds.")
+    backoff_cap_s: float = Field(default=30, gt=0, description="Longest wait between attempts, in seconds.")
+    drain_delay_s: float = Field(
+        default=3,
+        ge=0,
+        description="After SIGTERM: how long requests are still accepted while unready, in seconds.",
+    )
+    drain_timeout_s: float = Field(
+        default=20, gt=0, description="After that: how long requests in flight may take, in seconds."
+    )
+    flush_timeout_s: float = Field(
+        default=5, gt=0, description="Last of all: time to send what is logged, in seconds."
+    )
+
+    @field_validator("log_exclude", mode="before")
+    @classmethod
+    def _split(cls, value: Any) -> Any:
+        return (
+            [part for name in value.split(",") if (part := name.strip())] if isinstance(value, str) else value
+        )
+
+    @field_validator("bundle_sha256", "observer_url", "token_file", mode="before")
+    @classmethod
+    def _empty_is_absent(cls, value: Any) -> Any:
+        """Kubernetes can't unset a variable, only empty it."""
+        return None if value == "" else value
+
+    def read_token(self) -> SecretStr | None:
+        """Read the token anew: the kubelet rotates it in place.
+
+        Raises
+        ------
+        OSError
+            The file can't be read.
+        """
+        if self.token_file is None:
+            return None
+        return SecretStr(self.token_file.read_text(encoding="utf-8").strip())
