@@ -6,7 +6,7 @@ from typing import Annotated
 from pydantic import Field, StringConstraints
 
 from perennial_api.base import StatusModel
-from perennial_api.types import KeyedBy, Message, Time
+from perennial_api.types import Int, KeyedBy, Message, Time
 
 __all__ = ["Condition", "ConditionStatus", "Conditions"]
 
@@ -30,7 +30,7 @@ class Condition(StatusModel):
     """Why, in one CamelCase word."""
     message: Message = ""
     """Why, in a sentence that says what to do."""
-    observed_generation: Annotated[int, Field(ge=0)] = 0
+    observed_generation: Annotated[Int, Field(ge=0)] = 0
     """The metadata.generation that the fact was found for."""
     last_transition_time: Time
     """When the status last changed."""

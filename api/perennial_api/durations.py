@@ -33,7 +33,7 @@ def parse_duration_s(text: str) -> float:
     >>> parse_duration_s("1d12h")
     129600.0
     """
-    match = _MATCHER.match(text)
+    match = _MATCHER.fullmatch(text)
     if match is None or len(text) < SHORTEST:
         raise InvalidDurationError(
             f"{text!r} is not a duration: write whole numbers with d, h, m, s or ms, largest first, such as 1h30m"

@@ -9,7 +9,7 @@ from perennial_api.base import Model, Resource, Rule, StatusModel
 from perennial_api.labels import API_VERSION
 from perennial_api.modeldeployment.model import ModelUri
 from perennial_api.modeldeployment.status import Evidence, EvidenceList
-from perennial_api.types import Digest, ImageReference, Message, Name, Reason, Time
+from perennial_api.types import Digest, ImageReference, Int, Message, Name, Reason, Time
 
 __all__ = [
     "Evidence",
@@ -58,7 +58,7 @@ class RevisionRuntime(Model):
     """Its name."""
     image: ImageReference
     """Its image."""
-    port: Annotated[int, Field(ge=1, le=65535)]
+    port: Annotated[Int, Field(ge=1, le=65535)]
     """Port that the server listens on."""
 
 
@@ -105,6 +105,9 @@ class ModelRevisionSpec(Model):
     """RetrainingRun whose candidate this is."""
     model_hash: Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[0-9a-f]+$")]
     """Hash of the spec.model that was in force when this revision was made."""
+    inputs_hash: Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[0-9a-f]+$")]
+    """Hash of the user's wishes that this revision answers (model, server, logger; not the runtime's content): a
+    deployment that wishes the same needs no new revision."""
 
 
 class RevisionRole(StrEnum):
@@ -128,7 +131,7 @@ class ModelRevisionStatus(StatusModel):
     """Why, in a sentence."""
     evidence: EvidenceList = ()
     """What the gate saw when it decided."""
-    attempt: Annotated[int, Field(ge=0)] = 0
+    attempt: Annotated[Int, Field(ge=0)] = 0
     """How many rollouts it has had."""
     canary_time: Time | None = None
     """When its rollout began."""

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from perennial_api.base import Model, Resource, Rule
 from perennial_api.labels import API_VERSION
-from perennial_api.types import KeyedBy, Name, Percent
+from perennial_api.types import Int, KeyedBy, Name, Percent
 
 __all__ = ["ModelRoute", "ModelRouteSpec", "RouteRevision"]
 
@@ -18,7 +18,7 @@ class RouteRevision(Model):
     """Name of the ModelRevision, answered as x-model-revision."""
     service: Name
     """Name of the Service whose endpoints serve it."""
-    port: Annotated[int, Field(ge=1, le=65535)]
+    port: Annotated[Int, Field(ge=1, le=65535)]
     """Port of the pods behind the Service."""
     weight_percent: Percent
     """Share of the requests, in percent; 0 keeps the connections warm without traffic."""

@@ -8,7 +8,7 @@ from pydantic import Field, StringConstraints
 from perennial_api.base import Model, Resource
 from perennial_api.labels import API_VERSION
 from perennial_api.pods import Resources
-from perennial_api.types import ImageReference, KeyedBy
+from perennial_api.types import ImageReference, Int, KeyedBy
 
 __all__ = [
     "ClusterModelRuntime",
@@ -68,7 +68,7 @@ class ModelRuntimeSpec(Model):
     """Environment variables beside those that the operator sets."""
     formats: Annotated[tuple[ModelFormat, ...], Field(min_length=1, max_length=8)] = (ModelFormat.SKOPS,)
     """Model formats that it can load."""
-    port: Annotated[int, Field(ge=1024, le=65535)] = 3000
+    port: Annotated[Int, Field(ge=1024, le=65535)] = 3000
     """Port that a Server listens on, told to it as PERENNIAL_PORT."""
     resources: Resources = Resources()
     """Requests and limits where the ModelDeployment gives none."""

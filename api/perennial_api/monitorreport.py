@@ -8,7 +8,7 @@ from pydantic import Field, StringConstraints
 from perennial_api.base import Resource, StatusModel
 from perennial_api.labels import API_VERSION
 from perennial_api.modeldeployment.monitoring import MonitorType
-from perennial_api.types import Column, KeyedBy, Message, Name, Reason, Time
+from perennial_api.types import Bool, Column, Float, Int, KeyedBy, Message, Name, Reason, Time
 
 __all__ = [
     "BreachId",
@@ -41,7 +41,7 @@ class FeatureStatistic(StatusModel):
 
     name: Column
     """Input column."""
-    statistic: float
+    statistic: Float
     """Statistic of this feature alone, in the monitor's unit."""
 
 
@@ -60,14 +60,14 @@ class MonitorVerdict(StatusModel):
     """Why, in a sentence."""
     breach_id: BreachId | None = None
     """Name of this alarm for good, set while state is Alarm."""
-    calibrated: bool | None = None
+    calibrated: Bool | None = None
     """False if the reference had too few blocks to calibrate the threshold for falseAlarmEvery."""
-    statistic: float | None = None
+    statistic: Float | None = None
     """Value in the latest window: the largest KS distance (0 to 1), the share of odd rows (a fraction) or the
     performance metric."""
-    threshold: float | None = None
+    threshold: Float | None = None
     """Value beyond which the window counts as a breach, in the unit of statistic."""
-    window_samples: Annotated[int, Field(ge=0)] | None = None
+    window_samples: Annotated[Int, Field(ge=0)] | None = None
     """Rows in the latest window; labelled ones for Performance."""
     window_start: Time | None = None
     """Event time of the window's first row."""
@@ -85,9 +85,9 @@ MonitorVerdicts = Annotated[tuple[MonitorVerdict, ...], Field(max_length=20), Ke
 class LogCounts(StatusModel):
     """What the observer has recorded for the deployment."""
 
-    predictions: Annotated[int, Field(ge=0)] = 0
+    predictions: Annotated[Int, Field(ge=0)] = 0
     """Rows predicted."""
-    labels: Annotated[int, Field(ge=0)] = 0
+    labels: Annotated[Int, Field(ge=0)] = 0
     """Rows whose label came back."""
     watermark: Time | None = None
     """Event time up to which rows have probably all arrived."""

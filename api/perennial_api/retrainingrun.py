@@ -8,7 +8,7 @@ from pydantic import Field, StringConstraints
 from perennial_api.base import Model, Resource, Rule, StatusModel
 from perennial_api.labels import API_VERSION
 from perennial_api.monitorreport import BreachId
-from perennial_api.types import Digest, Message, Name, PerennialUri, Reason, Time
+from perennial_api.types import Digest, Float, Int, Message, Name, PerennialUri, Reason, Time
 
 __all__ = [
     "Breach",
@@ -20,7 +20,7 @@ __all__ = [
     "Verdict",
 ]
 
-Count = Annotated[int, Field(ge=0)]
+Count = Annotated[Int, Field(ge=0)]
 
 
 class Breach(Model):
@@ -77,17 +77,17 @@ class RetrainingResult(StatusModel):
     """Bundle of the candidate."""
     metric: Annotated[str, StringConstraints(max_length=63)] | None = None
     """Metric of the comparison, in scikit-learn's spelling."""
-    champion_score: float | None = None
+    champion_score: Float | None = None
     """The champion's value on the test rows, in the metric's unit."""
-    challenger_score: float | None = None
+    challenger_score: Float | None = None
     """The candidate's value on the test rows, in the metric's unit."""
-    difference_lower: float | None = None
+    difference_lower: Float | None = None
     """Lower confidence bound of how much better the candidate is, in the metric's unit."""
     train_rows: Count | None = None
     """Rows trained on."""
     test_rows: Count | None = None
     """Rows tested on."""
-    effective_samples: Annotated[float, Field(ge=0)] | None = None
+    effective_samples: Annotated[Float, Field(ge=0)] | None = None
     """Effective number of training rows under the weights."""
     train_from: Time | None = None
     """Event time of the first training row."""

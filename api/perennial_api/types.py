@@ -10,19 +10,24 @@ from pydantic import (
     Field,
     GetCoreSchemaHandler,
     GetJsonSchemaHandler,
+    Strict,
     StringConstraints,
 )
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
 from perennial_api.durations import Duration, parse_duration_s
+from perennial_api.quantities import QUANTITY_PATTERN
 
 __all__ = [
     "AtLeast",
+    "Bool",
     "Column",
     "Digest",
+    "Float",
     "Fraction",
     "ImageReference",
+    "Int",
     "KeyedBy",
     "Message",
     "Name",
@@ -36,8 +41,21 @@ __all__ = [
     "Unique",
 ]
 
+LONGEST_MESSAGE = 4096
 _LABEL = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 
+
+def clip_message(text: Any) -> Any:
+    """Cut a message that is too long for a status, since the API server would refuse the whole status for it."""
+    if not isinstance(text, str) or len(text) <= LONGEST_MESSAGE:
+        return text
+    return text[: LONGEST_MESSAGE - 1] + "…"
+
+
+# Strict, as the API server is: no "5" or true for a number.
+Int = Annotated[int, Strict()]
+Float = Annotated[float, Strict()]
+Bool = Annotated[bool, Strict()]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=63, pattern=rf"^{_LABEL}$")]
 Sha256 = Annotated[str, StringConstraints(min_length=64, max_length=64, pattern=r"^[0-9a-f]{64}$")]
 Digest = Annotated[str, StringConstraints(min_length=71, max_length=71, pattern=r"^sha256:[0-9a-f]{64}$")]
@@ -47,9 +65,9 @@ ImageReference = Annotated[
 ]
 Column = Annotated[str, StringConstraints(min_length=1, max_length=128)]
 Reason = Annotated[str, StringConstraints(max_length=128, pattern=r"^([A-Z][A-Za-z0-9]*)?$")]
-Message = Annotated[str, StringConstraints(max_length=4096)]
-Percent = Annotated[int, Field(ge=0, le=100, strict=True)]
-Fraction = Annotated[float, Field(ge=0, le=1)]
+Message = Annotated[str, BeforeValidator(clip_message), StringConstraints(max_length=LONGEST_MESSAGE)]
+Percent = Annotated[Int, Field(ge=0, le=100)]
+Fraction = Annotated[Float, Field(ge=0, le=1)]
 Time = AwareDatetime
 
 
@@ -74,7 +92,7 @@ Quantity = Annotated[
     StringConstraints(
         min_length=1,
         max_length=32,
-        pattern=r"^([0-9]+|[0-9]+\.[0-9]+|\.[0-9]+)([KMGTPE]i|[mkMGTPE]|e[0-9]+)?$",
+        pattern=QUANTITY_PATTERN,
     ),
     BeforeValidator(_number_to_text),
     _IntOrString(),

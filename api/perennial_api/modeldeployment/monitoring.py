@@ -8,7 +8,7 @@ from pydantic import Field
 
 from perennial_api.base import Model, Rule
 from perennial_api.durations import Duration
-from perennial_api.types import AtLeast, Column, KeyedBy, Name
+from perennial_api.types import AtLeast, Column, Float, Int, KeyedBy, Name
 
 __all__ = [
     "Alarm",
@@ -40,11 +40,11 @@ class Window(Model):
         ),
     )
 
-    size: Annotated[int, Field(ge=50, le=100_000)] = 1000
+    size: Annotated[Int, Field(ge=50, le=100_000)] = 1000
     """How many rows fill a window, 50 to 100000."""
     max_age: Annotated[Duration, AtLeast("1m")] = Duration("6h")
     """After how long a window closes even if it isn't full, in event time, at least 1m."""
-    min_samples: Annotated[int, Field(ge=10, le=100_000)] = 200
+    min_samples: Annotated[Int, Field(ge=10, le=100_000)] = 200
     """With how many rows a window that closed by age is judged; below it the state is Insufficient, never Ok."""
 
 
@@ -59,16 +59,16 @@ class Alarm(Model):
         ),
     )
 
-    breaches: Annotated[int, Field(ge=1, le=20)] = 2
+    breaches: Annotated[Int, Field(ge=1, le=20)] = 2
     """How many windows must be over the threshold, 1 to 20,"""
-    of: Annotated[int, Field(ge=1, le=20)] = 3
+    of: Annotated[Int, Field(ge=1, le=20)] = 3
     """of how many latest ones, 1 to 20."""
 
 
 class Clear(Model):
     """How many windows end an alarm."""
 
-    consecutive: Annotated[int, Field(ge=1, le=20)] = 3
+    consecutive: Annotated[Int, Field(ge=1, le=20)] = 3
     """How many windows in a row must be within the threshold to end an alarm, 1 to 20."""
 
 
@@ -117,9 +117,9 @@ class Outlier(Model):
 
     detector: OutlierDetector = OutlierDetector.ISOLATION_FOREST
     """IsolationForest scores how easily a row is set apart from the reference."""
-    contamination: Annotated[float, Field(gt=0, le=0.5)] = 0.01
+    contamination: Annotated[Float, Field(gt=0, le=0.5)] = 0.01
     """Share of the reference rows that counts as odd, a fraction above 0, at most 0.5; it sets the score's cut."""
-    max_rate: Annotated[float, Field(gt=0, le=1)] = 0.03
+    max_rate: Annotated[Float, Field(gt=0, le=1)] = 0.03
     """Share of a window's rows that may be odd, a fraction above 0, at most 1."""
 
 
@@ -145,9 +145,9 @@ class Labels(Model):
 
     maturity: Duration = Duration("1d")
     """How long after its event a prediction's label is waited for, in event time; younger predictions don't count."""
-    min_coverage: Annotated[float, Field(ge=0, le=1)] = 0.6
+    min_coverage: Annotated[Float, Field(ge=0, le=1)] = 0.6
     """Share of a window's mature predictions that must have a label, a fraction from 0 to 1."""
-    min_labels: Annotated[int, Field(ge=10, le=100_000)] = 300
+    min_labels: Annotated[Int, Field(ge=10, le=100_000)] = 300
     """How many labels a window needs at least, in rows."""
 
 
@@ -169,9 +169,9 @@ class Performance(Model):
 
     metric: PerformanceMetric
     """What is measured, in scikit-learn's spelling."""
-    min: Annotated[float, Field(ge=-1, le=1)] | None = None
+    min: Annotated[Float, Field(ge=-1, le=1)] | None = None
     """Lowest acceptable value of a score (accuracy, balanced_accuracy, roc_auc, f1), in the metric's unit."""
-    max: Annotated[float, Field(ge=0)] | None = None
+    max: Annotated[Float, Field(ge=0)] | None = None
     """Highest acceptable value of a loss (log_loss, mae, rmse), in the metric's unit."""
     labels: Labels = Labels()
     """Which labels count."""

@@ -14,6 +14,7 @@ from perennial_api.modeldeployment.retraining import Retraining
 from perennial_api.modeldeployment.rollout import Rollout
 from perennial_api.modeldeployment.server import Server
 from perennial_api.modeldeployment.status import ModelDeploymentStatus
+from perennial_api.types import Int
 
 __all__ = ["LONGEST_NAME", "ModelDeployment", "ModelDeploymentSpec"]
 
@@ -73,7 +74,7 @@ class ModelDeploymentSpec(Model):
     """What is watched."""
     retraining: Retraining | None = None
     """When and how the model is trained again; left out it never is."""
-    revision_history_limit: Annotated[int, Field(ge=1, le=100)] = 10
+    revision_history_limit: Annotated[Int, Field(ge=1, le=100)] = 10
     """How many retired or failed revisions are kept, 1 to 100."""
 
 
@@ -89,7 +90,7 @@ class ModelDeployment(Resource):
         Rule(
             cel=f"self.metadata.name.matches('{_NAME}')",
             message="the name must begin with a letter and have only lower-case letters, digits and '-', since a Service has it too: rename it",
-            holds=lambda self: not self.metadata.name or re.match(_NAME, self.metadata.name) is not None,
+            holds=lambda self: not self.metadata.name or re.fullmatch(_NAME, self.metadata.name) is not None,
         ),
     )
 

@@ -7,7 +7,7 @@ from pydantic import Field
 
 from perennial_api.base import Model, Rule
 from perennial_api.durations import Duration
-from perennial_api.types import AtLeast, KeyedBy, Name, PerennialUri, Unique
+from perennial_api.types import AtLeast, Bool, Float, Int, KeyedBy, Name, PerennialUri, Unique
 
 __all__ = [
     "Cooldown",
@@ -42,7 +42,7 @@ class Cooldown(Model):
 
     base: Duration = Duration("24h")
     """Shortest time from the start of a run to the next."""
-    backoff: Annotated[float, Field(ge=1, le=10)] = 2.0
+    backoff: Annotated[Float, Field(ge=1, le=10)] = 2.0
     """Factor by which the time grows after each run in a row that brought no new model, from 1 to 10."""
     max: Duration = Duration("7d")
     """Longest time between runs, however many failed."""
@@ -51,9 +51,9 @@ class Cooldown(Model):
 class RetrainingLimits(Model):
     """Bounds on the number of runs."""
 
-    per_week: Annotated[int, Field(ge=1, le=1000)] = 3
+    per_week: Annotated[Int, Field(ge=1, le=1000)] = 3
     """How many runs may start in any seven days by the wall clock, 1 to 1000."""
-    min_new_labels: Annotated[int, Field(ge=0, le=1_000_000_000)] = 500
+    min_new_labels: Annotated[Int, Field(ge=0, le=1_000_000_000)] = 500
     """How many labels must have come in since the last run, in rows."""
 
 
@@ -78,7 +78,7 @@ class Weights(Model):
     """InverseAge gives a row of a certain age the weight 1 / (1 + age / tau), scaled to a mean of 1."""
     tau: Annotated[Duration, AtLeast("1s")] = Duration("30d")
     """Age at which a row counts half as much as a fresh one, in event time."""
-    min_effective_samples: Annotated[int, Field(ge=1, le=1_000_000_000)] = 1000
+    min_effective_samples: Annotated[Int, Field(ge=1, le=1_000_000_000)] = 1000
     """Effective number of rows, (sum w)^2 / (sum w^2), that the weights must leave; below it the candidate is
     refused."""
 
@@ -129,7 +129,7 @@ class Retraining(Model):
         ),
     )
 
-    suspend: bool = False
+    suspend: Bool = False
     """True starts no new run; one that runs already goes on."""
     triggers: Annotated[tuple[Trigger, ...], Field(min_length=1, max_length=10), KeyedBy("monitor")]
     """What starts a run, any of them, 1 to 10."""

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from perennial_api.base import Model, Rule
 from perennial_api.durations import Duration
-from perennial_api.types import AtLeast, KeyedBy, Name, PositiveDuration
+from perennial_api.types import AtLeast, Float, Int, KeyedBy, Name, PositiveDuration
 
 __all__ = [
     "Analysis",
@@ -41,7 +41,7 @@ class Step(Model):
         ),
     )
 
-    set_weight: Annotated[int, Field(ge=1, le=100)] | None = None
+    set_weight: Annotated[Int, Field(ge=1, le=100)] | None = None
     """Share of the requests that the new revision gets from here on, in percent, 1 to 100; never less than in an
     earlier step."""
     pause: Pause | None = None
@@ -87,9 +87,9 @@ class Metric(Model):
     """Name of the metric in status, events and metrics."""
     type: MetricType
     """ErrorRate counts requests answered with 5xx or not at all."""
-    max_ratio: Annotated[float, Field(ge=1, le=100)] = 1.0
+    max_ratio: Annotated[Float, Field(ge=1, le=100)] = 1.0
     """How many times the stable revision's bad share the new revision's may be, a ratio from 1 to 100."""
-    max_rate: Annotated[float, Field(gt=0, lt=1)] | None = None
+    max_rate: Annotated[Float, Field(gt=0, lt=1)] | None = None
     """How large the new revision's bad share may be in itself, a fraction of its requests between 0 and 1 (0.01 is
     one percent). Left out it isn't limited."""
 
@@ -113,7 +113,7 @@ class Analysis(Model):
         Metric(name="errors", type=MetricType.ERROR_RATE),
     )
     """The metrics, 1 to 5; one that fails rolls the rollout back."""
-    min_samples: Annotated[int, Field(ge=1, le=1_000_000_000)] = 200
+    min_samples: Annotated[Int, Field(ge=1, le=1_000_000_000)] = 200
     """How many requests the new revision must have answered before it can pass."""
     bake: Duration = Duration("5m")
     """How long the new revision must have been without failing at its last weight before it can pass."""

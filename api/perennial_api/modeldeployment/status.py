@@ -10,10 +10,11 @@ from perennial_api.conditions import Conditions
 from perennial_api.modeldeployment.model import ModelUri
 from perennial_api.monitorreport import BreachId, MonitorVerdicts
 from perennial_api.retrainingrun import RetrainingPhase
-from perennial_api.types import Digest, KeyedBy, Message, Name, Percent, Reason, Time, Unique
+from perennial_api.types import Digest, Float, Int, KeyedBy, Message, Name, Percent, Reason, Time, Unique
 
 __all__ = [
     "ArmCounts",
+    "Draining",
     "Evidence",
     "EvidenceList",
     "Gate",
@@ -32,7 +33,7 @@ __all__ = [
     "WeightStatus",
 ]
 
-Count = Annotated[int, Field(ge=0)]
+Count = Annotated[Int, Field(ge=0)]
 
 
 class TransitionStatus(StrEnum):
@@ -51,7 +52,7 @@ class LastFailure(StatusModel):
     """Why, in one CamelCase word, such as DigestMismatch."""
     message: Message = ""
     """Why, in a sentence."""
-    exit_code: int | None = None
+    exit_code: Int | None = None
     """Exit status of the server's process."""
     revision: Name | None = None
     """Revision that failed."""
@@ -104,9 +105,9 @@ class GateMetric(StatusModel):
 
     name: Name
     """Name of the metric."""
-    log_e_values: Annotated[tuple[float, ...], Field(max_length=16)] = ()
+    log_e_values: Annotated[tuple[Float, ...], Field(max_length=16)] = ()
     """Natural logarithm of the likelihood ratio for each alternative rate ratio."""
-    log_rate_e_values: Annotated[tuple[float, ...], Field(max_length=16)] = ()
+    log_rate_e_values: Annotated[tuple[Float, ...], Field(max_length=16)] = ()
     """The same for the bound maxRate."""
 
 
@@ -161,9 +162,9 @@ class Evidence(StatusModel):
     """What the new revision had answered."""
     stable: ArmCounts
     """What the stable revision had answered."""
-    e_value: Annotated[float, Field(ge=0)] | None = None
+    e_value: Annotated[Float, Field(ge=0)] | None = None
     """Evidence that the new revision is worse; 1 is none."""
-    bound: Annotated[float, Field(ge=0)] | None = None
+    bound: Annotated[Float, Field(ge=0)] | None = None
     """Evidence at which the rollout fails."""
     decision: GateDecision
     """Successful, Failed or Inconclusive."""
@@ -174,6 +175,15 @@ class Evidence(StatusModel):
 
 
 EvidenceList = Annotated[tuple[Evidence, ...], Field(max_length=20)]
+
+
+class Draining(StatusModel):
+    """A revision that serves no more and is about to be scaled down."""
+
+    revision: Name
+    """Name of the revision."""
+    zero_applied_at: Time | None = None
+    """When every router had applied its weight of 0; its last requests and the scale-down delay run from here."""
 
 
 class RolloutPhase(StrEnum):
@@ -216,6 +226,8 @@ class RolloutStatus(StatusModel):
     """Share of each revision."""
     canary_weight_percent: Percent | None = None
     """Share of the revision on trial, in percent."""
+    draining: Annotated[tuple[Draining, ...], Field(max_length=18), KeyedBy("revision")] = ()
+    """Revisions that are being scaled down."""
     failed_revision: Name | None = None
     """Revision rolled back last; it isn't tried again until the spec changes."""
     gate: Gate | None = None
@@ -280,5 +292,4 @@ class ModelDeploymentStatus(StatusModel):
     retraining: RetrainingStatus | None = None
     """What the operator remembers of the runs."""
     consumed_model_hash: Annotated[str, StringConstraints(max_length=64)] | None = None
-    """Hash of the spec.model that the latest revision from the spec was made of; a differing spec.model makes a new
-    one."""
+    """Hash of the spec.model that the stable revision was made under; a differing spec.model makes a new revision."""
