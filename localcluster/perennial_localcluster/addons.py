@@ -65,7 +65,11 @@ def _build_dns(record: Record) -> list[tuple[str, dict[str, Any]]]:
 def _build_storage() -> list[tuple[str, dict[str, Any]]]:
     everything = [*CORE_READ, "create", "patch", "update", "delete"]
     rules = [
-        {"apiGroups": [""], "resources": ["nodes", "persistentvolumeclaims", "configmaps"], "verbs": CORE_READ},
+        {
+            "apiGroups": [""],
+            "resources": ["nodes", "persistentvolumeclaims", "configmaps"],
+            "verbs": CORE_READ,
+        },
         {"apiGroups": [""], "resources": ["pods", "pods/log"], "verbs": everything},
         {"apiGroups": [""], "resources": ["persistentvolumes"], "verbs": everything},
         {"apiGroups": [""], "resources": ["events"], "verbs": ["create", "patch"]},

@@ -54,7 +54,9 @@ class ApiClient:
         if body is not None:
             request.data = json.dumps(body).encode()
             patch = method == "PATCH"
-            request.add_header("Content-Type", "application/apply-patch+yaml" if patch else "application/json")
+            request.add_header(
+                "Content-Type", "application/apply-patch+yaml" if patch else "application/json"
+            )
         try:
             # No proxy: the address is on this machine or in the person's own network.
             handlers = [urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=self._tls)]
@@ -86,9 +88,13 @@ def _read_kubeconfig(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
         cluster = next(c["cluster"] for c in config["clusters"] if c["name"] == context["cluster"])
         user = next(u["user"] for u in config["users"] if u["name"] == context["user"])
     except FileNotFoundError as error:
-        raise NotRunningError(f"There is no kubeconfig at {path}. Give the path of one that exists.") from error
+        raise NotRunningError(
+            f"There is no kubeconfig at {path}. Give the path of one that exists."
+        ) from error
     except (yaml.YAMLError, KeyError, TypeError, StopIteration) as error:
-        raise NotRunningError(f"{path} is not a kubeconfig with a usable current-context: {error!r}") from error
+        raise NotRunningError(
+            f"{path} is not a kubeconfig with a usable current-context: {error!r}"
+        ) from error
     return cluster, user
 
 

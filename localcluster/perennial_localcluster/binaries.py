@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,7 +45,9 @@ BINARIES = (
     _kubernetes("kubectl", 38),
     Binary("pause", "pause", ".", 1),
     Binary("etcd", "etcd", "go.etcd.io/etcd/server/v3", 22),
-    Binary("local-path-provisioner", "local-path-provisioner", "github.com/rancher/local-path-provisioner", 8),
+    Binary(
+        "local-path-provisioner", "local-path-provisioner", "github.com/rancher/local-path-provisioner", 8
+    ),
     Binary("coredns", "coredns", ".", 70),
     Binary("helm", "helm", "helm.sh/helm/v3/cmd/helm", 70),
 )
@@ -91,9 +92,9 @@ def build(binary: Binary, paths: Paths) -> None:
     go = find_go(parse_go_version((module_dir / "go.mod").read_text()), paths.cache)
     target.parent.mkdir(parents=True, exist_ok=True)
     unfinished = target.with_name(target.name + ".unfinished")
+    command = [str(go), "build", "-trimpath", "-buildvcs=false", "-mod=readonly"]
     run(
-        [str(go), "build", "-trimpath", "-buildvcs=false", "-mod=readonly", "-ldflags", binary.ldflags]
-        + ["-o", str(unfinished), binary.package],
+        [*command, "-ldflags", binary.ldflags, "-o", str(unfinished), binary.package],
         cwd=module_dir,
         env={"CGO_ENABLED": "0", "GOTOOLCHAIN": "local", "GOWORK": "off"},
     )
@@ -101,9 +102,10 @@ def build(binary: Binary, paths: Paths) -> None:
 
 
 def link_binaries(paths: Paths, names: Sequence[str] = ()) -> None:
-    """Copy the binaries' names into the state directory's ``bin``, which goes on PATH."""
-    shutil.rmtree(paths.bin, ignore_errors=True)
-    paths.bin.mkdir(parents=True)
+    """Link the binaries into the state directory's ``bin``, which goes on PATH; right links stay untouched."""
+    paths.bin.mkdir(parents=True, exist_ok=True)
     for binary in BINARIES:
-        if not names or binary.name in names:
-            (paths.bin / binary.name).symlink_to(find_cached(binary, paths))
+        link, target = paths.bin / binary.name, find_cached(binary, paths)
+        if (not names or binary.name in names) and not (link.is_symlink() and link.readlink() == target):
+            link.unlink(missing_ok=True)
+            link.symlink_to(target)

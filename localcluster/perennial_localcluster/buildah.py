@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import hashlib
+import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,6 +20,8 @@ from perennial_localcluster.shell import run
 
 BASE_IMAGE = "localhost/perennial/base:1"
 DEBIAN_RELEASE = "bookworm"
+# buildah keeps a cache of layer locations here, whatever storage it is given.
+SYSTEM_STORAGE = Path("/var/lib/containers")
 BASE_PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -29,11 +32,14 @@ def opened(paths: Paths) -> Iterator[None]:
     storage.mkdir(parents=True, exist_ok=True)
     with (paths.cache / "lock-images").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
+        had_system_storage = SYSTEM_STORAGE.exists()
         try:
             yield
         finally:
             # buildah binds its storage to itself and leaves that to the machine's shutdown.
             cleanup.unmount_below(storage)
+            if not had_system_storage:
+                shutil.rmtree(SYSTEM_STORAGE, ignore_errors=True)
 
 
 def run_buildah(paths: Paths, *arguments: str, timeout_s: float = 3600) -> str:
@@ -54,10 +60,26 @@ def find_id(paths: Paths, name: str) -> str | None:
 
 
 def build(
-    paths: Paths, name: str, context: Path, containerfile: Path, args: Mapping[str, str], volumes: Sequence[str]
+    paths: Paths,
+    name: str,
+    context: Path,
+    *,
+    containerfile: Path,
+    args: Mapping[str, str],
+    volumes: Sequence[str],
 ) -> None:
     """Build an image; unchanged instructions come from the layer cache."""
-    command = ["bud", "--isolation", "chroot", "--layers", "--pull-never", "-t", name, "-f", str(containerfile)]
+    command = [
+        "bud",
+        "--isolation",
+        "chroot",
+        "--layers",
+        "--pull-never",
+        "-t",
+        name,
+        "-f",
+        str(containerfile),
+    ]
     for key, value in args.items():
         command += ["--build-arg", f"{key}={value}"]
     for volume in [*build_volumes(paths.cache), *volumes]:
@@ -89,7 +111,9 @@ def ensure_base(paths: Paths) -> str:
 def find_base_archive(paths: Paths) -> Path:
     """Return where the base image's archive is or will be: a new package list is a new archive."""
     if not BASE_IMAGE_DIR.is_dir():
-        raise PreconditionError(f"{BASE_IMAGE_DIR} is missing: images are built from a checkout of the repository.")
+        raise PreconditionError(
+            f"{BASE_IMAGE_DIR} is missing: images are built from a checkout of the repository."
+        )
     content = b"".join((BASE_IMAGE_DIR / name).read_bytes() for name in ("packages.txt", "setup.sh"))
     return paths.images / f"base-{hashlib.sha256(content).hexdigest()[:16]}.tar"
 

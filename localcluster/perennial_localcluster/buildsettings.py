@@ -36,7 +36,12 @@ def read_pip_settings(environment: Mapping[str, str], files: list[Path]) -> dict
 
 def render_pip_conf(settings: Mapping[str, str], *, has_links: bool) -> str:
     """Return the pip.conf that a build sees. Pure."""
-    lines = ["[global]", f"cache-dir = {IMAGE_CACHE}/pip", f"cert = {CA_BUNDLE}", "disable-pip-version-check = true"]
+    lines = [
+        "[global]",
+        f"cache-dir = {IMAGE_CACHE}/pip",
+        f"cert = {CA_BUNDLE}",
+        "disable-pip-version-check = true",
+    ]
     lines += [f"{key} = {settings[key]}" for key in PASSED_ON if key in settings]
     if has_links:
         lines.append(f"find-links = {IMAGE_FIND_LINKS}")
@@ -74,7 +79,11 @@ def build_volumes(cache: Path, environment: Mapping[str, str] | None = None) -> 
     if has_links:
         volumes.append(f"{links}:{IMAGE_FIND_LINKS}:ro")
     bundle = next(
-        (path for path in (settings.get("cert"), env.get("SSL_CERT_FILE"), CA_BUNDLE) if path and Path(path).is_file()),
+        (
+            path
+            for path in (settings.get("cert"), env.get("SSL_CERT_FILE"), CA_BUNDLE)
+            if path and Path(path).is_file()
+        ),
         None,
     )
     if bundle and Path(bundle).is_relative_to("/etc/ssl/certs"):

@@ -33,7 +33,7 @@ Item = TypeVar("Item")
 
 def clean_node(paths: Paths, record: Record) -> None:
     """End every container and remove its traces; images and the API server's data stay."""
-    _until_none("container processes", lambda: _find_container_pids(paths), kill_pids)
+    _until_none("container processes", lambda: find_container_pids(paths), kill_pids)
     unmount_below(paths.state)
     for link in network.find_pod_links(record.node_ip):
         succeeds(["ip", "link", "del", "dev", link])
@@ -56,7 +56,7 @@ def clean_machine(paths: Paths, before: snapshot.Snapshot) -> None:
     shutil.rmtree(paths.state, ignore_errors=True)
 
 
-def _find_container_pids(paths: Paths) -> list[int]:
+def find_container_pids(paths: Paths) -> list[int]:
     """Return pids in pods' control groups and of shims that serve our containerd."""
     pids = {
         int(pid)
@@ -155,9 +155,7 @@ def remove_rules(before: snapshot.Snapshot) -> None:
             run([f"{prefix}-restore", "-w", "--noflush"], input_text=script)
 
 
-def _until_none(
-    what: str, find: Callable[[], list[Item]], remove: Callable[[list[Item]], None]
-) -> None:
+def _until_none(what: str, find: Callable[[], list[Item]], remove: Callable[[list[Item]], None]) -> None:
     """Repeat a removal until nothing is found any more; things may appear while others go."""
     deadline = time.monotonic() + PATIENCE_S
     while left := find():

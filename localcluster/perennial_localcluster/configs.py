@@ -108,7 +108,11 @@ def render_kubelet(paths: Paths, record: Record, resolv_conf: str) -> str:
             "tlsCertFile": str(pki / "kubelet.crt"),
             "tlsPrivateKeyFile": str(pki / "kubelet.key"),
             "volumePluginDir": str(paths.state / "volume-plugins"),
-            "evictionHard": {"memory.available": "100Mi", "nodefs.available": "1%", "imagefs.available": "1%"},
+            "evictionHard": {
+                "memory.available": "100Mi",
+                "nodefs.available": "1%",
+                "imagefs.available": "1%",
+            },
             "imageGCHighThresholdPercent": 99,
             "imageGCLowThresholdPercent": 98,
         },

@@ -12,17 +12,19 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 # Never part of an image, and changing all the time.
-IGNORED = frozenset({".git", ".venv", "__pycache__", ".mypy_cache", ".ruff_cache", ".pytest_cache", ".hypothesis"})
+IGNORED = frozenset(
+    {".git", ".venv", "__pycache__", ".mypy_cache", ".ruff_cache", ".pytest_cache", ".hypothesis"}
+)
 
 
 def find_copied(containerfile: str) -> list[str]:
-    """Return the sources of COPY and ADD, relative to the context.
+    r"""Return the sources of COPY and ADD, relative to the context.
 
     ``["."]``, everything, where a source holds a variable or a form that this does not know.
 
     Examples
     --------
-    >>> find_copied("FROM base\\nCOPY a.txt b /opt/\\nCOPY --from=0 /x /y")
+    >>> find_copied("FROM base\nCOPY a.txt b /opt/\nCOPY --from=0 /x /y")
     ['a.txt', 'b']
     """
     sources: list[str] = []

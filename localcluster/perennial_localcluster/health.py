@@ -9,6 +9,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
+from http import HTTPStatus
 from pathlib import Path
 
 from perennial_localcluster import processes
@@ -37,7 +38,7 @@ def _answers(url: str, authority: Path) -> bool:
         if tls:
             handlers.append(urllib.request.HTTPSHandler(context=tls))
         with urllib.request.build_opener(*handlers).open(url, timeout=2) as answer:
-            return bool(answer.status == 200)
+            return bool(answer.status == HTTPStatus.OK)
     except (OSError, ValueError, urllib.error.URLError):
         return False
 

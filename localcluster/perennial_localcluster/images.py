@@ -75,13 +75,15 @@ def build(
         stamp = _read_stamp(where, name)
         if stamp and stamp.content_hash == content_hash and archive.exists():
             return BuiltImage(name, stamp.image_id, unchanged=True)
-        buildah.build(where, name, context, recipe, build_args or {}, volumes)
+        buildah.build(where, name, context, containerfile=recipe, args=build_args or {}, volumes=volumes)
         built_id = buildah.find_id(where, name) or ""
         unchanged = bool(stamp and stamp.built_id == built_id and archive.exists())
         if not unchanged:
             buildah.push(where, name, archive)
         image_id = read_image_id(archive)
-        write_atomically(_stamp_path(where, name), json.dumps(asdict(_Stamp(content_hash, image_id, built_id))))
+        write_atomically(
+            _stamp_path(where, name), json.dumps(asdict(_Stamp(content_hash, image_id, built_id)))
+        )
         return BuiltImage(name, image_id, unchanged)
 
 
@@ -154,7 +156,9 @@ def _build_by_docker(name: str, context: Path, recipe: Path, args: Mapping[str, 
 
 def _file_name(name: str) -> str:
     if not re.fullmatch(r"[a-z0-9][a-z0-9._/:-]*:[\w.-]+", name):
-        raise LocalClusterError(f"{name!r} is not an image name with a tag, such as localhost/perennial/operator:dev.")
+        raise LocalClusterError(
+            f"{name!r} is not an image name with a tag, such as localhost/perennial/operator:dev."
+        )
     return name.replace("/", "_").replace(":", "_")
 
 

@@ -27,7 +27,19 @@ def is_usable() -> bool:
 def up(paths: Paths) -> None:
     """Create the kind cluster, or start using the one that is there."""
     if CLUSTER_NAME not in run(["kind", "get", "clusters"]).split():
-        run(["kind", "create", "cluster", "--name", CLUSTER_NAME, "--config", str(KIND_CONFIG), "--wait", "120s"])
+        run(
+            [
+                "kind",
+                "create",
+                "cluster",
+                "--name",
+                CLUSTER_NAME,
+                "--config",
+                str(KIND_CONFIG),
+                "--wait",
+                "120s",
+            ]
+        )
     paths.state.mkdir(parents=True, exist_ok=True)
     run(["kind", "export", "kubeconfig", "--name", CLUSTER_NAME, "--kubeconfig", str(paths.kubeconfig)])
     save_record(paths, Record("kind", str(paths.kubeconfig), f"{CLUSTER_NAME}-control-plane"))

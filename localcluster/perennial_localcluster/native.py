@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import datetime as dt
 import shutil
 from collections.abc import Callable
 
@@ -63,6 +64,7 @@ def _prepare(paths: Paths) -> None:
             write_atomically(paths.snapshot, taken)
         save_record(paths, record)
     services_now = _build_services(paths, record)
+    _stop_outdated(paths, services_now)
     dead = [service for service in services_now if not processes.find(service.name, pids=paths.pids)]
     if any(service.name == "containerd" for service in dead):
         # Its containers have no parent that could end them; a kubelet that still runs would only fail.
@@ -103,7 +105,7 @@ def _start_rest(paths: Paths) -> None:
 def _wait_for_node(paths: Paths) -> None:
     client = ApiClient(paths.kubeconfig)
     default = "/api/v1/namespaces/default/serviceaccounts/default"
-    health.wait_for("a Ready node", lambda: is_node_ready(client), paths, "kubelet")
+    health.wait_for("a Ready node", lambda: is_node_ready(client, paths), paths, "kubelet")
     # Until it exists the API server refuses every pod.
     health.wait_for(
         "the default service account",
@@ -122,15 +124,19 @@ def _try_call(call: Callable[[], object]) -> bool:
     return True
 
 
-def is_node_ready(client: ApiClient) -> bool:
-    """Whether the node's Ready condition is True and its heartbeat is from the present kubelet."""
+def is_node_ready(client: ApiClient, paths: Paths) -> bool:
+    """Whether the node is Ready by the word of the kubelet that runs now, not of one that was killed."""
     try:
         node = client.request("GET", f"/api/v1/nodes/{NODE_NAME}")
     except LocalClusterError:
         return False
     taints = {taint["key"] for taint in node["spec"].get("taints", [])}
-    conditions = {condition["type"]: condition["status"] for condition in node["status"].get("conditions", [])}
-    return conditions.get("Ready") == "True" and "node.kubernetes.io/not-ready" not in taints
+    ready = next((item for item in node["status"].get("conditions", []) if item["type"] == "Ready"), None)
+    if ready is None or ready["status"] != "True" or "node.kubernetes.io/not-ready" in taints:
+        return False
+    # Heartbeats have whole seconds.
+    started_s = int((paths.pids / "kubelet.json").stat().st_mtime)
+    return dt.datetime.fromisoformat(ready["lastHeartbeatTime"]).timestamp() >= started_s
 
 
 def _start_stage(paths: Paths, record: Record, stage: int, *, wait: bool = True) -> None:
@@ -142,14 +148,27 @@ def _start_stage(paths: Paths, record: Record, stage: int, *, wait: bool = True)
         health.wait_until_healthy(service, paths)
 
 
+def _stop_outdated(paths: Paths, services: list[Service]) -> None:
+    """Stop components that were started with other flags, so that an upgrade takes effect.
+
+    Not containerd: that would restart every pod.
+    """
+    for service in services:
+        found = processes.find(service.name, pids=paths.pids)
+        if found and found.command != service.command and service.name != "containerd":
+            processes.stop([found])
+
+
 def down(paths: Paths) -> None:
     """End the cluster and restore the machine; works on any half-made or half-dead state."""
     record = find_record(paths)
     if record is not None:
         services = _build_services(paths, record)
-        # The kubelet goes first: it would start again what is being ended.
+        # The kubelet goes first: it would start again what is being ended. Clients go before servers,
+        # since a component without the one that it talks to takes long to end.
         _stop_services(paths, [service for service in services if service.name == "kubelet"])
-        _stop_services(paths, [service for service in services if service.name != "kubelet"])
+        for stage in range(LAST_STAGE, -1, -1):
+            _stop_services(paths, [service for service in services if service.stage == stage])
         cleanup.clean_node(paths, record)
     if paths.snapshot.exists():
         before = snapshot.parse(paths.snapshot.read_text())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -13,6 +12,8 @@ from perennial_localcluster.errors import PreconditionError
 from perennial_localcluster.services import Port, Service
 
 LISTEN_STATE = "0A"
+IPV4_HEX_DIGITS = 8
+INODE_FIELD = 9
 WILDCARDS = ("0.0.0.0", "::")  # noqa: S104 - compared with, not bound to
 
 
@@ -48,14 +49,14 @@ def parse_listeners(text: str) -> list[Listener]:
     found = []
     for line in text.splitlines()[1:]:
         fields = line.split()
-        if len(fields) > 9 and fields[3] == LISTEN_STATE:
+        if len(fields) > INODE_FIELD and fields[3] == LISTEN_STATE:
             address, port = fields[1].split(":")
-            found.append(Listener(_parse_address(address), int(port, 16), fields[9]))
+            found.append(Listener(_parse_address(address), int(port, 16), fields[INODE_FIELD]))
     return found
 
 
 def _parse_address(hexadecimal: str) -> str:
-    if len(hexadecimal) > 8:
+    if len(hexadecimal) > IPV4_HEX_DIGITS:
         return "::" if not hexadecimal.strip("0") else f"[{hexadecimal}]"
     octets = [hexadecimal[index : index + 2] for index in (6, 4, 2, 0)]
     return ".".join(str(int(octet, 16)) for octet in octets)
@@ -95,13 +96,3 @@ def _describe_owner(inode: str) -> str:
         except OSError:
             continue
     return "another program"
-
-
-def check_memory(text: str, least_mib: int = 1500) -> None:
-    """Raise PreconditionError if /proc/meminfo shows too little memory to be of use."""
-    match = re.search(r"MemTotal:\s+(\d+) kB", text)
-    if match and int(match[1]) // 1024 < least_mib:
-        raise PreconditionError(
-            f"This machine has {int(match[1]) // 1024} MiB of memory; the cluster needs {least_mib} MiB by itself. "
-            "Use a larger machine or a cluster that you have: `perennial-localcluster up --kubeconfig FILE`."
-        )

@@ -40,7 +40,7 @@ def parse_start_ticks(stat: str) -> int:
 
 def parse_state(stat: str) -> str:
     """Return field 3 of a /proc/PID/stat line: Z is a zombie, which is as good as gone."""
-    return stat[stat.rindex(")") + 2 :].split()[0]
+    return stat[stat.rindex(")") + 2 :].split(maxsplit=1)[0]
 
 
 def observe_boot_id() -> str:
@@ -115,7 +115,7 @@ def find(name: str, *, pids: Path) -> ProcessRecord | None:
     return record if is_alive(record) else None
 
 
-def stop(records: Iterable[ProcessRecord], *, grace_s: float = 8) -> None:
+def stop(records: Iterable[ProcessRecord], *, grace_s: float = 3) -> None:
     """Ask the processes to end, wait, then kill those that are left."""
     remaining = [record for record in records if is_alive(record)]
     for ask in (signal.SIGTERM, signal.SIGKILL):
@@ -135,4 +135,3 @@ def kill_pids(pids: Iterable[int]) -> None:
     for pid in pids:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.kill(pid, signal.SIGKILL)
-

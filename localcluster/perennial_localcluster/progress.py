@@ -63,8 +63,8 @@ def estimate_left_s(expected_s: Sequence[float], done_s: Sequence[float], runnin
 
 def render_duration(seconds: float) -> str:
     """Return seconds as people say them: ``45 s``, ``3 min 10 s``."""
-    whole = round(seconds)
-    return f"{whole} s" if whole < 60 else f"{whole // 60} min {whole % 60:02d} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
 
 
 def read_durations(path: Path) -> dict[str, float]:

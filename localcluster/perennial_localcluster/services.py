@@ -148,7 +148,9 @@ def _controller_manager(paths: Paths, record: Record) -> Service:
 
 def _scheduler(paths: Paths, record: Record) -> Service:  # noqa: ARG001 - one signature for all builders
     command = [str(paths.bin / "kube-scheduler"), *_client_flags(paths, "scheduler")]
-    return Service("kube-scheduler", 2, command, "https://127.0.0.1:10259/healthz", (Port("127.0.0.1", 10259),))
+    return Service(
+        "kube-scheduler", 2, command, "https://127.0.0.1:10259/healthz", (Port("127.0.0.1", 10259),)
+    )
 
 
 def _client_flags(paths: Paths, name: str) -> list[str]:

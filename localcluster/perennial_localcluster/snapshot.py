@@ -63,7 +63,7 @@ def normalise_rules(saved: str) -> list[str]:
 
 
 def parse_mounts(text: str) -> list[str]:
-    """Return the mount points of /proc/self/mountinfo; they escape spaces as \\040. Pure."""
+    """Return the mount points of /proc/self/mountinfo; they escape spaces in octal. Pure."""
     points = [line.split()[4] for line in text.splitlines() if line]
     return [re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), point) for point in points]
 
@@ -123,7 +123,11 @@ def compare(before: Snapshot, after: Snapshot) -> list[str]:
     for field in fields(Snapshot):
         old, new = getattr(before, field.name), getattr(after, field.name)
         if field.name == "sysctls":
-            lines += [f"changed sysctl {key}: {old[key]} -> {new.get(key)}" for key in old if new.get(key) != old[key]]
+            lines += [
+                f"changed sysctl {key}: {old[key]} -> {new.get(key)}"
+                for key in old
+                if new.get(key) != old[key]
+            ]
             continue
         lines += [f"added {field.name}: {item}" for item in _subtract(new, old)]
         lines += [f"gone {field.name}: {item}" for item in _subtract(old, new)]
