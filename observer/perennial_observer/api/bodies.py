@@ -1,0 +1,77 @@
+"""Request bodies within their caps, answers in one form."""
+
+import zlib
+from typing import Any, TypeVar
+
+import anyio.to_thread
+import orjson
+from pydantic import BaseModel, ValidationError
+from starlette.requests import Request
+from starlette.responses import Response
+
+from perennial_observer.errors import InvalidRequest, ObserverError, Overloaded, TooLarge
+
+__all__ = ["answer_error", "answer_json", "read_model"]
+
+_Body = TypeVar("_Body", bound=BaseModel)
+
+MAX_PROBLEMS = 3
+
+
+def answer_json(
+    content: dict[str, Any], status: int = 200, headers: dict[str, str] | None = None
+) -> Response:
+    """Answer with JSON."""
+    return Response(orjson.dumps(content), status, headers=headers, media_type="application/json")
+
+
+def answer_error(error: ObserverError) -> Response:
+    """Answer with the error's reason and message."""
+    headers = {"Retry-After": str(error.retry_after_s)} if isinstance(error, Overloaded) else None
+    return answer_json({"error": {"reason": error.reason, "message": error.message}}, error.status, headers)
+
+
+async def read_model(request: Request, kind: type[_Body], max_bytes: int) -> tuple[_Body, int]:
+    """Read the body as `kind`; also return its size in bytes after decompression.
+
+    Raises
+    ------
+    TooLarge
+        If the body is over `max_bytes`, before or after decompression.
+    InvalidRequest
+        Naming the field at fault.
+    """
+    body = await _read_body(request, max_bytes)
+    # Megabytes take longer to parse than the event loop may be kept from other callers.
+    return await anyio.to_thread.run_sync(_parse, body, kind), len(body)
+
+
+def _parse(body: bytes, kind: type[_Body]) -> _Body:
+    try:
+        return kind.model_validate(orjson.loads(body))
+    except orjson.JSONDecodeError as error:
+        raise InvalidRequest(f"the body is not JSON: {error}", "InvalidJson") from error
+    except ValidationError as error:
+        problems = [
+            f"{'.'.join(str(part) for part in problem['loc'])}: {problem['msg']}"
+            for problem in error.errors(include_url=False, include_input=False)[:MAX_PROBLEMS]
+        ]
+        raise InvalidRequest("; ".join(problems), "InvalidBody") from error
+
+
+async def _read_body(request: Request, max_bytes: int) -> bytes:
+    encoding = request.headers.get("content-encoding", "identity").lower()
+    if encoding not in {"identity", "gzip"}:
+        raise InvalidRequest(f"Content-Encoding {encoding!r} is not known: use gzip", "UnknownEncoding")
+    unfolder = zlib.decompressobj(wbits=31) if encoding == "gzip" else None
+    body = bytearray()
+    try:
+        async for chunk in request.stream():
+            body += unfolder.decompress(chunk, max_bytes + 1 - len(body)) if unfolder else chunk
+            if len(body) > max_bytes:
+                raise TooLarge(f"the body is over {max_bytes} bytes: send less at once")
+    except zlib.error as error:
+        raise InvalidRequest(f"the body is not gzip: {error}", "InvalidEncoding") from error
+    if unfolder is not None and body and not unfolder.eof:
+        raise InvalidRequest("the gzip body ends early", "InvalidEncoding")
+    return bytes(body)

@@ -1,0 +1,60 @@
+"""What every route needs, handed over once when the application is built."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from starlette.requests import Request
+
+from perennial_observer.auth import Authenticator, Caller
+from perennial_observer.ingest.event_time import EventTimes
+from perennial_observer.metrics import Metrics
+from perennial_observer.registry import Registry
+from perennial_observer.settings import Settings
+from perennial_observer.store.blobs import BlobStore
+from perennial_observer.store.store import Store
+
+__all__ = ["Context", "context_of", "identify"]
+
+
+@dataclass(frozen=True)
+class Context:
+    """Collaborators of the routes.
+
+    Parameters
+    ----------
+    clock
+        Seconds since the epoch.
+    check_health
+        Raises Unavailable with what is broken.
+    """
+
+    settings: Settings
+    store: Store
+    blobs: BlobStore
+    authenticator: Authenticator
+    registry: Registry
+    event_times: EventTimes
+    metrics: Metrics
+    clock: Callable[[], float]
+    check_health: Callable[[], Awaitable[None]]
+
+
+def context_of(request: Request) -> Context:
+    """Return the application's context."""
+    context: Context = request.app.state.context
+    return context
+
+
+async def identify(request: Request) -> Caller:
+    """Tell who calls, by either of the two headers.
+
+    Raises
+    ------
+    Unauthenticated, Forbidden, Unavailable
+        As the authenticator says.
+    """
+    token = request.headers.get("x-perennial-token", "")
+    scheme, _, credentials = request.headers.get("authorization", "").partition(" ")
+    if not token and scheme.lower() == "bearer":
+        token = credentials.strip()
+    return await context_of(request).authenticator.identify(token)

@@ -1,0 +1,80 @@
+"""Labels, sent by whoever knows a prediction's id."""
+
+import asyncio
+from typing import Annotated
+
+import anyio.to_thread
+import orjson
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, StrictBool, StrictInt, StrictStr
+from starlette.requests import Request
+from starlette.responses import Response
+
+from perennial_observer.api.bodies import answer_json, read_model
+from perennial_observer.api.context import Context, context_of
+from perennial_observer.errors import NotFound
+from perennial_observer.ingest.entries import PredictionId
+from perennial_observer.store.log import register_deployment, write_feedback
+from perennial_observer.store.reads import find_deployment_uid
+from perennial_observer.store.rows import DeploymentKey, LabelRow
+
+__all__ = ["post_feedback"]
+
+MAX_LABELS = 10_000
+MAX_ROW = 2**31 - 1
+
+
+class FeedbackItem(BaseModel):
+    """One label."""
+
+    model_config = ConfigDict(frozen=True)
+
+    prediction_id: PredictionId
+    row: Annotated[int, Field(ge=0, le=MAX_ROW)] = 0
+    label: StrictBool | StrictInt | FiniteFloat | Annotated[StrictStr, Field(max_length=256)]
+
+
+class FeedbackBody(BaseModel):
+    """Body of the feedback call."""
+
+    model_config = ConfigDict(frozen=True)
+
+    feedback: Annotated[list[FeedbackItem], Field(max_length=MAX_LABELS)]
+
+
+async def post_feedback(request: Request) -> Response:
+    """``POST /v1/namespaces/<ns>/deployments/<name>/feedback``."""
+    context = context_of(request)
+    body, size = await read_model(request, FeedbackBody, context.settings.max_body_bytes)
+    namespace, name = request.path_params["namespace"], request.path_params["name"]
+    key = await anyio.to_thread.run_sync(lambda: _find(context, namespace, name))
+    labels = [
+        LabelRow(item.prediction_id, item.row, orjson.dumps(item.label).decode()) for item in body.feedback
+    ]
+    now, max_pending = context.clock(), context.settings.max_pending_labels
+    future = context.store.writer.submit(
+        lambda connection: write_feedback(
+            connection, register_deployment(connection, key), labels, now=now, max_pending=max_pending
+        ),
+        size,
+    )
+    counts = await asyncio.wrap_future(future)
+    context.metrics.count_feedback(key, counts)
+    return answer_json(
+        {
+            "accepted": counts.accepted,
+            "duplicates": counts.duplicates,
+            "conflicts": counts.conflicts,
+            "unknown": counts.unknown,
+        }
+    )
+
+
+def _find(context: Context, namespace: str, name: str) -> DeploymentKey:
+    """Return the deployment that has this name now; one that is gone takes no more labels."""
+    uid = context.registry.find_uid(namespace, name)
+    if uid is None and not context.registry.synced:
+        with context.store.read() as connection:
+            uid = find_deployment_uid(connection, namespace, name)
+    if uid is None:
+        raise NotFound(f"there is no ModelDeployment {namespace}/{name}"[:300], "DeploymentNotFound")
+    return DeploymentKey(uid, namespace, name)

@@ -1,0 +1,101 @@
+"""What servers send: log entries and the reference sample."""
+
+import asyncio
+from typing import Annotated, Any, Literal
+
+import anyio.to_thread
+import orjson
+from perennial_api.labels import ServiceAccountRole
+from perennial_bundle import Schema
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
+from starlette.requests import Request
+from starlette.responses import Response
+
+from perennial_observer.api.bodies import answer_json, read_model
+from perennial_observer.api.context import context_of, identify
+from perennial_observer.errors import InvalidRequest
+from perennial_observer.ingest.entries import LogBody, Revision, Rules, split_entries
+from perennial_observer.store.log import write_log
+from perennial_observer.store.references import write_reference
+
+__all__ = ["post_log", "post_reference"]
+
+MAX_REFERENCE_ROWS = 5_000
+
+
+class ReferenceBody(BaseModel):
+    """Body of ``POST /v1/reference``."""
+
+    model_config = ConfigDict(frozen=True)
+
+    revision: Revision
+    bundle_digest: Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
+    schema_: Annotated[Schema, Field(alias="schema")]
+    task: Literal["Classification", "Regression"]
+    rows: dict[str, list[Any]]
+    outputs: dict[str, list[Any]]
+    event_time: list[FiniteFloat] | None = None
+
+    @model_validator(mode="after")
+    def _check_rows(self) -> "ReferenceBody":
+        lengths = {len(values) for values in (*self.rows.values(), *self.outputs.values())}
+        if self.event_time is not None:
+            lengths.add(len(self.event_time))
+        if len(lengths) != 1 or not self.rows:
+            raise ValueError("rows, outputs and event_time must have one length and at least one column")
+        if not 1 <= max(lengths) <= MAX_REFERENCE_ROWS:
+            raise ValueError(f"a reference has 1 to {MAX_REFERENCE_ROWS} rows")
+        if self.event_time is not None and any(
+            later < earlier for earlier, later in zip(self.event_time, self.event_time[1:], strict=False)
+        ):
+            raise ValueError("rows must be in time order: sort them by event_time")
+        return self
+
+
+async def post_log(request: Request) -> Response:
+    """``POST /v1/log``."""
+    context = context_of(request)
+    key = (await identify(request)).require(ServiceAccountRole.SERVER)
+    context.store.require_room()
+    body, size = await read_model(request, LogBody, context.settings.max_body_bytes)
+    now = context.clock()
+
+    def split() -> tuple[list[Any], list[Any]]:
+        schema = context.event_times.schema(key, body.revision)
+        rules = Rules(schema, context.event_times.column(key, schema), now, context.settings.max_future_s)
+        return split_entries(body, rules)
+
+    rows, rejected = await anyio.to_thread.run_sync(split)
+    future = context.store.writer.submit(
+        lambda connection: write_log(
+            connection, key, rows, rejected, now=now, max_rejected=context.settings.max_rejected_rows
+        ),
+        size,
+    )
+    counts = await asyncio.wrap_future(future)
+    context.metrics.count_log(key, counts)
+    return answer_json(
+        {"accepted": counts.accepted, "duplicates": counts.duplicates, "rejected": counts.rejected}, 202
+    )
+
+
+async def post_reference(request: Request) -> Response:
+    """``POST /v1/reference``."""
+    context = context_of(request)
+    key = (await identify(request)).require(ServiceAccountRole.SERVER)
+    body, size = await read_model(request, ReferenceBody, context.settings.max_body_bytes)
+    unknown = set(body.rows) - set(body.schema_.by_name)
+    if unknown:
+        raise InvalidRequest(
+            f"rows has columns that the schema lacks: {sorted(unknown)[:5]}", "UnknownColumn"
+        )
+    content = await anyio.to_thread.run_sync(
+        lambda: orjson.dumps(body.model_dump(mode="json", by_alias=True))
+    )
+    now = context.clock()
+    future = context.store.writer.submit(
+        lambda connection: write_reference(connection, key, body.revision, content, now=now), size
+    )
+    await asyncio.wrap_future(future)
+    context.event_times.remember(key, body.revision, body.schema_)
+    return Response(status_code=204)

@@ -1,0 +1,116 @@
+"""From a projected token to a role and a ModelDeployment that exists."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+from kubernetes.aio import client
+from perennial_api.labels import GROUP, LABEL_ROLE, VERSION, ServiceAccountRole
+
+from perennial_observer.auth import Caller
+from perennial_observer.cluster.client import unavailable
+from perennial_observer.errors import Forbidden, Unauthenticated
+from perennial_observer.store.rows import DeploymentKey
+
+__all__ = ["ClusterIdentity"]
+
+NOT_FOUND = 404
+
+
+@dataclass(frozen=True)
+class ClusterIdentity:
+    """Implements :class:`~perennial_observer.auth.IdentityReader` on the API server.
+
+    An ownerReference is only what the ServiceAccount's maker wrote. It counts if the ModelDeployment of that name in
+    the ServiceAccount's own namespace has that uid; so nobody reaches beyond their namespace.
+
+    Parameters
+    ----------
+    pusher
+        Namespace and name of the ServiceAccount with the role Pusher.
+    """
+
+    api: client.ApiClient
+    audience: str
+    pusher: tuple[str, str]
+    timeout_s: float
+
+    async def read(self, token: str) -> Caller:
+        """Return who the token's bearer is.
+
+        Raises
+        ------
+        Unauthenticated, Forbidden, Unavailable
+            See there.
+        """
+        namespace, name, uid = await self._review(token)
+        if (namespace, name) == self.pusher:
+            return Caller(ServiceAccountRole.PUSHER, None)
+        account = await self._get(
+            client.CoreV1Api(self.api).read_namespaced_service_account(
+                name, namespace, _request_timeout=self.timeout_s
+            ),
+            f"the ServiceAccount {namespace}/{name}",
+        )
+        meta = account.metadata
+        try:
+            role = ServiceAccountRole((meta.labels or {}).get(LABEL_ROLE, ""))
+        except ValueError:
+            role = ServiceAccountRole.PUSHER
+        if role is ServiceAccountRole.PUSHER or (uid and meta.uid != uid):
+            raise Forbidden(
+                f"the ServiceAccount {namespace}/{name} has no label {LABEL_ROLE}: Server or Trainer",
+                "NoRole",
+            )
+        owner = next(
+            (
+                o
+                for o in meta.owner_references or []
+                if o.kind == "ModelDeployment" and o.api_version.startswith(f"{GROUP}/")
+            ),
+            None,
+        )
+        if owner is None:
+            raise Forbidden(
+                f"the ServiceAccount {namespace}/{name} belongs to no ModelDeployment", "NoDeployment"
+            )
+        deployment = await self._get(
+            client.CustomObjectsApi(self.api).get_namespaced_custom_object(
+                GROUP, VERSION, namespace, "modeldeployments", owner.name, _request_timeout=self.timeout_s
+            ),
+            f"the ModelDeployment {namespace}/{owner.name}",
+        )
+        if deployment["metadata"]["uid"] != owner.uid:
+            raise Forbidden(
+                f"the ServiceAccount {namespace}/{name} belongs to another ModelDeployment than {owner.name} is now",
+                "NoDeployment",
+            )
+        return Caller(role, DeploymentKey(uid=owner.uid, namespace=namespace, name=owner.name))
+
+    async def _review(self, token: str) -> tuple[str, str, str]:
+        body = client.V1TokenReview(spec=client.V1TokenReviewSpec(token=token, audiences=[self.audience]))
+        try:
+            review = await client.AuthenticationV1Api(self.api).create_token_review(
+                body, _request_timeout=self.timeout_s
+            )
+        except (client.ApiException, aiohttp.ClientError, TimeoutError) as error:
+            raise unavailable(error) from error
+        status = review.status
+        if not status or not status.authenticated or self.audience not in (status.audiences or []):
+            raise Unauthenticated(f"the token is not valid for the audience {self.audience}", "InvalidToken")
+        kind, _, account = status.user.username.partition("system:serviceaccount:")
+        namespace, separator, name = account.partition(":")
+        if kind or not separator:
+            raise Forbidden("only ServiceAccounts have a role here", "NotServiceAccount")
+        return namespace, name, status.user.uid or ""
+
+    @staticmethod
+    async def _get(call: Any, what: str) -> Any:
+        try:
+            return await call
+        except client.ApiException as error:
+            if error.status == NOT_FOUND:
+                raise Forbidden(f"{what} does not exist", "NoDeployment") from error
+            raise unavailable(error) from error
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise unavailable(error) from error

@@ -1,0 +1,42 @@
+"""The interface that monitors use and the contract suite tests."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["Detector", "Floats", "Result"]
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a detector says about one window.
+
+    Parameters
+    ----------
+    statistic
+        One number: the largest KS distance, or the share of outliers. NaN if nothing could be tested.
+    per_column
+        float64 (d,): the statistic of each column, NaN where it was not tested; empty if the detector looks at rows.
+    n
+        Rows of the window.
+    """
+
+    statistic: float
+    per_column: Floats
+    n: int
+
+
+class Detector(Protocol):
+    """Learns a reference, then compares windows with it. Scoring never changes the detector."""
+
+    def fit(self, reference: Floats) -> None:
+        """Learn `reference`, float64 (m, d) in time order."""
+        ...
+
+    def score(self, window: Floats) -> Result:
+        """Compare `window`, float64 (n, d)."""
+        ...

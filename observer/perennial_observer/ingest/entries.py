@@ -1,0 +1,149 @@
+"""Log entries as the server sends them, checked row by row. Pure."""
+
+import math
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import orjson
+from perennial_bundle import Column, Schema, event_time_seconds
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
+
+from perennial_observer.store.rows import PredictionRow, RejectedRow
+
+__all__ = ["LogBody", "LogEntry", "Rules", "split_entries"]
+
+MAX_ENTRIES = 10_000
+MAX_ROW_BYTES = 256 << 10
+
+PredictionId = Annotated[str, Field(min_length=1, max_length=128)]
+Revision = Annotated[str, Field(min_length=1, max_length=63)]
+
+
+class LogEntry(BaseModel):
+    """One request's rows, by column."""
+
+    model_config = ConfigDict(frozen=True)
+
+    prediction_id: PredictionId
+    time: FiniteFloat
+    inputs: dict[str, list[Any]]
+    outputs: dict[str, list[Any]]
+
+
+class LogBody(BaseModel):
+    """Body of ``POST /v1/log``."""
+
+    model_config = ConfigDict(frozen=True)
+
+    revision: Revision
+    entries: Annotated[list[LogEntry], Field(max_length=MAX_ENTRIES)]
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What a row must fit.
+
+    Parameters
+    ----------
+    schema
+        None before the revision's reference came: then only the shape is checked.
+    event_time
+        Column of the event time; None: the entry's own time.
+    now, max_future_s
+        Event times later than this many seconds after now are refused: one of them would drag the watermark along.
+    """
+
+    schema: Schema | None
+    event_time: str | None
+    now: float
+    max_future_s: float
+
+
+def split_entries(body: LogBody, rules: Rules) -> tuple[list[PredictionRow], list[RejectedRow]]:
+    """Separate rows that fit from those that don't; the latter carry a reason."""
+    fitting: list[PredictionRow] = []
+    rejected: list[RejectedRow] = []
+    for entry in body.entries:
+        lengths = {len(values) for values in (*entry.inputs.values(), *entry.outputs.values())}
+        if len(lengths) != 1 or not entry.outputs:
+            reason = "LengthMismatch" if len(lengths) > 1 else "NoRows"
+            rejected.append(RejectedRow(entry.prediction_id, 0, body.revision, reason, "{}"))
+            continue
+        for row in range(lengths.pop()):
+            inputs = {name: values[row] for name, values in entry.inputs.items()}
+            outputs = {name: values[row] for name, values in entry.outputs.items()}
+            event_time, reason = _judge(inputs, outputs, entry, rules)
+            text = orjson.dumps(inputs).decode()
+            if not reason and len(text) > MAX_ROW_BYTES:
+                reason, text = "RowTooLarge", "{}"
+            if reason:
+                rejected.append(
+                    RejectedRow(entry.prediction_id, row, body.revision, reason, text[:MAX_ROW_BYTES])
+                )
+                continue
+            fitting.append(
+                PredictionRow(
+                    prediction_id=entry.prediction_id,
+                    row=row,
+                    revision=body.revision,
+                    event_time=event_time,
+                    inputs=text,
+                    outputs=orjson.dumps(outputs).decode(),
+                )
+            )
+    return fitting, rejected
+
+
+def _judge(
+    inputs: dict[str, Any], outputs: dict[str, Any], entry: LogEntry, rules: Rules
+) -> tuple[float, str]:
+    """Event time of one row, and why it doesn't fit ("" if it does)."""
+    reason = _misfit(inputs, outputs, rules.schema)
+    if reason:
+        return 0.0, reason
+    if rules.event_time is not None:
+        return _read_event_time(inputs.get(rules.event_time), rules)
+    # A server's clock that is off must neither drag the watermark along nor bury its rows behind it.
+    is_plausible = rules.now - rules.max_future_s <= entry.time <= rules.now
+    return (entry.time if is_plausible else rules.now), ""
+
+
+def _read_event_time(value: Any, rules: Rules) -> tuple[float, str]:
+    if value is None:
+        return 0.0, "NoEventTime"
+    try:
+        event_time = float(event_time_seconds([value])[0])
+    except (ValueError, OverflowError, TypeError):
+        return 0.0, "InvalidEventTime"
+    return event_time, "EventTimeInFuture" if event_time > rules.now + rules.max_future_s else ""
+
+
+def _misfit(inputs: dict[str, Any], outputs: dict[str, Any], schema: Schema | None) -> str:
+    """Why a row doesn't fit the schema. Columns may be absent: the logger can be told to leave them out."""
+    if not all(_is_scalar(value) for value in inputs.values()):
+        return "NotScalar"
+    if not all(_is_scalar(value) or _is_vector(value) for value in outputs.values()):
+        return "InvalidOutput"
+    if schema is None:
+        return ""
+    for name, value in inputs.items():
+        column = schema.by_name.get(name)
+        if column is None:
+            return "UnknownColumn"
+        if value is not None and not _fits(column, value):
+            return "WrongType"
+    return ""
+
+
+def _fits(column: Column, value: Any) -> bool:
+    if column.datatype == "BYTES":
+        return isinstance(value, str)
+    return isinstance(value, bool | int | float) and math.isfinite(value)
+
+
+def _is_scalar(value: Any) -> bool:
+    return value is None or isinstance(value, bool | int | float | str)
+
+
+def _is_vector(value: Any) -> bool:
+    return isinstance(value, list) and all(_is_scalar(item) for item in value)

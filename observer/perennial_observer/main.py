@@ -1,0 +1,226 @@
+"""The observer process: HTTP API, watch of ModelDeployments, looks at the windows, retention."""
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+
+import anyio.to_thread
+import uvicorn
+from starlette.applications import Starlette
+
+from perennial_observer.api.app import build_app
+from perennial_observer.api.context import Context
+from perennial_observer.auth import Authenticator, IdentityReader
+from perennial_observer.cluster.client import open_client
+from perennial_observer.cluster.deployments import DeploymentWatch
+from perennial_observer.cluster.identity import ClusterIdentity
+from perennial_observer.cluster.reports import ClusterReports
+from perennial_observer.detectors.sidecar import Sidecar
+from perennial_observer.errors import DetectorFailure, DetectorUnavailable, ObserverError, Unavailable
+from perennial_observer.ingest.event_time import EventTimes
+from perennial_observer.metrics import Metrics
+from perennial_observer.monitors.assessors import Assessors
+from perennial_observer.monitors.evaluation import Evaluator
+from perennial_observer.registry import Registry
+from perennial_observer.reporting import Reporter, ReportWriter
+from perennial_observer.settings import Settings
+from perennial_observer.store.blobs import BlobStore
+from perennial_observer.store.log import delete_expired, settle_labels
+from perennial_observer.store.store import Store
+
+__all__ = ["Observer", "build_observer", "main"]
+
+_LOG = logging.getLogger(__name__)
+
+RETENTION_PAUSE_S = 60.0
+# After so many ticks without a finished look the process is taken for stuck, and restarted by its liveness probe.
+STUCK_AFTER_S = 600.0
+
+
+@dataclass
+class Observer:
+    """The process's parts, tied together; tests build it with another identity reader and report writer."""
+
+    settings: Settings
+    store: Store
+    registry: Registry
+    evaluator: Evaluator
+    reporter: Reporter
+    metrics: Metrics
+    sidecar: Sidecar
+    clock: Callable[[], float]
+    context: Context | None = None
+    last_look: float = field(default_factory=time.monotonic)
+
+    async def tick(self) -> None:
+        """Take one look and publish what it found."""
+        started = time.monotonic()
+        try:
+            reports = await anyio.to_thread.run_sync(self.evaluator.look)
+        except Exception:  # noqa: BLE001  the top of a loop
+            _LOG.exception("look failed")
+            self.metrics.looks.labels("error").inc()
+            return
+        self.metrics.looks.labels("ok").inc()
+        self.metrics.look_seconds.set(time.monotonic() - started)
+        self.last_look = time.monotonic()
+        await self.reporter.publish(reports)
+
+    async def run_looks(self) -> None:
+        """Look at the windows until cancelled."""
+        while True:
+            if self.registry.synced:
+                await self.tick()
+            else:
+                self.last_look = time.monotonic()
+            await asyncio.sleep(self.settings.tick_s)
+
+    async def run_housekeeping(self) -> None:
+        """Apply retention and see whether the sidecar answers, until cancelled."""
+        reported = ""
+        while True:
+            try:
+                version = await anyio.to_thread.run_sync(self.sidecar.version)
+                found = f"alibi-detect {version}"
+            except (DetectorUnavailable, DetectorFailure) as error:
+                found = f"unavailable: {error.reason}: {error.message}"
+            self.metrics.detectors_up.set(not found.startswith("unavailable"))
+            if found != reported:
+                _LOG.info("detectors %s", found)
+                reported = found
+            try:
+                await self._expire()
+            except ObserverError as error:
+                _LOG.warning("retention failed reason=%s message=%s", error.reason, error.message)
+            await asyncio.sleep(RETENTION_PAUSE_S)
+
+    async def _expire(self) -> None:
+        now = self.clock()
+        settings, writer = self.settings, self.store.writer
+        await asyncio.wrap_future(
+            writer.submit(lambda c: settle_labels(c, before=now - settings.pending_label_s), 0)
+        )
+        dropped = 1
+        while dropped:
+            # Small steps, so that log entries get their turn in between.
+            expiry = writer.submit(lambda c: delete_expired(c, before=now - settings.retention_s), 0)
+            dropped = await asyncio.wrap_future(expiry)
+
+    async def check_health(self) -> None:
+        """Raise Unavailable if writing or looking is stuck."""
+        try:
+            await asyncio.wait_for(asyncio.wrap_future(self.store.writer.submit(lambda _: None, 0)), 30.0)
+        except TimeoutError as error:
+            raise Unavailable("the database takes no writes", "DatabaseStuck") from error
+        if time.monotonic() - self.last_look > STUCK_AFTER_S:
+            raise Unavailable("no look has finished for ten minutes", "LooksStuck")
+
+
+def build_observer(
+    settings: Settings,
+    *,
+    identity: IdentityReader,
+    reports: ReportWriter,
+    registry: Registry,
+    clock: Callable[[], float] = time.time,
+) -> Observer:
+    """Open the database and tie the parts together. Nothing runs yet."""
+    store = Store.open(settings)
+    blobs = BlobStore(settings.data_dir / "bundles", settings.max_bundle_bytes, settings.min_free_bytes)
+    blobs.prepare()
+    for left in settings.data_dir.glob(".export-*"):
+        left.unlink(missing_ok=True)
+    sidecar = Sidecar(settings.detector_socket, settings.detector_timeout_s)
+    event_times = EventTimes(store, registry, settings, clock)
+    evaluator = Evaluator(store, registry, Assessors(store, sidecar), event_times, settings, clock)
+    metrics = Metrics(store, lambda: evaluator.reports)
+    observer = Observer(
+        settings=settings,
+        store=store,
+        registry=registry,
+        evaluator=evaluator,
+        reporter=Reporter(reports, settings.report_interval_s, time.monotonic),
+        metrics=metrics,
+        sidecar=sidecar,
+        clock=clock,
+    )
+    observer.context = Context(
+        settings=settings,
+        store=store,
+        blobs=blobs,
+        authenticator=Authenticator(identity, settings.auth_cache_s, time.monotonic),
+        registry=registry,
+        event_times=event_times,
+        metrics=metrics,
+        clock=clock,
+        check_health=observer.check_health,
+    )
+    return observer
+
+
+@asynccontextmanager
+async def _running(*loops: Callable[[], Awaitable[None]]) -> AsyncIterator[None]:
+    tasks = [asyncio.ensure_future(loop()) for loop in loops]
+    for task in tasks:
+        task.add_done_callback(_stop_if_broken)
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _stop_if_broken(task: "asyncio.Future[None]") -> None:
+    if not task.cancelled() and task.exception() is not None:
+        # A loop that ends leaves a process that looks alive and does nothing.
+        _LOG.critical("a background loop ended", exc_info=task.exception())
+        raise SystemExit(1)
+
+
+async def _serve(settings: Settings) -> None:
+    async with AsyncExitStack() as stack:
+        api = await stack.enter_async_context(open_client())
+        registry = Registry()
+        timeout_s = settings.kubernetes_timeout_s
+        pusher = (settings.namespace, settings.pusher_service_account)
+        observer = build_observer(
+            settings,
+            identity=ClusterIdentity(api, settings.audience, pusher, timeout_s),
+            reports=ClusterReports(api, timeout_s),
+            registry=registry,
+        )
+        stack.callback(observer.store.close)
+        watching = DeploymentWatch(api, registry, timeout_s)
+
+        @asynccontextmanager
+        async def lifespan(_: Starlette) -> AsyncIterator[None]:
+            async with _running(watching.run, observer.run_looks, observer.run_housekeeping):
+                yield
+
+        assert observer.context is not None
+        app = build_app(observer.context, lifespan)
+        server = uvicorn.Server(
+            uvicorn.Config(
+                app,
+                host=settings.host,
+                port=settings.port,
+                log_config=None,
+                access_log=False,
+                timeout_graceful_shutdown=15,
+            )
+        )
+        await server.serve()
+
+
+def main() -> None:
+    """Run until SIGTERM."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    asyncio.run(_serve(Settings()))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""What the monitors decide: windows, thresholds, alarms. Only ``evaluation.py`` reads or writes anything."""

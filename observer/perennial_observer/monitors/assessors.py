@@ -1,0 +1,108 @@
+"""Finds or builds the monitor that judges a window, and remembers it while its reference is in force."""
+
+from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
+
+from perennial_api.modeldeployment.monitoring import Monitor, MonitorSettings, MonitorType, Outlier
+
+from perennial_observer.detectors.base import Floats
+from perennial_observer.detectors.isolation_forest import IsolationForestDetector
+from perennial_observer.detectors.ks import KSDetector
+from perennial_observer.detectors.sidecar import Sidecar
+from perennial_observer.monitors.drift import DriftMonitor
+from perennial_observer.monitors.encoding import Encoder, build_encoder
+from perennial_observer.monitors.outlier import OutlierMonitor
+from perennial_observer.monitors.performance import assess_performance
+from perennial_observer.monitors.verdicts import Assessment
+from perennial_observer.store.references import read_reference
+from perennial_observer.store.rows import DeploymentKey, LoggedRow
+from perennial_observer.store.store import Store
+
+__all__ = ["Assessors", "MissingReference", "Scope"]
+
+
+class MissingReference(Exception):
+    """The revision's server hasn't sent a usable reference (yet)."""
+
+
+@dataclass(frozen=True)
+class Scope:
+    """Whose windows are judged against which reference.
+
+    Parameters
+    ----------
+    exclude
+        Columns that the logger leaves out.
+    """
+
+    key: DeploymentKey
+    revision: str
+    exclude: tuple[str, ...] = ()
+
+
+@dataclass
+class _Prepared:
+    """One revision's reference, encoded, with the monitors built on it."""
+
+    encoder: Encoder
+    matrix: Floats
+    drift: DriftMonitor
+    outliers: dict[float, OutlierMonitor] = field(default_factory=dict)
+
+
+@dataclass
+class Assessors:
+    """Judges windows of any monitor type."""
+
+    store: Store
+    sidecar: Sidecar
+    _prepared: dict[Scope, _Prepared] = field(default_factory=dict)
+
+    def assess(
+        self, scope: Scope, monitor: Monitor, settings: MonitorSettings, rows: Sequence[LoggedRow]
+    ) -> Assessment:
+        """Judge one window.
+
+        Raises
+        ------
+        MissingReference
+            If the monitor needs one and there is none.
+        DetectorUnavailable, DetectorFailure
+            From the sidecar.
+        """
+        if monitor.type is MonitorType.PERFORMANCE:
+            assert monitor.performance is not None, "the API demands it"
+            return assess_performance(rows, monitor.performance, min_samples=settings.window.min_samples)
+        prepared = self._prepare(scope)
+        if monitor.type is MonitorType.DRIFT:
+            return prepared.drift.assess(rows, settings)
+        spec = monitor.outlier or Outlier()
+        if spec.contamination not in prepared.outliers:
+            detector = IsolationForestDetector(self.sidecar, spec.contamination)
+            prepared.outliers[spec.contamination] = OutlierMonitor(
+                prepared.encoder, prepared.matrix, detector
+            )
+        return prepared.outliers[spec.contamination].assess(rows, settings, spec)
+
+    def keep_only(self, in_force: AbstractSet[tuple[str, str]]) -> None:
+        """Drop what was built for (uid, revision) pairs that are not in force any more."""
+        self._prepared = {
+            scope: kept
+            for scope, kept in self._prepared.items()
+            if (scope.key.uid, scope.revision) in in_force
+        }
+
+    def _prepare(self, scope: Scope) -> _Prepared:
+        if scope not in self._prepared:
+            with self.store.read() as connection:
+                reference = read_reference(connection, scope.key.uid, scope.revision)
+            if reference is None:
+                raise MissingReference(f"revision {scope.revision} has sent no reference sample")
+            encoder = build_encoder(reference.schema, reference.columns, scope.exclude)
+            if encoder is None:
+                raise MissingReference("the reference sample holds none of the logged features")
+            matrix = encoder.encode(reference.columns)
+            drift = DriftMonitor(encoder, matrix, lambda: KSDetector(self.sidecar))
+            self._prepared[scope] = _Prepared(encoder, matrix, drift)
+        return self._prepared[scope]

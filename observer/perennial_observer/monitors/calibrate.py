@@ -1,0 +1,113 @@
+"""The threshold of a drift statistic, from blocks of the reference that were held out. Pure.
+
+Each block is compared with the rest of the reference, so a block's statistic holds what lies between neighbouring rows
+(hours of the same weather) and not just what chance does to independent ones. Calibrating the maximum over features
+bounds the false alarms of the whole family at once.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy.special import expit, logit
+
+__all__ = [
+    "MIN_BLOCKS",
+    "Threshold",
+    "block_bounds",
+    "bonferroni_distance",
+    "calibrate_threshold",
+    "find_restless",
+]
+
+Floats = npt.NDArray[np.float64]
+
+# Below so many blocks their spread says too little.
+MIN_BLOCKS = 10
+STANDARD_DEVIATIONS = 3.0
+# A feature whose blocks differ this much from the rest of the reference (a calendar column) would hide all others.
+RESTLESS_DISTANCE = 0.8
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """Value beyond which a window breaches, and how far it can be trusted."""
+
+    distance: float
+    calibrated: bool
+    reason: str
+    message: str
+
+
+def block_bounds(n_rows: int, block_rows: int) -> list[tuple[int, int]]:
+    """Cut `n_rows` in time order into whole blocks: (start, end) each; a remainder at the front is left out.
+
+    Examples
+    --------
+    >>> block_bounds(10, 4)
+    [(2, 6), (6, 10)]
+    """
+    if block_rows <= 0 or n_rows // block_rows < 2:  # noqa: PLR2004  one block has no rest to be compared with
+        return []
+    first = n_rows % block_rows
+    return [(start, start + block_rows) for start in range(first, n_rows, block_rows)]
+
+
+def find_restless(distances: Floats) -> npt.NDArray[np.bool_]:
+    """Which features move so much within the reference that they say nothing about drift.
+
+    Parameters
+    ----------
+    distances
+        float64 (blocks, features); NaN where a feature was not tested.
+    """
+    if not len(distances):
+        return np.zeros(distances.shape[1], dtype=np.bool_)
+    typical = np.median(np.nan_to_num(distances, nan=0.0), axis=0)
+    restless: npt.NDArray[np.bool_] = typical >= RESTLESS_DISTANCE
+    return restless
+
+
+def bonferroni_distance(p: float, n_features: int, n_reference: int, n_window: int) -> float:
+    """KS distance whose asymptotic two-sided p-value is ``p / n_features``: sqrt(-ln(p/2d)/2 · (m+n)/mn).
+
+    Examples
+    --------
+    >>> round(bonferroni_distance(0.05, 1, 1000, 1000), 4)
+    0.0607
+    """
+    share = (n_reference + n_window) / (n_reference * n_window)
+    return float(min(1.0, np.sqrt(-np.log(p / (2 * max(1, n_features))) / 2 * share)))
+
+
+def calibrate_threshold(
+    statistics: Sequence[float], p: float, *, min_effect: float, fallback_distance: float
+) -> Threshold:
+    """Choose the threshold for a per-window false-breach probability `p`.
+
+    With at least 1/p blocks it is their (1 - p) quantile. With fewer, but enough to know their spread, the widest honest
+    one: the largest block or mean + 3 sd on the logit scale (distances end at 1), whichever is larger. With fewer still,
+    Bonferroni's distance or the largest block. Never below `min_effect`: a shift too small to matter is no drift.
+    """
+    blocks = np.asarray(statistics, dtype=np.float64)
+    needed = int(np.ceil(1.0 / p))
+    if len(blocks) >= needed:
+        distance = float(np.quantile(blocks, 1.0 - p, method="higher"))
+        return Threshold(
+            max(distance, min_effect), True, "Calibrated", f"{len(blocks)} blocks of the reference"
+        )
+    if len(blocks) >= MIN_BLOCKS:
+        on_logit = logit(np.clip(blocks, 1e-3, 1 - 1e-3))
+        spread = float(expit(on_logit.mean() + STANDARD_DEVIATIONS * on_logit.std(ddof=1)))
+        distance = max(float(blocks.max()), spread)
+        how = "the widest of them is used"
+    else:
+        distance = max(fallback_distance, float(blocks.max()) if len(blocks) else 0.0)
+        how = "a Bonferroni test or the widest of them is used"
+    return Threshold(
+        max(distance, min_effect),
+        False,
+        "TooFewReferenceBlocks",
+        f"the reference holds {len(blocks)} blocks of a window's size, falseAlarmEvery needs {needed}; {how}",
+    )

@@ -1,0 +1,259 @@
+"""One look at every deployment's windows: read, judge, store. Synchronous; a thread of its own runs it.
+
+A window and the memory that follows from it are one transaction. Killed before it, the window is judged again with the
+same result; killed after it, never again.
+"""
+
+import hashlib
+import logging
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+from perennial_api import ModelDeployment
+from perennial_api.modeldeployment.monitoring import Monitor, MonitorSettings
+from perennial_api.monitorreport import LogCounts, MonitorReportStatus, MonitorState, MonitorVerdict
+
+from perennial_observer.errors import DetectorFailure, DetectorUnavailable
+from perennial_observer.ingest.event_time import EventTimes
+from perennial_observer.monitors.assessors import Assessors, MissingReference, Scope
+from perennial_observer.monitors.step import step
+from perennial_observer.monitors.verdicts import Assessment, Memory, build_verdict, utc
+from perennial_observer.monitors.windows import close_window
+from perennial_observer.registry import Registry, key_of
+from perennial_observer.settings import Settings
+from perennial_observer.store.log import find_deployment_id
+from perennial_observer.store.reads import read_counts, read_positions, read_window
+from perennial_observer.store.rows import Counts, DeploymentKey
+from perennial_observer.store.store import Store
+from perennial_observer.store.verdicts import (
+    forget_monitors,
+    read_last_position,
+    read_memories,
+    write_memory,
+    write_window,
+)
+
+__all__ = ["DeploymentReport", "Evaluator"]
+
+_LOG = logging.getLogger(__name__)
+
+WRITE_TIMEOUT_S = 60.0
+
+
+@dataclass(frozen=True)
+class DeploymentReport:
+    """What is known about one deployment after a look; reports and metrics are made of it."""
+
+    key: DeploymentKey
+    counts: Counts
+    status: MonitorReportStatus
+    memories: Mapping[str, Memory]
+
+
+@dataclass(frozen=True)
+class _Subject:
+    """One deployment while it is looked at."""
+
+    deployment: ModelDeployment
+    key: DeploymentKey
+    deployment_id: int | None
+    revision: str | None
+    watermark: float | None
+
+    @property
+    def exclude(self) -> tuple[str, ...]:
+        return self.deployment.spec.logger.exclude
+
+
+@dataclass
+class Evaluator:
+    """Evaluates closed windows.
+
+    Parameters
+    ----------
+    clock
+        Seconds since the epoch.
+    """
+
+    store: Store
+    registry: Registry
+    assessors: Assessors
+    event_times: EventTimes
+    settings: Settings
+    clock: Callable[[], float] = time.time
+    reports: dict[str, DeploymentReport] = field(default_factory=dict)
+
+    def look(self) -> dict[str, DeploymentReport]:
+        """Judge what has closed since the last look, a bounded number of windows for each monitor."""
+        reports = {}
+        for deployment in self.registry.all():
+            try:
+                report = self._look_at(deployment)
+            except Exception:  # noqa: BLE001  the top of a loop
+                # One deployment's bad data must not stop the others; it is tried again at the next tick.
+                _LOG.exception(
+                    "evaluation failed deployment=%s/%s",
+                    deployment.metadata.namespace,
+                    deployment.metadata.name,
+                )
+                continue
+            reports[report.key.uid] = report
+        self.reports = reports
+        self.assessors.keep_only({(uid, report.status.revision or "") for uid, report in reports.items()})
+        return reports
+
+    def _look_at(self, deployment: ModelDeployment) -> DeploymentReport:
+        key = key_of(deployment)
+        with self.store.read() as connection:
+            deployment_id = find_deployment_id(connection, key.uid)
+            counts = read_counts(connection, key.uid)
+            memories = read_memories(connection, deployment_id) if deployment_id is not None else {}
+        rollout = deployment.status.rollout
+        subject = _Subject(
+            deployment=deployment,
+            key=key,
+            deployment_id=deployment_id,
+            revision=rollout.stable if rollout is not None else None,
+            watermark=self.event_times.watermark(key, counts.latest_event),
+        )
+        verdicts, kept = [], {}
+        for monitor in deployment.spec.monitoring.monitors:
+            memory, verdict = self._look_at_monitor(subject, monitor, memories.get(monitor.name))
+            verdicts.append(verdict)
+            if memory is not None:
+                kept[monitor.name] = memory
+        gone = set(memories) - {monitor.name for monitor in deployment.spec.monitoring.monitors}
+        if gone and deployment_id is not None:
+            self._write(lambda connection: forget_monitors(connection, deployment_id, gone))
+        log = LogCounts(
+            predictions=counts.predictions, labels=counts.labels, watermark=utc(subject.watermark)
+        )
+        status = MonitorReportStatus(revision=subject.revision, log=log, monitors=tuple(verdicts))
+        return DeploymentReport(key, counts, status, kept)
+
+    def _look_at_monitor(
+        self, subject: _Subject, monitor: Monitor, memory: Memory | None
+    ) -> tuple[Memory | None, MonitorVerdict]:
+        if subject.revision is None:
+            return None, _waiting(monitor, "NoRevision", "no revision is stable yet")
+        if subject.deployment_id is None or subject.watermark is None:
+            return None, _waiting(monitor, "NoPredictions", "nothing has been logged yet")
+        settings = subject.deployment.spec.monitoring.settings_for(monitor)
+        memory = self._refresh(subject, monitor, settings, memory)
+        try:
+            memory = self._judge_windows(subject, monitor, settings, memory)
+        except MissingReference as missing:
+            return memory, _overlay(monitor, memory, MonitorState.INSUFFICIENT, "NoReference", str(missing))
+        except DetectorUnavailable as error:
+            _LOG.warning("detectors unavailable reason=%s message=%s", error.reason, error.message)
+            return memory, _overlay(monitor, memory, MonitorState.ERROR, error.reason, error.message)
+        return memory, build_verdict(monitor, memory)
+
+    def _refresh(
+        self, subject: _Subject, monitor: Monitor, settings: MonitorSettings, memory: Memory | None
+    ) -> Memory:
+        """Start clean on another revision or another spec, behind the last window judged on this revision."""
+        digest = _digest_spec(monitor, settings, subject.exclude)
+        assert subject.revision is not None
+        assert subject.deployment_id is not None
+        if memory is not None and memory.revision == subject.revision and memory.spec_digest == digest:
+            return memory
+        deployment_id, revision = subject.deployment_id, subject.revision
+        with self.store.read() as connection:
+            cursor = read_last_position(connection, deployment_id, monitor.name, revision)
+        fresh = Memory(revision=revision, spec_digest=digest, cursor=cursor, last_transition=self.clock())
+        self._write(lambda connection: write_memory(connection, deployment_id, monitor.name, fresh))
+        return fresh
+
+    def _judge_windows(
+        self, subject: _Subject, monitor: Monitor, settings: MonitorSettings, memory: Memory
+    ) -> Memory:
+        assert subject.deployment_id is not None
+        assert subject.watermark is not None
+        horizon = subject.watermark
+        if monitor.performance is not None:
+            horizon -= monitor.performance.labels.maturity.seconds
+        window = settings.window
+        for _ in range(self.settings.windows_per_tick):
+            with self.store.read() as connection:
+                positions = read_positions(
+                    connection,
+                    subject.deployment_id,
+                    memory.revision,
+                    after=memory.cursor,
+                    until=horizon,
+                    limit=window.size,
+                )
+                count = close_window(
+                    positions, watermark=horizon, size=window.size, max_age_s=window.max_age.seconds
+                )
+                if count is None:
+                    return memory
+                first, last = positions[0], positions[count - 1]
+                rows = read_window(connection, subject.deployment_id, memory.revision, first=first, last=last)
+            try:
+                scope = Scope(subject.key, memory.revision, subject.exclude)
+                assessment = self.assessors.assess(scope, monitor, settings, rows)
+            except DetectorFailure as error:
+                assessment = Assessment(
+                    breached=None, failed=True, reason=error.reason, message=error.message, samples=len(rows)
+                )
+            name = f"{monitor.name}/{subject.key.uid}/{memory.revision}"
+            now = self.clock()
+            following = step(memory, settings, assessment, first=first, last=last, name=name, now=now)
+            self._store_window(subject.deployment_id, monitor.name, following, assessment, now)
+            if following.state is not memory.state:
+                _LOG.info(
+                    "monitor %s deployment=%s/%s revision=%s state=%s reason=%s breach=%s message=%s",
+                    monitor.name,
+                    subject.key.namespace,
+                    subject.key.name,
+                    memory.revision,
+                    following.state.value,
+                    following.reason,
+                    following.alarm.breach_id,
+                    following.message,
+                )
+            memory = following
+        return memory
+
+    def _store_window(
+        self, deployment_id: int, monitor: str, memory: Memory, assessment: Assessment, now: float
+    ) -> None:
+        self._write(
+            lambda connection: write_window(connection, deployment_id, monitor, memory, assessment, now=now)
+        )
+
+    def _write(self, work: Callable[[Any], None]) -> None:
+        self.store.writer.submit(work, 0).result(WRITE_TIMEOUT_S)
+
+
+def _digest_spec(monitor: Monitor, settings: MonitorSettings, exclude: tuple[str, ...]) -> str:
+    document = {
+        "monitor": monitor.to_api(),
+        "window": settings.window.to_api(),
+        "alarm": settings.alarm.to_api(),
+        "clear": settings.clear.to_api(),
+        "false_alarm_every": str(settings.false_alarm_every),
+        "exclude": sorted(exclude),
+    }
+    return hashlib.sha256(orjson.dumps(document, option=orjson.OPT_SORT_KEYS)).hexdigest()
+
+
+def _waiting(monitor: Monitor, reason: str, message: str) -> MonitorVerdict:
+    return MonitorVerdict(
+        name=monitor.name, type=monitor.type, state=MonitorState.INSUFFICIENT, reason=reason, message=message
+    )
+
+
+def _overlay(
+    monitor: Monitor, memory: Memory, state: MonitorState, reason: str, message: str
+) -> MonitorVerdict:
+    """Report what hinders the monitor now, without remembering it. An alarm stands until it is cleared."""
+    verdict = build_verdict(monitor, memory)
+    if verdict.state is MonitorState.ALARM:
+        return verdict.model_copy(update={"message": f"{verdict.message}; {message}"[:1024]})
+    return verdict.model_copy(update={"state": state, "reason": reason, "message": message[:1024]})

@@ -1,0 +1,64 @@
+"""From ``falseAlarmEvery`` to the probability that one window may breach by chance. Pure."""
+
+from functools import lru_cache
+
+import numpy as np
+from scipy.optimize import brentq
+
+__all__ = ["mean_windows_to_alarm", "per_window_probability"]
+
+SMALLEST_P, LARGEST_P = 1e-6, 0.5
+# The exact chain has 2^(of - 1) states; longer memories are treated as this long, which errs towards more caution.
+LONGEST_MEMORY = 8
+
+
+def mean_windows_to_alarm(p: float, breaches: int, of: int) -> float:
+    """Mean number of independent windows until `breaches` of the latest `of` breach, each with probability `p`.
+
+    The state is the pattern of the latest ``of - 1`` windows; mean times m solve ``m = 1 + Q m`` where Q holds the
+    transitions that raise no alarm.
+
+    Examples
+    --------
+    >>> round(mean_windows_to_alarm(0.01, 1, 1)), round(mean_windows_to_alarm(0.01, 2, 3))
+    (100, 5151)
+    """
+    bits = of - 1
+    states = [s for s in range(2**bits) if s.bit_count() < breaches]
+    index = {state: i for i, state in enumerate(states)}
+    mask = 2**bits - 1
+    stay = np.zeros((len(states), len(states)))
+    for state, i in index.items():
+        for outcome, probability in ((0, 1.0 - p), (1, p)):
+            if state.bit_count() + outcome < breaches:
+                stay[i, index[((state << 1) | outcome) & mask]] += probability
+    times = np.linalg.solve(np.eye(len(states)) - stay, np.ones(len(states)))
+    return float(times[index[0]])
+
+
+@lru_cache(maxsize=1024)
+def per_window_probability(windows_between_alarms: int, breaches: int, of: int) -> float:
+    """Probability per window at which a false alarm comes every `windows_between_alarms` windows on average.
+
+    Examples
+    --------
+    >>> round(per_window_probability(5151, 2, 3), 4)
+    0.01
+    """
+    of = min(of, LONGEST_MEMORY)
+    breaches = min(breaches, of)
+    wanted = float(windows_between_alarms)
+    if mean_windows_to_alarm(LARGEST_P, breaches, of) >= wanted:
+        return LARGEST_P
+    if mean_windows_to_alarm(SMALLEST_P, breaches, of) <= wanted:
+        return SMALLEST_P
+    return float(
+        np.exp(
+            brentq(
+                lambda log_p: np.log(mean_windows_to_alarm(float(np.exp(log_p)), breaches, of) / wanted),
+                np.log(SMALLEST_P),
+                np.log(LARGEST_P),
+                xtol=1e-4,
+            )
+        )
+    )

@@ -1,0 +1,93 @@
+"""What a monitor has found and what it must remember; stored as JSON, reported as a MonitorVerdict."""
+
+from datetime import UTC, datetime
+
+from perennial_api.modeldeployment.monitoring import Monitor
+from perennial_api.monitorreport import FeatureStatistic, MonitorState, MonitorVerdict
+from pydantic import BaseModel, ConfigDict
+
+from perennial_observer.monitors.alarm import AlarmState
+from perennial_observer.store.reads import Position
+
+__all__ = ["Assessment", "Memory", "build_verdict", "utc"]
+
+MAX_FEATURES = 20
+MAX_MESSAGE = 1024
+
+
+class Assessment(BaseModel):
+    """One window, judged.
+
+    Parameters
+    ----------
+    breached
+        None if the window could not be judged; it then changes no alarm.
+    failed
+        Whether the detector refused it.
+    lower, upper
+        95 % interval of the statistic, where there is one.
+    metric
+        Which performance metric the statistic is, if it is one.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    breached: bool | None
+    reason: str
+    message: str
+    samples: int
+    failed: bool = False
+    statistic: float | None = None
+    threshold: float | None = None
+    lower: float | None = None
+    upper: float | None = None
+    metric: str | None = None
+    calibrated: bool | None = None
+    features: tuple[tuple[str, float], ...] = ()
+
+
+class Memory(BaseModel):
+    """What one monitor remembers between windows; written in the transaction that records the window."""
+
+    model_config = ConfigDict(frozen=True)
+
+    revision: str
+    spec_digest: str
+    alarm: AlarmState = AlarmState()
+    cursor: Position | None = None
+    state: MonitorState = MonitorState.INSUFFICIENT
+    reason: str = "WaitingForWindow"
+    message: str = "no window has closed yet"
+    last_transition: float | None = None
+    latest: Assessment | None = None
+    window_start: float | None = None
+    window_end: float | None = None
+
+
+def utc(seconds: float | None) -> datetime | None:
+    """Seconds since the epoch as the API writes times: whole seconds, UTC."""
+    return None if seconds is None else datetime.fromtimestamp(int(seconds), tz=UTC)
+
+
+def build_verdict(monitor: Monitor, memory: Memory) -> MonitorVerdict:
+    """Render what is reported; :class:`Memory` keeps more than the report shows."""
+    latest = memory.latest
+    return MonitorVerdict(
+        name=monitor.name,
+        type=monitor.type,
+        state=memory.state,
+        reason=memory.reason,
+        message=memory.message[:MAX_MESSAGE],
+        breach_id=memory.alarm.breach_id if memory.state is MonitorState.ALARM else None,
+        calibrated=latest.calibrated if latest else None,
+        statistic=latest.statistic if latest else None,
+        threshold=latest.threshold if latest else None,
+        window_samples=latest.samples if latest else None,
+        window_start=utc(memory.window_start),
+        window_end=utc(memory.window_end),
+        features=tuple(
+            FeatureStatistic(name=name, statistic=statistic)
+            for name, statistic in (latest.features if latest else ())
+        )[:MAX_FEATURES],
+        last_transition_time=utc(memory.last_transition),
+    )

@@ -1,0 +1,52 @@
+"""The ModelDeployments that exist now, as the watch tells; read by ingest, monitors and metrics."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from perennial_api import ModelDeployment
+
+from perennial_observer.store.rows import DeploymentKey
+
+__all__ = ["Registry", "key_of"]
+
+
+def key_of(deployment: ModelDeployment) -> DeploymentKey:
+    """Whose rows are this deployment's."""
+    meta = deployment.metadata
+    return DeploymentKey(uid=meta.uid, namespace=meta.namespace, name=meta.name)
+
+
+@dataclass
+class Registry:
+    """Last known state by uid. Replaced as a whole on a list, piece by piece on watch events."""
+
+    synced: bool = False
+    _by_uid: dict[str, ModelDeployment] = field(default_factory=dict)
+
+    def replace(self, deployments: Sequence[ModelDeployment]) -> None:
+        """Take over a full list."""
+        self._by_uid = {d.metadata.uid: d for d in deployments}
+        self.synced = True
+
+    def put(self, deployment: ModelDeployment) -> None:
+        """Take over one that is new or changed."""
+        self._by_uid = {**self._by_uid, deployment.metadata.uid: deployment}
+
+    def remove(self, uid: str) -> None:
+        """Forget one that was deleted."""
+        self._by_uid = {known: d for known, d in self._by_uid.items() if known != uid}
+
+    def get(self, uid: str) -> ModelDeployment | None:
+        """Find one by uid."""
+        return self._by_uid.get(uid)
+
+    def find_uid(self, namespace: str, name: str) -> str | None:
+        """Return the uid that has this name now."""
+        found = (
+            d for d in self._by_uid.values() if (d.metadata.namespace, d.metadata.name) == (namespace, name)
+        )
+        return next((d.metadata.uid for d in found), None)
+
+    def all(self) -> list[ModelDeployment]:
+        """All of them, in no order."""
+        return list(self._by_uid.values())

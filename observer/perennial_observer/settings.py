@@ -1,0 +1,72 @@
+"""Everything that can be set from outside, with its unit."""
+
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+__all__ = ["Settings"]
+
+
+class Settings(BaseSettings):
+    """Read from environment variables with the prefix ``PERENNIAL_``."""
+
+    model_config = SettingsConfigDict(env_prefix="PERENNIAL_", frozen=True)
+
+    host: str = Field("0.0.0.0", description="Address that the HTTP API listens on")  # noqa: S104
+    port: int = Field(8080, description="Port of the HTTP API")
+    data_dir: Path = Field(Path("/var/lib/perennial"), description="Volume for the database and the bundles")
+    database_url: str = Field("", description="SQLAlchemy URL; empty: SQLite in the data directory")
+    namespace: str = Field(
+        "perennial-system", description="Namespace of the installation, where pushers live"
+    )
+    pusher_service_account: str = Field(
+        "perennial-pusher", description="ServiceAccount that may push bundles"
+    )
+    audience: str = Field("perennial-observer", description="Audience that a caller's token must have")
+    auth_cache_s: float = Field(60.0, description="Seconds that an accepted token is remembered")
+    kubernetes_timeout_s: float = Field(
+        10.0, description="Longest wait for one answer of the API server, seconds"
+    )
+
+    max_body_bytes: int = Field(32 << 20, description="Largest JSON body after decompression, bytes")
+    max_bundle_bytes: int = Field(2 << 30, description="Largest bundle or dataset, bytes")
+    write_queue_bytes: int = Field(
+        64 << 20, description="Log entries waiting to be written, bytes; beyond: 429"
+    )
+    max_database_bytes: int = Field(
+        20 << 30, description="Size of the database beyond which log entries get 429, bytes"
+    )
+    min_free_bytes: int = Field(
+        256 << 20, description="Space on the volume that bundles and logs leave free, bytes"
+    )
+
+    event_lateness_s: float = Field(
+        3600.0, description="How far event times may arrive out of order, seconds"
+    )
+    arrival_lateness_s: float = Field(
+        30.0, description="The same where arrival stands in for event time, seconds"
+    )
+    max_future_s: float = Field(
+        86_400.0, description="Event times further ahead of the clock are rejected, seconds"
+    )
+    retention_s: float = Field(
+        90 * 86_400.0, description="Age by arrival at which predictions and labels go, seconds"
+    )
+    pending_label_s: float = Field(86_400.0, description="How long a label waits for its prediction, seconds")
+    max_pending_labels: int = Field(
+        100_000, description="Labels waiting for their prediction, per deployment"
+    )
+    max_rejected_rows: int = Field(
+        10_000, description="Rows kept apart because they don't fit, per deployment"
+    )
+
+    tick_s: float = Field(5.0, description="Pause between two looks at the windows, seconds")
+    windows_per_tick: int = Field(20, description="Windows that one monitor evaluates in one look")
+    report_interval_s: float = Field(
+        15.0, description="Statistics in a MonitorReport are at most this old, seconds"
+    )
+    detector_socket: Path = Field(
+        Path("/var/run/perennial-detectors/detectors.sock"), description="Unix socket of the detector sidecar"
+    )
+    detector_timeout_s: float = Field(30.0, description="Longest wait for one answer of the sidecar, seconds")

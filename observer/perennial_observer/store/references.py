@@ -1,0 +1,110 @@
+"""Each revision's reference sample, as the server sent it."""
+
+import hashlib
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from perennial_bundle import Schema
+from sqlalchemy import Connection, insert, select, update
+
+from perennial_observer.errors import Unavailable
+from perennial_observer.store import tables as t
+from perennial_observer.store.log import register_deployment
+from perennial_observer.store.rows import DeploymentKey
+
+__all__ = ["StoredReference", "read_latest_reference", "read_reference", "write_reference"]
+
+MAX_UNFOLDED_BYTES = 256 << 20
+
+
+@dataclass(frozen=True)
+class StoredReference:
+    """A reference sample in time order.
+
+    Parameters
+    ----------
+    columns
+        Inputs by column, JSON values, all of one length.
+    event_time
+        Seconds since the epoch for each row; None where unknown.
+    digest
+        Changes whenever anything else here does.
+    """
+
+    revision: str
+    digest: str
+    bundle_digest: str
+    task: str
+    schema: Schema
+    columns: Mapping[str, Sequence[Any]]
+    outputs: Mapping[str, Sequence[Any]]
+    event_time: Sequence[float] | None
+
+
+def write_reference(
+    connection: Connection, key: DeploymentKey, revision: str, content: bytes, *, now: float
+) -> None:
+    """Store the JSON `content` of a revision; the same again changes nothing, another one replaces it."""
+    deployment_id = register_deployment(connection, key)
+    r = t.reference.c
+    digest = hashlib.sha256(content).hexdigest()
+    place = (r.deployment_id == deployment_id, r.revision == revision)
+    held = connection.execute(select(r.digest).where(*place)).scalar()
+    if held == digest:
+        return
+    values = {"digest": digest, "arrival": now, "content": zlib.compress(content, 6)}
+    if held is None:
+        connection.execute(
+            insert(t.reference).values(deployment_id=deployment_id, revision=revision, **values)
+        )
+    else:
+        connection.execute(update(t.reference).where(*place).values(**values))
+
+
+def read_reference(connection: Connection, uid: str, revision: str) -> StoredReference | None:
+    """Read one revision's reference."""
+    r = t.reference.c
+    query = (
+        select(r.revision, r.digest, r.content)
+        .select_from(t.reference.join(t.deployment))
+        .where(t.deployment.c.uid == uid, r.revision == revision)
+    )
+    found = connection.execute(query).one_or_none()
+    return None if found is None else _decode(found.revision, found.digest, found.content)
+
+
+def read_latest_reference(connection: Connection, uid: str) -> StoredReference | None:
+    """Read the reference that came last, which tells the export its columns."""
+    r = t.reference.c
+    query = (
+        select(r.revision, r.digest, r.content)
+        .select_from(t.reference.join(t.deployment))
+        .where(t.deployment.c.uid == uid)
+        .order_by(r.arrival.desc(), r.id.desc())
+        .limit(1)
+    )
+    found = connection.execute(query).one_or_none()
+    return None if found is None else _decode(found.revision, found.digest, found.content)
+
+
+def _decode(revision: str, digest: str, content: bytes) -> StoredReference:
+    unfolder = zlib.decompressobj()
+    body = unfolder.decompress(content, MAX_UNFOLDED_BYTES)
+    if unfolder.unconsumed_tail:
+        raise Unavailable(
+            f"the stored reference of {revision} is over {MAX_UNFOLDED_BYTES} bytes", "DatabaseError"
+        )
+    document = orjson.loads(body)
+    return StoredReference(
+        revision=revision,
+        digest=digest,
+        bundle_digest=document["bundle_digest"],
+        task=document["task"],
+        schema=Schema.model_validate(document["schema"]),
+        columns=document["rows"],
+        outputs=document["outputs"],
+        event_time=document["event_time"],
+    )

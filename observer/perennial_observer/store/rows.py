@@ -1,0 +1,98 @@
+"""What the store takes and gives: frozen rows, no SQL."""
+
+from dataclasses import dataclass
+from typing import Any
+
+__all__ = [
+    "Counts",
+    "DeploymentKey",
+    "FeedbackCounts",
+    "LabelRow",
+    "LogCounts",
+    "LoggedRow",
+    "PredictionRow",
+    "RejectedRow",
+]
+
+
+@dataclass(frozen=True)
+class DeploymentKey:
+    """Whose rows: the uid decides, the names are for people and addresses."""
+
+    uid: str
+    namespace: str
+    name: str
+
+
+@dataclass(frozen=True)
+class PredictionRow:
+    """One predicted row on its way into the log. `inputs` and `outputs` are JSON objects by column."""
+
+    prediction_id: str
+    row: int
+    revision: str
+    event_time: float
+    inputs: str
+    outputs: str
+
+
+@dataclass(frozen=True)
+class RejectedRow:
+    """A row that doesn't fit, kept apart with the reason."""
+
+    prediction_id: str
+    row: int
+    revision: str
+    reason: str
+    inputs: str
+
+
+@dataclass(frozen=True)
+class LabelRow:
+    """What came true for one predicted row. `label` is JSON."""
+
+    prediction_id: str
+    row: int
+    label: str
+
+
+@dataclass(frozen=True)
+class LogCounts:
+    """What became of a batch of log entries, in rows."""
+
+    accepted: int
+    duplicates: int
+    rejected: int
+
+
+@dataclass(frozen=True)
+class FeedbackCounts:
+    """What became of a batch of labels. `kept` of the unknown ones wait for their prediction."""
+
+    accepted: int
+    duplicates: int
+    conflicts: int
+    unknown: int
+    kept: int
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Totals of one deployment since its first row; retention doesn't lower them."""
+
+    predictions: int = 0
+    labels: int = 0
+    rejected: int = 0
+    latest_event: float | None = None
+
+
+@dataclass(frozen=True)
+class LoggedRow:
+    """One row read back, with its label where it is known."""
+
+    id: int
+    event_time: float
+    inputs: dict[str, Any]
+    outputs: dict[str, Any]
+    label: Any = None
+    has_label: bool = False

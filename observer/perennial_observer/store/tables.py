@@ -1,0 +1,153 @@
+"""Tables of the database, in SQL that SQLite and PostgreSQL share.
+
+Every table that belongs to a ModelDeployment hangs on ``deployment.id``, which stands for the object's uid: a deleted
+and recreated name starts clean. Times are seconds since the epoch, as float64.
+"""
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+__all__ = [
+    "SCHEMA_VERSION",
+    "deployment",
+    "feedback",
+    "metadata",
+    "monitor_state",
+    "prediction",
+    "reference",
+    "rejected_row",
+    "schema_version",
+    "window",
+]
+
+# Raised with every change of a table; an observer refuses a database of another number instead of guessing.
+SCHEMA_VERSION = 1
+
+metadata = MetaData()
+
+# SQLite only hands out row ids for a plain INTEGER PRIMARY KEY.
+_Id = BigInteger().with_variant(Integer, "sqlite")
+
+
+def _deployment_id() -> Column[int]:
+    return Column("deployment_id", _Id, ForeignKey("deployment.id"), nullable=False)
+
+
+schema_version = Table("schema_version", metadata, Column("version", Integer, primary_key=True))
+
+deployment = Table(
+    "deployment",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    Column("uid", String(64), nullable=False, unique=True),
+    Column("namespace", String(63), nullable=False),
+    Column("name", String(63), nullable=False),
+    Column("latest_event", Float),  # never lowered, also not by retention: the watermark stands on it
+    Column("predictions", BigInteger, nullable=False, default=0),
+    Column("labels", BigInteger, nullable=False, default=0),
+    Column("rejected", BigInteger, nullable=False, default=0),
+    Index("deployment_by_name", "namespace", "name"),
+)
+
+# The id rises with arrival. (event_time, id) orders a deployment's rows totally, which is what windows are cut by.
+prediction = Table(
+    "prediction",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    _deployment_id(),
+    Column("prediction_id", String(128), nullable=False),
+    Column("row", Integer, nullable=False),
+    Column("revision", String(63), nullable=False),
+    Column("event_time", Float, nullable=False),
+    Column("arrival", Float, nullable=False),
+    Column("inputs", Text, nullable=False),
+    Column("outputs", Text, nullable=False),
+    UniqueConstraint("deployment_id", "prediction_id", "row"),
+    Index("prediction_by_event", "deployment_id", "revision", "event_time", "id"),
+    Index("prediction_by_arrival", "arrival"),
+    sqlite_autoincrement=True,
+)
+
+rejected_row = Table(
+    "rejected_row",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    _deployment_id(),
+    Column("prediction_id", String(128), nullable=False),
+    Column("row", Integer, nullable=False),
+    Column("revision", String(63), nullable=False),
+    Column("arrival", Float, nullable=False),
+    Column("reason", String(64), nullable=False),
+    Column("inputs", Text, nullable=False),
+    UniqueConstraint("deployment_id", "prediction_id", "row"),
+)
+
+# A label may overtake its log entry: it is then kept with known = false until the entry comes or it expires.
+feedback = Table(
+    "feedback",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    _deployment_id(),
+    Column("prediction_id", String(128), nullable=False),
+    Column("row", Integer, nullable=False),
+    Column("label", Text, nullable=False),
+    Column("arrival", Float, nullable=False),
+    Column("known", Boolean, nullable=False),
+    UniqueConstraint("deployment_id", "prediction_id", "row"),
+    Index("feedback_by_known", "known", "arrival"),
+)
+
+reference = Table(
+    "reference",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    _deployment_id(),
+    Column("revision", String(63), nullable=False),
+    Column("digest", String(64), nullable=False),
+    Column("arrival", Float, nullable=False),
+    Column("content", LargeBinary, nullable=False),
+    UniqueConstraint("deployment_id", "revision"),
+)
+
+# One row per evaluated window. The unique key is what makes "exactly once" true after a kill at any point.
+window = Table(
+    "monitor_window",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    _deployment_id(),
+    Column("monitor", String(63), nullable=False),
+    Column("revision", String(63), nullable=False),
+    Column("end_event", Float, nullable=False),
+    Column("end_id", BigInteger, nullable=False),
+    Column("start_event", Float, nullable=False),
+    Column("samples", Integer, nullable=False),
+    Column("breached", Boolean),
+    Column("verdict", Text, nullable=False),
+    Column("evaluated_at", Float, nullable=False),
+    UniqueConstraint("deployment_id", "monitor", "revision", "end_event", "end_id"),
+)
+
+monitor_state = Table(
+    "monitor_state",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    _deployment_id(),
+    Column("monitor", String(63), nullable=False),
+    Column("revision", String(63), nullable=False),
+    Column("spec_digest", String(64), nullable=False),
+    Column("state", Text, nullable=False),
+    UniqueConstraint("deployment_id", "monitor"),
+)

@@ -1,0 +1,82 @@
+"""Windows that were judged and what each monitor remembers, written together or not at all."""
+
+from typing import Any
+
+from sqlalchemy import Connection, delete, insert, select, update
+
+from perennial_observer.monitors.verdicts import Assessment, Memory
+from perennial_observer.store import tables as t
+from perennial_observer.store.reads import Position
+
+__all__ = ["forget_monitors", "read_last_position", "read_memories", "write_memory", "write_window"]
+
+
+def read_memories(connection: Connection, deployment_id: int) -> dict[str, Memory]:
+    """Read what the monitors of a deployment remember, by name."""
+    m = t.monitor_state.c
+    rows = connection.execute(select(m.monitor, m.state).where(m.deployment_id == deployment_id))
+    return {row.monitor: Memory.model_validate_json(row.state) for row in rows}
+
+
+def read_last_position(
+    connection: Connection, deployment_id: int, monitor: str, revision: str
+) -> Position | None:
+    """Where this monitor's latest window on this revision ended."""
+    w = t.window.c
+    query = (
+        select(w.end_event, w.end_id)
+        .where(w.deployment_id == deployment_id, w.monitor == monitor, w.revision == revision)
+        .order_by(w.end_event.desc(), w.end_id.desc())
+        .limit(1)
+    )
+    found = connection.execute(query).one_or_none()
+    return None if found is None else Position(found.end_event, found.end_id)
+
+
+def write_memory(connection: Connection, deployment_id: int, monitor: str, memory: Memory) -> None:
+    """Store what a monitor remembers."""
+    m = t.monitor_state.c
+    place = (m.deployment_id == deployment_id, m.monitor == monitor)
+    values: dict[str, Any] = {
+        "revision": memory.revision,
+        "spec_digest": memory.spec_digest,
+        "state": memory.model_dump_json(),
+    }
+    if connection.execute(update(t.monitor_state).where(*place).values(**values)).rowcount == 0:
+        connection.execute(
+            insert(t.monitor_state).values(deployment_id=deployment_id, monitor=monitor, **values)
+        )
+
+
+def write_window(
+    connection: Connection,
+    deployment_id: int,
+    monitor: str,
+    memory: Memory,
+    assessment: Assessment,
+    *,
+    now: float,
+) -> None:
+    """Record one judged window with the memory that follows from it; the unique key refuses it a second time."""
+    assert memory.cursor is not None, "a window that was judged has an end"
+    connection.execute(
+        insert(t.window).values(
+            deployment_id=deployment_id,
+            monitor=monitor,
+            revision=memory.revision,
+            start_event=memory.window_start,
+            end_event=memory.cursor.event_time,
+            end_id=memory.cursor.id,
+            samples=assessment.samples,
+            breached=assessment.breached,
+            verdict=assessment.model_dump_json(),
+            evaluated_at=now,
+        )
+    )
+    write_memory(connection, deployment_id, monitor, memory)
+
+
+def forget_monitors(connection: Connection, deployment_id: int, names: set[str]) -> None:
+    """Drop what monitors that are gone from the spec remember; their windows stay."""
+    m = t.monitor_state.c
+    connection.execute(delete(t.monitor_state).where(m.deployment_id == deployment_id, m.monitor.in_(names)))
