@@ -1,7 +1,5 @@
 """What can go wrong in the router agent, split by what its loop does about it."""
 
-# ruff: noqa: N818  the names say what happened, as the design spells them
-
 from __future__ import annotations
 
 

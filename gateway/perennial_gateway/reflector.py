@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import random
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from http import HTTPStatus
 from typing import Any
 
 import aiohttp
-from kubernetes.aio import client, watch
+from kubernetes.aio import client
 
 _LOG = logging.getLogger(__name__)
 
@@ -20,7 +22,8 @@ WATCH_S = 30
 
 FIRST_RETRY_S = 0.5
 LAST_RETRY_S = 30.0
-GONE = 410
+MAX_EVENT_BYTES = 8 * 1024 * 1024
+"""etcd keeps objects below 1.5 MiB."""
 
 
 class Reflector:
@@ -52,7 +55,9 @@ class Reflector:
         request_timeout_s: float,
         resync_s: float,
     ) -> None:
-        self._list = client.CustomObjectsApi(api).list_cluster_custom_object
+        objects = client.CustomObjectsApi(api)
+        self._list = objects.list_cluster_custom_object
+        self._stream = objects.list_cluster_custom_object_without_preload_content
         self._kind = {"group": group, "version": version, "plural": plural}
         self._selector = {"label_selector": selector} if selector else {}
         self._on_change = on_change
@@ -71,7 +76,7 @@ class Reflector:
                 retry_s = FIRST_RETRY_S
                 await self._follow(version)
             except client.ApiException as error:
-                if error.status == GONE:
+                if error.status == HTTPStatus.GONE:
                     continue
                 retry_s = await self._back_off(error, retry_s)
             except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
@@ -106,19 +111,39 @@ class Reflector:
     async def _follow(self, version: str) -> None:
         resync_at = time.monotonic() + self._resync_s * random.uniform(0.8, 1.2)  # noqa: S311 - jitter
         while time.monotonic() < resync_at:
-            async with watch.Watch() as stream:
-                events = stream.stream(
-                    self._list,
-                    **self._kind,
-                    **self._selector,
-                    resource_version=version,
-                    allow_watch_bookmarks=True,
-                    timeout_seconds=WATCH_S,
-                    _request_timeout=WATCH_S + self._request_timeout_s,
-                )
-                async for event in events:
-                    version = event["object"]["metadata"]["resourceVersion"]
-                    self._handle(event["type"], event["object"])
+            async for event in self._watch(version):
+                if event["type"] == "ERROR":
+                    raise client.ApiException(status=event["object"].get("code"), reason=str(event["object"]))
+                version = event["object"]["metadata"]["resourceVersion"]
+                self._handle(event["type"], event["object"])
+
+    async def _watch(self, version: str) -> AsyncIterator[dict[str, Any]]:
+        """Yield the events of one watch.
+
+        Not by `kubernetes.aio.watch`, which takes a refused watch for one that has ended, and reads
+        lines by a method that fails above 128 KiB.
+        """
+        response: aiohttp.ClientResponse = await self._stream(
+            **self._kind,
+            **self._selector,
+            watch=True,
+            resource_version=version,
+            allow_watch_bookmarks=True,
+            timeout_seconds=WATCH_S,
+            _request_timeout=WATCH_S + self._request_timeout_s,
+        )
+        try:
+            if response.status != HTTPStatus.OK:
+                raise client.ApiException(status=response.status, reason=response.reason)
+            rest = b""
+            async for chunk in response.content.iter_any():
+                *lines, rest = (rest + chunk).split(b"\n")
+                if len(rest) > MAX_EVENT_BYTES:
+                    raise ValueError(f"an event is larger than {MAX_EVENT_BYTES} bytes")
+                for line in lines:
+                    yield json.loads(line)
+        finally:
+            response.close()
 
     def _handle(self, kind: str, body: dict[str, Any]) -> None:
         if kind in {"ADDED", "MODIFIED"}:

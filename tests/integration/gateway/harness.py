@@ -11,7 +11,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import aiohttp
 from aiohttp import web
@@ -95,7 +95,7 @@ class GatewayPod:
         self._task: asyncio.Task[None] | None = None
         self._runner: web.AppRunner | None = None
 
-    async def __aenter__(self) -> GatewayPod:
+    async def __aenter__(self) -> Self:
         self.client = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=30))
         await self.admin.__aenter__()
         await self.start_envoy()

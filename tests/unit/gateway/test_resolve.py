@@ -1,0 +1,74 @@
+"""Which pods a route may send requests to."""
+
+from __future__ import annotations
+
+import pytest
+from perennial_gateway.model import Endpoint, RouteKey
+from perennial_gateway.resolve import build_snapshot
+
+from tests.unit.gateway.builders import endpoint_slice, model_route
+
+KEY = RouteKey("shop", "wine")
+
+
+def endpoints_of(*slices) -> tuple[Endpoint, ...]:
+    return build_snapshot([model_route()], slices).routes[KEY].backends[0].endpoints
+
+
+def test_ready_and_unknown_endpoints_get_requests_and_unready_ones_none() -> None:
+    assert endpoints_of(endpoint_slice()) == (Endpoint("10.0.0.1", 3000), Endpoint("10.0.0.3", 3000))
+
+
+def test_route_carries_uid_and_generation() -> None:
+    got = build_snapshot([model_route()], []).routes[KEY]
+    assert (got.uid, got.generation) == ("uid-wine", 3)
+
+
+def test_address_in_two_slices_counts_once() -> None:
+    assert len(endpoints_of(endpoint_slice(), endpoint_slice())) == 2
+
+
+@pytest.mark.parametrize(
+    ("label", "value"),
+    [
+        ("endpointslice.kubernetes.io/managed-by", "somebody"),
+        ("app.kubernetes.io/managed-by", "somebody"),
+        ("perennial.dev/deployment", "beer"),
+        ("kubernetes.io/service-name", "wine-b"),
+    ],
+)
+def test_slice_that_is_not_the_controllers_for_this_deployments_service_does_not_count(label, value) -> None:
+    body = endpoint_slice()
+    body["metadata"]["labels"][label] = value
+    assert endpoints_of(body) == ()
+
+
+def test_slice_without_its_service_as_owner_does_not_count() -> None:
+    body = endpoint_slice()
+    body["metadata"]["ownerReferences"] = []
+    assert endpoints_of(body) == ()
+
+
+def test_slice_of_another_namespace_does_not_count() -> None:
+    assert endpoints_of(endpoint_slice(namespace="evil")) == ()
+
+
+def test_slice_of_names_instead_of_addresses_does_not_count() -> None:
+    assert endpoints_of(endpoint_slice() | {"addressType": "FQDN"}) == ()
+
+
+@pytest.mark.parametrize("endpoints", [None, []])
+def test_slice_without_endpoints_is_fine(endpoints) -> None:
+    assert endpoints_of(endpoint_slice() | {"endpoints": endpoints}) == ()
+
+
+def test_slice_that_can_not_be_read_is_ignored() -> None:
+    assert endpoints_of({"metadata": {}}, endpoint_slice()) != ()
+
+
+def test_route_that_can_not_be_read_is_named_and_the_others_stay() -> None:
+    got = build_snapshot([model_route("beer", revisions=[]), model_route()], [])
+    assert set(got.routes) == {KEY}
+    bad = got.invalid[RouteKey("shop", "beer")]
+    assert (bad.uid, bad.generation) == ("uid-beer", 3)
+    assert "revisions" in bad.message

@@ -1,0 +1,83 @@
+"""The configuration that routes become."""
+
+from __future__ import annotations
+
+import json
+
+from perennial_gateway.resources import (
+    build_fragment,
+    build_route_configuration,
+    clusters_of,
+    digest,
+    render_response,
+)
+
+from tests.unit.gateway.builders import backend, endpoint, route
+
+
+def configuration(*routes):
+    fragments = {r.key: build_fragment(r, "cluster.local") for r in routes}
+    return build_route_configuration(fragments, "http://gateway"), fragments
+
+
+def names(routes) -> list[str]:
+    return [r["name"] for r in routes]
+
+
+def test_each_revision_has_one_cluster_whatever_its_weight() -> None:
+    _, fragments = configuration(route("wine", backend("wine-a", 100), backend("wine-b", 0)))
+    assert set(clusters_of(fragments)) == {"shop/wine-a", "shop/wine-b"}
+
+
+def test_generation_alone_changes_nothing() -> None:
+    assert configuration(route(generation=1)) == configuration(route(generation=2))
+
+
+def test_order_of_routes_and_endpoints_changes_nothing() -> None:
+    first = route("wine", backend("wine-a", 100, endpoint(1), endpoint(2)))
+    again = route("wine", backend("wine-a", 100, endpoint(2), endpoint(1)))
+    one, fragments = configuration(first, route("beer"))
+    other, others = configuration(route("beer"), again)
+    assert one == other
+    assert digest(clusters_of(fragments).values()) == digest(clusters_of(others).values())
+
+
+def test_no_domain_appears_twice() -> None:
+    got, _ = configuration(route("wine"), route("wine", namespace="svc"), route("svc", namespace="wine"))
+    domains = [domain for host in got["virtual_hosts"] for domain in host["domains"]]
+    assert len(domains) == len(set(domains))
+
+
+def test_bare_names_come_after_all_paths_and_the_404_last() -> None:
+    got, _ = configuration(route("wine"), route("beer"))
+    assert names(got["virtual_hosts"][-1]["routes"]) == [
+        "shop/beer/feedback",
+        "shop/beer",
+        "shop/wine/feedback",
+        "shop/wine",
+        "bare:beer",
+        "bare:wine",
+        "not-found",
+    ]
+
+
+def test_bare_name_of_two_namespaces_names_both() -> None:
+    got, _ = configuration(route("wine"), route("wine", namespace="cellar"))
+    bare = next(r for r in got["virtual_hosts"][-1]["routes"] if r["name"] == "bare:wine")
+    body = bare["direct_response"]["body"]["inline_string"]
+    assert "http://wine.cellar/v2/ or http://wine.shop/v2/" in body
+
+
+def test_retries_cover_nothing_that_a_server_may_have_seen() -> None:
+    got, _ = configuration(route())
+    for r in got["virtual_hosts"][-1]["routes"]:
+        if "route" in r:
+            assert (
+                r["route"]["retry_policy"]["retry_on"]
+                == "connect-failure,refused-stream,reset-before-request"
+            )
+
+
+def test_response_carries_its_version() -> None:
+    got = json.loads(render_response([{"name": "a"}], "v1"))
+    assert got == {"version_info": "v1", "resources": [{"name": "a"}]}
