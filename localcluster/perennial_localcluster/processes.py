@@ -100,6 +100,8 @@ def start(
             cwd="/",
             env=build_environment(env),
         )
+    # It outlives us on purpose; without this, Popen warns that nobody waited for it.
+    child.returncode = 0
     ticks = parse_start_ticks((PROC / str(child.pid) / "stat").read_text())
     record = ProcessRecord(name, child.pid, ticks, observe_boot_id(), command)
     write_atomically(pids / f"{name}.json", json.dumps(asdict(record)))
