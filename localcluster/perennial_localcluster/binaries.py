@@ -18,6 +18,12 @@ _VERSION_FLAGS = " ".join(
     f"-X {package}.gitVersion={KUBERNETES_VERSION} -X {package}.gitMajor=1 -X {package}.gitMinor=34"
     for package in ("k8s.io/component-base/version", "k8s.io/client-go/pkg/version")
 )
+HELM_VERSION = "v3.19.5"
+# `helm template` renders for this Kubernetes; without it, for 1.20, which charts may refuse.
+_HELM_FLAGS = (
+    f"-X helm.sh/helm/v3/internal/version.version={HELM_VERSION} "
+    "-X helm.sh/helm/v3/pkg/chartutil.k8sVersionMajor=1 -X helm.sh/helm/v3/pkg/chartutil.k8sVersionMinor=34"
+)
 
 
 @dataclass(frozen=True)
@@ -49,7 +55,7 @@ BINARIES = (
         "local-path-provisioner", "local-path-provisioner", "github.com/rancher/local-path-provisioner", 8
     ),
     Binary("coredns", "coredns", ".", 70),
-    Binary("helm", "helm", "helm.sh/helm/v3/cmd/helm", 70),
+    Binary("helm", "helm", "helm.sh/helm/v3/cmd/helm", 70, f"-s -w {_HELM_FLAGS}"),
 )
 
 # What a person or a test calls by name; these are needed with every backend.

@@ -23,6 +23,7 @@ from perennial_localcluster.record import write_atomically
 
 # How much of the estimate the first finished seconds must make up before their speed counts.
 TRUSTED_SHARE = 0.1
+LEAST_MEASURED_S = 1.0
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,9 @@ def run_steps(steps: Sequence[Step], durations: Path, *, stream: TextIO | None =
         done_s.append(time.monotonic() - started)
         if console.is_terminal:
             console.print(f"[{number}/{len(steps)}] {step.name}: {render_duration(done_s[-1])}", markup=False)
-        measured[step.name] = round(done_s[-1], 1)
+        # A step that found everything done says nothing about how long its work takes.
+        if done_s[-1] >= LEAST_MEASURED_S:
+            measured[step.name] = round(done_s[-1], 1)
         write_atomically(durations, json.dumps(measured, indent=1, sort_keys=True), mode=0o644)
 
 
