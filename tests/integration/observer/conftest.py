@@ -1,0 +1,140 @@
+"""A real observer on loopback: SQLite, HTTP and, where asked for, the detector sidecar as a process."""
+
+import asyncio
+import os
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+import pytest
+import uvicorn
+from perennial_api import ModelDeployment
+from perennial_api.labels import ServiceAccountRole
+from perennial_api.monitorreport import MonitorReportStatus
+
+from perennial_observer.api.app import build_app
+from perennial_observer.auth import Caller
+from perennial_observer.errors import Unauthenticated
+from perennial_observer.main import Observer, build_observer
+from perennial_observer.registry import Registry
+from perennial_observer.settings import Settings
+from perennial_observer.store.rows import DeploymentKey
+
+SIDECAR = Path(__file__).parents[3] / "observer" / "detector_sidecar"
+START_S = 90
+
+KEY = DeploymentKey(uid="uid-1", namespace="shop", name="wine")
+OTHER = DeploymentKey(uid="uid-2", namespace="bank", name="fraud")
+
+
+@pytest.fixture(scope="session")
+def sidecar_socket() -> Iterator[Path]:
+    """The sidecar's socket, with the process that its image runs."""
+    venv = subprocess.run([SIDECAR / "make_venv.sh"], check=True, capture_output=True, text=True).stdout.strip()
+    # A Unix socket's path may have 107 characters, which pytest's folders exceed.
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "d.sock"
+        process = subprocess.Popen(
+            [f"{venv}/bin/python", "-m", "perennial_detectors.main", "--socket", path],
+            env={**os.environ, "PYTHONPATH": str(SIDECAR)},
+        )
+        try:
+            deadline = time.monotonic() + START_S
+            while not path.exists():
+                assert process.poll() is None, "the sidecar ended"
+                assert time.monotonic() < deadline, "the sidecar made no socket"
+                time.sleep(0.1)
+            yield path
+        finally:
+            process.terminate()
+            process.wait(20)
+
+
+@dataclass
+class FakeCluster:
+    """Stands for the API server: knows tokens, keeps reports."""
+
+    tokens: dict[str, Caller] = field(default_factory=dict)
+    written: list[MonitorReportStatus] = field(default_factory=list)
+
+    async def read(self, token: str) -> Caller:
+        try:
+            return self.tokens[token]
+        except KeyError:
+            raise Unauthenticated("the token is not known", "InvalidToken") from None
+
+    async def write(self, key: DeploymentKey, status: MonitorReportStatus) -> None:
+        assert key == KEY
+        self.written.append(status)
+
+
+@pytest.fixture
+def cluster() -> FakeCluster:
+    return FakeCluster(
+        tokens={
+            "server": Caller(ServiceAccountRole.SERVER, KEY),
+            "other-server": Caller(ServiceAccountRole.SERVER, OTHER),
+            "trainer": Caller(ServiceAccountRole.TRAINER, KEY),
+            "pusher": Caller(ServiceAccountRole.PUSHER, None),
+        }
+    )
+
+
+@dataclass
+class Running:
+    """An observer that serves; looks are taken by hand, so that a test knows when."""
+
+    observer: Observer
+    client: httpx.AsyncClient
+    cluster: FakeCluster
+
+    async def look(self) -> MonitorReportStatus:
+        await self.observer.tick()
+        report = self.observer.evaluator.reports[KEY.uid]
+        return report.status
+
+
+def deployment(spec: dict, stable: str = "wine-00000001", key: DeploymentKey = KEY) -> ModelDeployment:
+    return ModelDeployment.model_validate(
+        {
+            "apiVersion": "perennial.dev/v1alpha1",
+            "kind": "ModelDeployment",
+            "metadata": {"name": key.name, "namespace": key.namespace, "uid": key.uid},
+            "spec": {"model": {"uri": "perennial://sha256:" + "0" * 64}, **spec},
+            "status": {"rollout": {"phase": "Healthy", "stable": stable}},
+        }
+    )
+
+
+@asynccontextmanager
+async def run_observer(
+    settings: Settings, cluster: FakeCluster, *deployments: ModelDeployment, clock: Callable[[], float] = time.time
+) -> AsyncIterator[Running]:
+    registry = Registry()
+    registry.replace(deployments)
+    observer = build_observer(settings, identity=cluster, reports=cluster, registry=registry, clock=clock)
+    assert observer.context is not None
+    listener = socket.create_server(("127.0.0.1", 0))
+    server = uvicorn.Server(uvicorn.Config(build_app(observer.context), log_config=None, lifespan="off"))
+    serving = asyncio.create_task(server.serve(sockets=[listener]))
+    try:
+        port = listener.getsockname()[1]
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=60.0) as client:
+            yield Running(observer, client, cluster)
+    finally:
+        server.should_exit = True
+        await serving
+        observer.store.close()
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(
+        data_dir=tmp_path / "data", detector_socket=tmp_path / "absent.sock", event_lateness_s=0.0, min_free_bytes=0
+    )
