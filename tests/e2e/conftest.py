@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-
 from perennial_demo import install
+
 from tests.e2e.support.kube import Kube, wait_for
 from tests.e2e.support.objects import test_runtime
 
@@ -61,7 +61,12 @@ def push(kube: Kube) -> Callable[[Path], str]:
 
     def run(path: Path) -> str:
         done = subprocess.run(
-            [PUSH, "push", str(path), "-o", "json"], env=kube.env, capture_output=True, text=True, timeout=120, check=False
+            [PUSH, "push", str(path), "-o", "json"],
+            env=kube.env,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
         )
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)["uri"]

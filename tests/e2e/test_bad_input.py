@@ -24,14 +24,20 @@ URI = "perennial://sha256:" + "a" * 64
         ("n" * 41, {}, "40"),
     ],
 )
-def test_bad_spec_is_refused_at_the_door(kube: Kube, namespace: str, name: str, spec: dict[str, object], says: str) -> None:
+def test_bad_spec_is_refused_at_the_door(
+    kube: Kube, namespace: str, name: str, spec: dict[str, object], says: str
+) -> None:
     with pytest.raises(KubeError, match=says):
         kube.apply(deployment(name, namespace, URI, **spec))
 
 
 @pytest.mark.parametrize(
     ("runtime", "reason"),
-    [("test-failing", "ModelLoadFailed"), ("test-no-image", "ImagePullFailed"), ("not-there", "RuntimeNotFound")],
+    [
+        ("test-failing", "ModelLoadFailed"),
+        ("test-no-image", "ImagePullFailed"),
+        ("not-there", "RuntimeNotFound"),
+    ],
 )
 def test_server_that_cannot_start_is_named_with_its_reason(
     kube: Kube, test_runtimes: None, namespace: str, runtime: str, reason: str
@@ -47,7 +53,9 @@ def test_missing_bundle_is_named(kube: Kube, namespace: str) -> None:
     assert "push" in got["message"]
 
 
-def test_name_that_belongs_to_somebody_else_is_not_taken(kube: Kube, test_runtimes: None, namespace: str) -> None:
+def test_name_that_belongs_to_somebody_else_is_not_taken(
+    kube: Kube, test_runtimes: None, namespace: str
+) -> None:
     theirs = {
         "apiVersion": "v1",
         "kind": "Service",
@@ -83,9 +91,14 @@ def test_log_entry_for_another_model_cannot_be_sent(kube: Kube, test_runtimes: N
     entry = {"revision": "victim-1", "deployment": "victim", "namespace": "other", "entries": []}
     assert httpx.post(url, json=entry, timeout=10).status_code == 401
     kube.apply(deployment("m", namespace, URI, "test-good"))
-    wait_for(lambda: kube.get("serviceaccount", "m-trainer", namespace), timeout_s=60, what="the trainer's account")
+    wait_for(
+        lambda: kube.get("serviceaccount", "m-trainer", namespace), timeout_s=60, what="the trainer's account"
+    )
     token = kube.run("create", "token", "m-trainer", "-n", namespace, "--audience=perennial-observer").strip()
-    assert httpx.post(url, json=entry, headers={"authorization": f"Bearer {token}"}, timeout=10).status_code == 403
+    assert (
+        httpx.post(url, json=entry, headers={"authorization": f"Bearer {token}"}, timeout=10).status_code
+        == 403
+    )
 
 
 def test_tampered_bundle_and_pickle_are_refused_by_push(push: Callable[[Path], str], tmp_path: Path) -> None:

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-
 from perennial_demo import install
+
 from tests.e2e.support.kube import Kube, wait_for
 from tests.e2e.support.objects import ECHO_BODY, canary, deployment
 from tests.e2e.support.traffic import Traffic
@@ -28,7 +28,9 @@ def start(
         kube.apply(deployment(NAME, namespace, FIRST, "test-good", rollout=rollout))
         kube.wait_condition(NAME, namespace, "Ready", "True", timeout_s=120)
         stable = rollout_of(kube, namespace)["stable"]
-        return stable, Traffic(f"{gateway_url}/{namespace}/{NAME}/v2/models/{NAME}/infer", ECHO_BODY, rate_per_s=60)
+        return stable, Traffic(
+            f"{gateway_url}/{namespace}/{NAME}/v2/models/{NAME}/infer", ECHO_BODY, rate_per_s=60
+        )
 
     return run
 
@@ -67,7 +69,9 @@ def test_healthy_revision_takes_every_step_and_is_promoted_without_a_failed_requ
         weights = list(canary_weights(kube, namespace, until=promoted(first)))
         second = rollout_of(kube, namespace)["stable"]
         before = traffic.snapshot()
-        wait_for(lambda: traffic.total > sum(before.values()) + 60, timeout_s=30, what="traffic after promotion")
+        wait_for(
+            lambda: traffic.total > sum(before.values()) + 60, timeout_s=30, what="traffic after promotion"
+        )
         assert traffic.share_of(second, since=before) == 1.0
     assert weights == sorted(weights)
     assert {20, 60} <= set(weights)
@@ -84,10 +88,14 @@ def test_the_split_at_a_step_is_what_the_step_says(kube: Kube, namespace: str, s
     with traffic:
         kube.patch("modeldeployment", NAME, namespace, {"spec": {"model": {"uri": SECOND}}})
         wait_for(
-            lambda: rollout_of(kube, namespace).get("canaryWeightPercent") == 30, timeout_s=60, what="the first step"
+            lambda: rollout_of(kube, namespace).get("canaryWeightPercent") == 30,
+            timeout_s=60,
+            what="the first step",
         )
         before = traffic.snapshot()
-        wait_for(lambda: traffic.total > sum(before.values()) + 500, timeout_s=30, what="500 requests at the step")
+        wait_for(
+            lambda: traffic.total > sum(before.values()) + 500, timeout_s=30, what="500 requests at the step"
+        )
         share = traffic.share_of(first, since=before)
     n = traffic.total - sum(before.values())
     assert abs(share - 0.7) < 3.9 * math.sqrt(0.3 * 0.7 / n), f"{share:.3f} of {n}"
@@ -104,15 +112,21 @@ def test_revision_that_errs_is_rolled_back_and_stays_out(kube: Kube, namespace: 
         )
         assert rollout["stable"] == first
         wait_for(
-            lambda: {r["name"]: r["weightPercent"] for r in route["spec"]["revisions"]}.get(first) == 100
-            if (route := kube.get("modelroute", NAME, namespace))
-            else None,
+            lambda: (
+                {r["name"]: r["weightPercent"] for r in route["spec"]["revisions"]}.get(first) == 100
+                if (route := kube.get("modelroute", NAME, namespace))
+                else None
+            ),
             timeout_s=30,
             what="all weight back",
         )
         time.sleep(2)  # the routers apply the rollback in less
         before = traffic.snapshot()
-        wait_for(lambda: traffic.total > sum(before.values()) + 200, timeout_s=30, what="traffic after the rollback")
+        wait_for(
+            lambda: traffic.total > sum(before.values()) + 200,
+            timeout_s=30,
+            what="traffic after the rollback",
+        )
         assert traffic.share_of(first, since=before) == 1.0
     bad = rollout["failedRevision"]
     assert traffic.failed(except_revision=bad) == 0, traffic.failures[:5]
@@ -130,14 +144,23 @@ def test_newer_spec_in_the_middle_of_a_rollout_wins(kube: Kube, namespace: str, 
     with traffic:
         kube.patch("modeldeployment", NAME, namespace, {"spec": {"model": {"uri": SECOND}}})
         second = wait_for(
-            lambda: r.get("canary") if (r := rollout_of(kube, namespace)).get("canaryWeightPercent") else None,
+            lambda: (
+                r.get("canary") if (r := rollout_of(kube, namespace)).get("canaryWeightPercent") else None
+            ),
             timeout_s=60,
             what="the second revision on trial",
         )
         kube.patch(
-            "modeldeployment", NAME, namespace, {"spec": {"model": {"uri": THIRD}, "rollout": canary(20, pause="3s")}}
+            "modeldeployment",
+            NAME,
+            namespace,
+            {"spec": {"model": {"uri": THIRD}, "rollout": canary(20, pause="3s")}},
         )
-        wait_for(lambda: promoted(first)(rollout_of(kube, namespace)), timeout_s=120, what="the third revision promoted")
+        wait_for(
+            lambda: promoted(first)(rollout_of(kube, namespace)),
+            timeout_s=120,
+            what="the third revision promoted",
+        )
     third = rollout_of(kube, namespace)["stable"]
     assert third not in (first, second)
     assert traffic.failed() == 0, traffic.failures[:5]
@@ -165,7 +188,9 @@ def test_operator_killed_in_the_middle_resumes_without_a_weight_jump(
     assert traffic.failed() == 0, traffic.failures[:5]
 
 
-def test_revision_that_never_gets_ready_leaves_the_stable_one_alone(kube: Kube, namespace: str, start: Any) -> None:
+def test_revision_that_never_gets_ready_leaves_the_stable_one_alone(
+    kube: Kube, namespace: str, start: Any
+) -> None:
     first, traffic = start(canary(20))
     with traffic:
         kube.patch("modeldeployment", NAME, namespace, {"spec": {"server": {"runtime": "test-failing"}}})

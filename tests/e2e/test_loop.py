@@ -31,7 +31,8 @@ class World:
             answer.raise_for_status()
             prediction_id = answer.headers["x-prediction-id"]
             feedback = [
-                {"prediction_id": prediction_id, "row": row, "label": int(label)} for row, label in enumerate(labels)
+                {"prediction_id": prediction_id, "row": row, "label": int(label)}
+                for row, label in enumerate(labels)
             ]
             self.client.post(f"{self.url}/feedback", json={"feedback": feedback}).raise_for_status()
 
@@ -88,7 +89,10 @@ def test_drift_and_decay_lead_to_one_retraining_whose_candidate_is_promoted(
 
     world.live(40)
     wait_for(
-        lambda: all(monitors_of(kube, namespace).get(n, {}).get("state") == "Ok" for n in ("drift", "outliers", "accuracy")),
+        lambda: all(
+            monitors_of(kube, namespace).get(n, {}).get("state") == "Ok"
+            for n in ("drift", "outliers", "accuracy")
+        ),
         timeout_s=90,
         what="all monitors Ok on a world that hasn't changed",
     )
@@ -102,7 +106,9 @@ def test_drift_and_decay_lead_to_one_retraining_whose_candidate_is_promoted(
     )
     assert alarm["features"][0]["name"] == "a"
     wait_for(
-        lambda: monitors_of(kube, namespace).get("accuracy", {}).get("state") == "Alarm", timeout_s=60, what="performance alarm"
+        lambda: monitors_of(kube, namespace).get("accuracy", {}).get("state") == "Alarm",
+        timeout_s=60,
+        what="performance alarm",
     )
     kube.wait_condition(NAME, namespace, "DriftDetected", "True", timeout_s=60)
     kube.wait_condition(NAME, namespace, "PerformanceDegraded", "True", timeout_s=60)
@@ -110,7 +116,9 @@ def test_drift_and_decay_lead_to_one_retraining_whose_candidate_is_promoted(
     def finished() -> dict[str, Any] | None:
         world.live(5, **drift)
         runs = kube.list("retrainingrun", namespace)
-        done = [run for run in runs if run.get("status", {}).get("phase") in ("Accepted", "Refused", "Failed")]
+        done = [
+            run for run in runs if run.get("status", {}).get("phase") in ("Accepted", "Refused", "Failed")
+        ]
         return done[0] if done else None
 
     run = wait_for(finished, timeout_s=180, what="a finished retraining run")

@@ -15,7 +15,9 @@ NAME = "world"
 
 
 @pytest.fixture(scope="module")
-def served(kube: Kube, gateway_url: str, push: Callable[[Path], str], tmp_path_factory: pytest.TempPathFactory) -> str:
+def served(
+    kube: Kube, gateway_url: str, push: Callable[[Path], str], tmp_path_factory: pytest.TempPathFactory
+) -> str:
     """The URL of a model that is served, in a namespace of the module's own."""
     namespace = f"serving-{uuid.uuid4().hex[:6]}"
     kube.run("create", "namespace", namespace)
@@ -27,7 +29,9 @@ def served(kube: Kube, gateway_url: str, push: Callable[[Path], str], tmp_path_f
 
 def test_model_answers_through_the_gateway_with_revision_and_prediction_id(served: str) -> None:
     frame, _ = make_rows(3)
-    answer = httpx.post(f"{served}/v2/models/{NAME}/infer", json={**request_body(frame), "id": "mine"}, timeout=20)
+    answer = httpx.post(
+        f"{served}/v2/models/{NAME}/infer", json={**request_body(frame), "id": "mine"}, timeout=20
+    )
     assert answer.status_code == 200, answer.text
     got = answer.json()
     assert got["model_name"] == NAME
@@ -52,7 +56,9 @@ def test_prediction_ids_are_never_the_clients(served: str) -> None:
     assert "mine" not in ids
 
 
-@pytest.mark.parametrize("path", ["/v2", "/v2/health/live", "/v2/health/ready", f"/v2/models/{NAME}", f"/v2/models/{NAME}/ready"])
+@pytest.mark.parametrize(
+    "path", ["/v2", "/v2/health/live", "/v2/health/ready", f"/v2/models/{NAME}", f"/v2/models/{NAME}/ready"]
+)
 def test_protocols_metadata_and_health_answer(served: str, path: str) -> None:
     assert httpx.get(served + path, timeout=20).status_code == 200
 
@@ -68,7 +74,9 @@ def test_protocols_metadata_and_health_answer(served: str, path: str) -> None:
         ({"nothing": 1}, "inputs"),
     ],
 )
-def test_malformed_request_is_told_the_field_at_fault(served: str, body: dict[str, object], field: str) -> None:
+def test_malformed_request_is_told_the_field_at_fault(
+    served: str, body: dict[str, object], field: str
+) -> None:
     answer = httpx.post(f"{served}/v2/models/{NAME}/infer", json=body, timeout=20)
     assert 400 <= answer.status_code < 500, answer.text
     assert field in answer.json()["error"]

@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-
 T = TypeVar("T")
 
 
@@ -60,7 +59,9 @@ class Kube:
             return json.loads(self.run("get", kind, name, *scope, "-o", "json"))
         return None
 
-    def list(self, kind: str, namespace: str | None = None, selector: str | None = None) -> list[dict[str, Any]]:
+    def list(
+        self, kind: str, namespace: str | None = None, selector: str | None = None
+    ) -> list[dict[str, Any]]:
         scope = ["-n", namespace] if namespace else ["-A"]
         labels = ["-l", selector] if selector else []
         return json.loads(self.run("get", kind, *scope, *labels, "-o", "json"))["items"]
@@ -73,7 +74,9 @@ class Kube:
 
     def patch(self, kind: str, name: str, namespace: str, patch: dict[str, Any]) -> dict[str, Any]:
         return json.loads(
-            self.run("patch", kind, name, "-n", namespace, "--type=merge", "-p", json.dumps(patch), "-o", "json")
+            self.run(
+                "patch", kind, name, "-n", namespace, "--type=merge", "-p", json.dumps(patch), "-o", "json"
+            )
         )
 
     def as_user(self, user: str) -> "Kube":
@@ -85,7 +88,14 @@ class Kube:
         return found[0] if found else None
 
     def wait_condition(
-        self, name: str, namespace: str, condition_type: str, status: str, *, reason: str | None = None, timeout_s: float = 120
+        self,
+        name: str,
+        namespace: str,
+        condition_type: str,
+        status: str,
+        *,
+        reason: str | None = None,
+        timeout_s: float = 120,
     ) -> dict[str, Any]:
         def probe() -> dict[str, Any] | None:
             got = self.condition("modeldeployment", name, namespace, condition_type)
@@ -93,10 +103,16 @@ class Kube:
             return got if fits else None
 
         try:
-            return wait_for(probe, timeout_s=timeout_s, what=f"{condition_type}={status} {reason or ''} on {namespace}/{name}")
+            return wait_for(
+                probe,
+                timeout_s=timeout_s,
+                what=f"{condition_type}={status} {reason or ''} on {namespace}/{name}",
+            )
         except AssertionError as error:
             obj = self.get("modeldeployment", name, namespace) or {}
-            raise AssertionError(f"{error}\nstatus: {json.dumps(obj.get('status'), indent=1)[:4000]}") from None
+            raise AssertionError(
+                f"{error}\nstatus: {json.dumps(obj.get('status'), indent=1)[:4000]}"
+            ) from None
 
 
 @contextmanager

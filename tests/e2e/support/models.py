@@ -4,17 +4,18 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import perennial_bundle
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-
-import perennial_bundle
 
 START_S = 1_700_000_000.0
 SECONDS_PER_ROW = 30.0
 
 
-def make_rows(n: int, *, first: int = 0, shift: float = 0.0, flip: bool = False, seed: int = 0) -> tuple[pd.DataFrame, np.ndarray]:
+def make_rows(
+    n: int, *, first: int = 0, shift: float = 0.0, flip: bool = False, seed: int = 0
+) -> tuple[pd.DataFrame, np.ndarray]:
     """Return rows in time order with their labels.
 
     Parameters
@@ -50,6 +51,7 @@ def request_body(frame: pd.DataFrame) -> dict[str, object]:
     """Return the rows as an Open Inference Protocol request."""
     return {
         "inputs": [
-            {"name": name, "datatype": "FP64", "shape": [len(frame)], "data": frame[name].tolist()} for name in ("a", "b", "time")
+            {"name": name, "datatype": "FP64", "shape": [len(frame)], "data": frame[name].tolist()}
+            for name in ("a", "b", "time")
         ]
     }

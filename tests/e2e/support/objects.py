@@ -11,7 +11,9 @@ def merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     """Return `base` with `changes` merged in, maps by key and everything else replaced."""
     out = copy.deepcopy(base)
     for key, value in changes.items():
-        out[key] = merged(out[key], value) if isinstance(value, dict) and isinstance(out.get(key), dict) else value
+        out[key] = (
+            merged(out[key], value) if isinstance(value, dict) and isinstance(out.get(key), dict) else value
+        )
     return out
 
 
@@ -30,11 +32,17 @@ def test_runtime(name: str, image: str, **env: str) -> dict[str, Any]:
     }
 
 
-def deployment(name: str, namespace: str, uri: str, runtime: str = "bentoml-skops", **spec: Any) -> dict[str, Any]:
+def deployment(
+    name: str, namespace: str, uri: str, runtime: str = "bentoml-skops", **spec: Any
+) -> dict[str, Any]:
     """Return a ModelDeployment with pods small enough that two cores hold the whole suite."""
     base = {
         "model": {"uri": uri},
-        "server": {"runtime": runtime, "minReplicas": 1, "resources": {"requests": {"cpu": "10m", "memory": "64Mi"}}},
+        "server": {
+            "runtime": runtime,
+            "minReplicas": 1,
+            "resources": {"requests": {"cpu": "10m", "memory": "64Mi"}},
+        },
     }
     return {
         "apiVersion": API,
@@ -44,7 +52,9 @@ def deployment(name: str, namespace: str, uri: str, runtime: str = "bentoml-skop
     }
 
 
-def canary(*weights: int, pause: str = "3s", min_samples: int = 30, bake: str = "3s", **analysis: Any) -> dict[str, Any]:
+def canary(
+    *weights: int, pause: str = "3s", min_samples: int = 30, bake: str = "3s", **analysis: Any
+) -> dict[str, Any]:
     """Return a Canary rollout that goes through `weights`, pausing and judging errors at each."""
     steps: list[dict[str, Any]] = []
     for weight in weights:

@@ -5,7 +5,7 @@ import threading
 import time
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 import httpx
 
@@ -29,7 +29,7 @@ class Traffic:
     _threads: list[threading.Thread] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def __enter__(self) -> "Traffic":
+    def __enter__(self) -> Self:
         self._threads = [threading.Thread(target=self._work, daemon=True) for _ in range(self.workers)]
         for thread in self._threads:
             thread.start()
@@ -74,7 +74,9 @@ class Traffic:
 
     def failed(self, *, except_revision: str | None = None) -> int:
         return sum(
-            n for (name, code), n in self.snapshot().items() if (code == 0 or code >= 500) and name != except_revision
+            n
+            for (name, code), n in self.snapshot().items()
+            if (code == 0 or code >= 500) and name != except_revision
         )
 
     @property
