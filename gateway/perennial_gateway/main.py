@@ -48,7 +48,9 @@ async def run_agent(settings: AgentSettings) -> None:
         publisher = Publisher(settings, admin)
         applier = Applier(publisher, load_last_good(settings.last_good_path))
         agent = Agent(settings, source, publisher, applier)
-        runner = web.AppRunner(build_app(agent, admin, settings.pod_name, source.watch_failures))
+        runner = web.AppRunner(
+            build_app(agent, admin, settings.pod_name, source.watch_failures), access_log=None
+        )
         await runner.setup()
         await web.TCPSite(runner, settings.agent_address, settings.agent_port).start()
         try:
