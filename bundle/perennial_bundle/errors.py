@@ -10,7 +10,7 @@
     └── ModelLoadFailed          the model file is sound but doesn't load here
     InvalidInput(field, reason)  rows that the schema refuses: the caller edits
 """
-# ruff: noqa: N818  the names are the reasons that users read in a condition
+
 
 from typing import ClassVar
 

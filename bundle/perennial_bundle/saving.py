@@ -1,6 +1,7 @@
 """Write a bundle: two lines at the end of a training script."""
 
 import hashlib
+import json
 import platform
 import shutil
 import tempfile
@@ -83,6 +84,7 @@ def save(
     path = Path(path)
     features = _feature_names(model, X, event_time, passthrough)
     _check_names(X, enforce_ranges, reject_unknown)
+    _check_metadata(metadata)
     labels = _check_labels(X, y)
     frame, labels = _in_time_order(X, labels, event_time)
     inputs = infer_inputs(
@@ -161,6 +163,13 @@ def _check_names(frame: pd.DataFrame, *groups: Collection[str]) -> None:
     for group in groups:
         if unknown := [name for name in group if name not in frame.columns]:
             raise InvalidBundle(f"X has no column {unknown[0]!r}")
+
+
+def _check_metadata(metadata: Mapping[str, Any] | None) -> None:
+    try:
+        json.dumps(dict(metadata or {}), allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise InvalidBundle(f"metadata can't be JSON: {error}") from error
 
 
 def _check_labels(frame: pd.DataFrame, y: Any | None) -> Any | None:

@@ -12,7 +12,7 @@ import pytest
 from perennial_demo import install
 
 from tests.e2e.support.kube import Kube, wait_for
-from tests.e2e.support.objects import test_runtime
+from tests.e2e.support.objects import echo_runtime
 
 TEST_SERVER_IMAGE = "localhost/perennial/testserver:dev"
 PUSH = Path(sys.executable).with_name("kubectl-perennial")
@@ -35,8 +35,8 @@ def test_runtimes(kube: Kube) -> None:
         "test-failing": {"FAIL_REASON": "ModelLoadFailed"},
     }
     for name, env in runtimes.items():
-        kube.apply(test_runtime(name, TEST_SERVER_IMAGE, **env))
-    kube.apply(test_runtime("test-no-image", "localhost/perennial/does-not-exist:1"))
+        kube.apply(echo_runtime(name, TEST_SERVER_IMAGE, **env))
+    kube.apply(echo_runtime("test-no-image", "localhost/perennial/does-not-exist:1"))
 
 
 @pytest.fixture

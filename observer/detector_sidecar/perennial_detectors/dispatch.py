@@ -57,7 +57,9 @@ def _answer_ks(engine: Engine, arrays: Arrays) -> tuple[dict[str, Any], Arrays]:
     return {}, {"statistic": statistic, "p_value": p_value}
 
 
-def _answer_isolation_forest(engine: Engine, request: dict[str, Any], arrays: Arrays) -> tuple[dict[str, Any], Arrays]:
+def _answer_isolation_forest(
+    engine: Engine, request: dict[str, Any], arrays: Arrays
+) -> tuple[dict[str, Any], Arrays]:
     window = _matrix(arrays, "window")
     reference = _matrix(arrays, "reference") if "reference" in arrays else None
     if reference is not None:
@@ -69,7 +71,9 @@ def _answer_isolation_forest(engine: Engine, request: dict[str, Any], arrays: Ar
         raise InvalidRequest("seed must be an integer of 32 bits")
     if not isinstance(n_estimators, int) or not 0 < n_estimators <= MAX_ESTIMATORS:
         raise InvalidRequest(f"n_estimators must be between 1 and {MAX_ESTIMATORS}")
-    return {}, {"score": engine.isolation_forest(key, reference, window, seed=seed, n_estimators=n_estimators)}
+    return {}, {
+        "score": engine.isolation_forest(key, reference, window, seed=seed, n_estimators=n_estimators)
+    }
 
 
 def _matrix(arrays: Arrays, name: str) -> npt.NDArray[np.float64]:
@@ -78,7 +82,8 @@ def _matrix(arrays: Arrays, name: str) -> npt.NDArray[np.float64]:
         raise InvalidRequest(f"{name} must be numbers of shape (rows, features)", "ShapeMismatch")
     if 0 in array.shape or array.shape[1] > MAX_FEATURES:
         raise InvalidRequest(
-            f"{name} of shape {array.shape} needs at least one row and 1 to {MAX_FEATURES} features", "ShapeMismatch"
+            f"{name} of shape {array.shape} needs at least one row and 1 to {MAX_FEATURES} features",
+            "ShapeMismatch",
         )
     return array.astype(np.float64)
 

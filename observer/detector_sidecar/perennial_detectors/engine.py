@@ -79,7 +79,9 @@ class Engine:
             self._loaded["KSDrift"] = importlib.import_module("alibi_detect.cd").KSDrift
             self._loaded["IForest"] = importlib.import_module("alibi_detect.od").IForest
         except ImportError as error:
-            raise EngineUnavailable(f"alibi-detect {self.version} does not import: {error}", "EngineBroken") from error
+            raise EngineUnavailable(
+                f"alibi-detect {self.version} does not import: {error}", "EngineBroken"
+            ) from error
 
     def ks(self, reference: Floats, windows: list[Floats]) -> tuple[Floats, Floats]:
         """Kolmogorov-Smirnov distance of every feature of every window from the reference.

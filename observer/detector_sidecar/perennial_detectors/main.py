@@ -23,7 +23,9 @@ def main() -> None:
     """Serve until SIGTERM, or check a server that runs."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--socket", type=Path, default=Path(DEFAULT_SOCKET), help="path of the Unix socket")
-    parser.add_argument("--check", action="store_true", help="exit 0 if a server answers there and its engine is loaded")
+    parser.add_argument(
+        "--check", action="store_true", help="exit 0 if a server answers there and its engine is loaded"
+    )
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     if options.check:
@@ -38,7 +40,7 @@ def _serve(path: Path) -> None:
         engine.load()
     except EngineUnavailable as error:
         unavailable = error
-        _LOG.error("engine unavailable reason=%s message=%s", error.reason, error.message)  # noqa: TRY400
+        _LOG.error("engine unavailable reason=%s message=%s", error.reason, error.message)
     # The socket appears only now: its existence means that the import is over.
     with DetectorServer(path, engine, unavailable=unavailable) as server:
         for number in (signal.SIGTERM, signal.SIGINT):

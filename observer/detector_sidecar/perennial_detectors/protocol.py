@@ -65,7 +65,9 @@ def unpack(header: str, payload: bytes, max_bytes: int) -> tuple[dict[str, Any],
         with zipfile.ZipFile(io.BytesIO(payload)) as archive:
             unfolded = sum(item.file_size for item in archive.infolist())
         if unfolded > max_bytes:
-            raise InvalidRequest(f"arrays of {unfolded} bytes are over the limit of {max_bytes}", "FrameTooLarge")
+            raise InvalidRequest(
+                f"arrays of {unfolded} bytes are over the limit of {max_bytes}", "FrameTooLarge"
+            )
         with np.load(io.BytesIO(payload), allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
         message = json.loads(str(arrays.pop(header)))

@@ -85,7 +85,9 @@ class _Handler(socketserver.BaseRequestHandler):
     def handle(self) -> None:
         self.request.settimeout(self.server.timeout_s)
         if not self.server.take_slot():
-            write_frame(self.request, _pack_error(DetectorsError("too many requests at once: try again", "Busy")))
+            write_frame(
+                self.request, _pack_error(DetectorsError("too many requests at once: try again", "Busy"))
+            )
             return
         try:
             try:

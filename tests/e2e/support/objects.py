@@ -17,7 +17,7 @@ def merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     return out
 
 
-def test_runtime(name: str, image: str, **env: str) -> dict[str, Any]:
+def echo_runtime(name: str, image: str, **env: str) -> dict[str, Any]:
     """Return a ClusterModelRuntime of the tiny test server that behaves as `env` says."""
     return {
         "apiVersion": API,
