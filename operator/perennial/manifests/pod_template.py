@@ -1,0 +1,152 @@
+"""The pod template of a revision; frozen in the ModelRevision once made."""
+
+from dataclasses import dataclass
+
+from perennial_api.labels import LABEL_REVISION
+from perennial_api.modeldeployment.model import PVC_SCHEME
+from perennial_api.modeldeployment.resource import ModelDeploymentSpec
+from perennial_api.modelruntime import ModelRuntimeSpec
+
+from perennial.manifests.context import Installation, Manifest, build_labels
+from perennial.manifests.names import server_account
+from perennial.manifests.pods import (
+    TOKEN_FILE,
+    build_environment,
+    build_pod_security,
+    build_resources,
+    build_security,
+    build_volume_mounts,
+    build_volumes,
+)
+from perennial.rollout.lineage import Wanted
+
+__all__ = ["CONTAINER", "PORT_NAME", "Subject", "build_pod_template"]
+
+CONTAINER = "server"
+PORT_NAME = "http"
+MODEL_DIRECTORY = "/mnt/model"
+# Long enough for the routers to drop the endpoint before the server stops taking connections.
+PRE_STOP_S = 5
+GRACE_S = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """Which deployment and revision a pod belongs to."""
+
+    namespace: str
+    deployment: str
+    revision: str
+
+
+def build_pod_template(
+    subject: Subject,
+    spec: ModelDeploymentSpec,
+    wanted: Wanted,
+    runtime: ModelRuntimeSpec,
+    installation: Installation,
+) -> Manifest:
+    """Build the template of the pods that serve one revision."""
+    labels = build_labels(subject.deployment, {LABEL_REVISION: subject.revision})
+    server = spec.server
+    pod: Manifest = {
+        "serviceAccountName": server_account(subject.deployment),
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "terminationGracePeriodSeconds": GRACE_S,
+        "securityContext": build_pod_security(),
+        "containers": [_build_container(subject, spec, wanted, runtime, installation)],
+        "volumes": build_volumes() + _build_model_volumes(wanted),
+    }
+    if server.tolerations:
+        pod["tolerations"] = [toleration.to_api() for toleration in server.tolerations]
+    if server.node_selector:
+        pod["nodeSelector"] = dict(server.node_selector)
+    if server.image_pull_secrets:
+        pod["imagePullSecrets"] = [secret.to_api() for secret in server.image_pull_secrets]
+    return {"metadata": {"labels": labels}, "spec": pod}
+
+
+def _build_container(
+    subject: Subject,
+    spec: ModelDeploymentSpec,
+    wanted: Wanted,
+    runtime: ModelRuntimeSpec,
+    installation: Installation,
+) -> Manifest:
+    container: Manifest = {
+        "name": CONTAINER,
+        "image": runtime.image,
+        "imagePullPolicy": runtime.image_pull_policy.value,
+        "ports": [{"name": PORT_NAME, "containerPort": runtime.port, "protocol": "TCP"}],
+        "env": _build_server_environment(subject, spec, wanted, runtime, installation),
+        "resources": build_resources(spec.server.resources, runtime),
+        "securityContext": build_security(),
+        "terminationMessagePolicy": "File",
+        "lifecycle": {"preStop": {"sleep": {"seconds": PRE_STOP_S}}},
+        # Three minutes to load a model, then a hung server is restarted within one.
+        "startupProbe": _build_probe("/v2/health/live", period_s=2, failures=90),
+        "livenessProbe": _build_probe("/v2/health/live", period_s=10, failures=6),
+        "readinessProbe": _build_probe("/v2/health/ready", period_s=2, failures=2),
+        "volumeMounts": build_volume_mounts() + _build_model_mounts(wanted),
+    }
+    if runtime.command:
+        container["command"] = list(runtime.command)
+    return container
+
+
+def _build_server_environment(
+    subject: Subject,
+    spec: ModelDeploymentSpec,
+    wanted: Wanted,
+    runtime: ModelRuntimeSpec,
+    installation: Installation,
+) -> list[Manifest]:
+    return build_environment(
+        {
+            "PERENNIAL_NAMESPACE": subject.namespace,
+            "PERENNIAL_DEPLOYMENT": subject.deployment,
+            "PERENNIAL_REVISION": subject.revision,
+            "PERENNIAL_BUNDLE_URI": _bundle_uri(wanted.model_uri),
+            "PERENNIAL_BUNDLE_SHA256": wanted.digest.removeprefix("sha256:"),
+            "PERENNIAL_OBSERVER_URL": installation.observer_url,
+            "PERENNIAL_TOKEN_FILE": TOKEN_FILE,
+            "PERENNIAL_LOG_MODE": spec.logger.mode.value,
+            "PERENNIAL_LOG_EXCLUDE": ",".join(spec.logger.exclude),
+            "PERENNIAL_PORT": str(runtime.port),
+        },
+        runtime,
+    )
+
+
+def _build_probe(path: str, period_s: int, failures: int) -> Manifest:
+    return {
+        "httpGet": {"path": path, "port": PORT_NAME},
+        "periodSeconds": period_s,
+        "timeoutSeconds": 5,
+        "failureThreshold": failures,
+    }
+
+
+def _split_claim(uri: str) -> tuple[str, str]:
+    claim, _, path = uri.removeprefix(PVC_SCHEME).partition("/")
+    return claim, path
+
+
+def _bundle_uri(uri: str) -> str:
+    if not uri.startswith(PVC_SCHEME):
+        return uri
+    return f"file://{MODEL_DIRECTORY}/{_split_claim(uri)[1]}".rstrip("/")
+
+
+def _build_model_volumes(wanted: Wanted) -> list[Manifest]:
+    if not wanted.model_uri.startswith(PVC_SCHEME):
+        return []
+    claim = {"claimName": _split_claim(wanted.model_uri)[0], "readOnly": True}
+    return [{"name": "model", "persistentVolumeClaim": claim}]
+
+
+def _build_model_mounts(wanted: Wanted) -> list[Manifest]:
+    if not wanted.model_uri.startswith(PVC_SCHEME):
+        return []
+    return [{"name": "model", "mountPath": MODEL_DIRECTORY, "readOnly": True}]

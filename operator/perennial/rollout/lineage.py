@@ -1,0 +1,140 @@
+"""Which model is wanted now: the spec's, a retrained candidate's, or that of the stable revision.
+
+A retrained model never edits the spec. So the hash of the `spec.model` under which a revision was made is kept on
+the revision: while `spec.model` still has the stable revision's hash, an edit of anything else rebases on the stable
+revision's model; a `spec.model` with another hash always wins.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from perennial_api.modeldeployment.model import ModelSource
+from perennial_api.modeldeployment.resource import ModelDeploymentSpec
+from perennial_api.modelrevision import Origin, RevisionRole
+from perennial_api.retrainingrun import RetrainingPhase, RetrainingRun
+
+from perennial.rollout.observed import RevisionView
+
+__all__ = ["Wanted", "choose_target", "choose_wanted", "hash_inputs", "hash_model", "open_candidate"]
+
+HASH_DIGITS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """The revision that is asked for, before one knows whether it exists.
+
+    Attributes
+    ----------
+    model_uri, digest
+        The bundle.
+    model_hash
+        Hash of the `spec.model` in force.
+    inputs_hash
+        Hash of all the user's wishes that a revision answers.
+    retraining_run
+        The run whose candidate it is, for origin Retraining.
+    """
+
+    model_uri: str
+    digest: str
+    model_hash: str
+    inputs_hash: str
+    origin: Origin
+    retraining_run: str | None = None
+
+
+def digest_of(value: Any) -> str:
+    """Return a short stable hash of JSON values, as hex digits."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:HASH_DIGITS]
+
+
+def hash_model(model: ModelSource) -> str:
+    """Return the hash of `spec.model` by which its edits are told."""
+    return digest_of(model.to_api())
+
+
+def hash_inputs(spec: ModelDeploymentSpec, model_uri: str, digest: str) -> str:
+    """Return the hash of what makes a revision: model, server (but not its scale) and logger.
+
+    Neither the runtime's content nor anything that this program adds is part of it: an upgrade of either makes no
+    new revision, hence restarts no model. The next one that the user asks for picks them up.
+    """
+    server = spec.server.to_api()
+    server.pop("minReplicas", None)
+    return digest_of({"uri": model_uri, "digest": digest, "server": server, "logger": spec.logger.to_api()})
+
+
+def open_candidate(
+    runs: Iterable[RetrainingRun], revisions: Mapping[str, RevisionView], stable: RevisionView
+) -> RetrainingRun | None:
+    """Return the latest run if its accepted candidate is still meant to replace the stable revision.
+
+    It isn't once the stable revision has another model than the run's champion, or the candidate's own.
+    """
+    latest = max(runs, key=_age_key, default=None)
+    if latest is None or latest.status.phase is not RetrainingPhase.ACCEPTED or latest.status.result is None:
+        return None
+    uri = latest.status.result.candidate_uri
+    if uri is None or uri == stable.model_uri or latest.spec.champion_uri != stable.model_uri:
+        return None
+    promoted = any(r.retraining_run == latest.metadata.name and r.stable_at for r in revisions.values())
+    return None if promoted else latest
+
+
+def choose_wanted(
+    spec: ModelDeploymentSpec,
+    stable: RevisionView | None,
+    runs: Iterable[RetrainingRun],
+    revisions: Mapping[str, RevisionView],
+) -> Wanted:
+    """Decide which model is wanted, and with which origin."""
+    model_hash = hash_model(spec.model)
+    if stable is None or stable.model_hash != model_hash:
+        uri, digest = spec.model.uri, spec.model.digest
+        return Wanted(uri, digest, model_hash, hash_inputs(spec, uri, digest), Origin.SPEC)
+    run = open_candidate(runs, revisions, stable)
+    if run is not None and run.status.result is not None and run.status.result.candidate_uri is not None:
+        uri = run.status.result.candidate_uri
+        digest = uri.removeprefix("perennial://")
+        wanted = Wanted(
+            uri, digest, model_hash, hash_inputs(spec, uri, digest), Origin.RETRAINING, run.metadata.name
+        )
+        if not _failed_in_another_form(wanted, revisions):
+            return wanted
+    uri, digest = stable.model_uri, stable.digest
+    inputs_hash = hash_inputs(spec, uri, digest)
+    return Wanted(uri, digest, model_hash, inputs_hash, stable.origin, stable.retraining_run)
+
+
+def _failed_in_another_form(wanted: Wanted, revisions: Mapping[str, RevisionView]) -> bool:
+    """Whether this candidate failed with other settings: an edit of those must not bring it back."""
+    failed = [
+        r
+        for r in revisions.values()
+        if r.retraining_run == wanted.retraining_run and r.role is RevisionRole.FAILED
+    ]
+    return bool(failed) and all(r.inputs_hash != wanted.inputs_hash for r in failed)
+
+
+def choose_target(
+    wanted: Wanted, revisions: Mapping[str, RevisionView], stable: str | None, canary: str | None
+) -> str | None:
+    """Return the existing revision that answers the wish, or None when one has to be made."""
+    fitting = [
+        r
+        for r in revisions.values()
+        if r.inputs_hash == wanted.inputs_hash and r.model_hash == wanted.model_hash
+    ]
+    if not fitting:
+        return None
+    preferred = {stable: 2, canary: 1}
+    return max(fitting, key=lambda r: (preferred.get(r.name, 0), str(r.created_at or ""), r.name)).name
+
+
+def _age_key(run: RetrainingRun) -> tuple[str, str]:
+    return str(run.metadata.creation_timestamp or ""), run.metadata.name
