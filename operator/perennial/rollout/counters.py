@@ -13,10 +13,10 @@ from dataclasses import dataclass
 CounterKey = tuple[str, str, str]
 """Router pod, epoch of its counters, revision."""
 
-MAX_PODS = 32
-"""Router pods remembered; those in the current reading are always kept."""
+MAX_PODS = 24
+"""Router pods remembered; those in the current reading are always kept. Two revisions make 96 marks of them."""
 
-MAX_EPOCHS_PER_POD = 4
+MAX_EPOCHS_PER_POD = 2
 
 
 @dataclass(frozen=True, slots=True)

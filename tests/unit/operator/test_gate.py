@@ -170,7 +170,7 @@ class TestAccumulate:
         marks: tuple[CounterMark, ...] = ()
         for i in range(100):
             marks, _ = accumulate(marks, {("a", f"e{i}", "r1"): Counts(5, 0)})
-        assert [mark.epoch for mark in marks] == ["e96", "e97", "e98", "e99"]
+        assert [mark.epoch for mark in marks] == ["e98", "e99"]
 
 
 def peeked_failures(
