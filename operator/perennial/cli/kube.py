@@ -1,0 +1,166 @@
+"""The API server, through the user's kubeconfig: resources, short-lived tokens, and the service proxy."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import IO, TYPE_CHECKING, Any
+
+import urllib3
+from kubernetes import client, config
+from perennial_api.labels import GROUP, LABEL_DEPLOYMENT, VERSION
+
+from perennial.cli.errors import ClusterError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+TIMEOUT_S = 15.0
+UPLOAD_TIMEOUT_S = 600.0
+TOKEN_LIFETIME_S = 600
+"""The shortest that the API server issues."""
+
+_NOT_FOUND = 404
+_FORBIDDEN = (401, 403)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a proxied service answered."""
+
+    status: int
+    body: bytes
+
+    def json(self) -> Any:
+        """Return the body as JSON, or None if it is none."""
+        try:
+            return json.loads(self.body)
+        except ValueError:
+            return None
+
+
+class Cluster:
+    """Calls to the API server in the user's name.
+
+    Parameters
+    ----------
+    kubeconfig, context
+        As for kubectl; None for its defaults.
+
+    Raises
+    ------
+    ClusterError
+        If there is no usable kubeconfig; and from every call that fails.
+    """
+
+    def __init__(self, kubeconfig: str | None = None, context: str | None = None) -> None:
+        settings = client.Configuration()
+        try:
+            config.load_kube_config(kubeconfig, context, client_configuration=settings)
+            _, active = config.list_kube_config_contexts(kubeconfig)
+        except (config.ConfigException, OSError) as error:
+            raise ClusterError(
+                f"No usable kubeconfig: {str(error).rstrip('.')}. Set KUBECONFIG or --kubeconfig."
+            ) from error
+        self.host: str = settings.host
+        self.namespace: str = (active or {}).get("context", {}).get("namespace") or "default"
+        # Uploads take their time, and a repeated one starts at the file's beginning: retries are ours.
+        settings.retries = False
+        self._api = client.ApiClient(settings)
+
+    def get(self, plural: str, namespace: str, name: str) -> dict[str, Any] | None:
+        """Return one of our resources, or None if there is none of that name."""
+        objects = client.CustomObjectsApi(self._api)
+        with self._translated(f"read {plural} {namespace}/{name}"):
+            try:
+                return dict(
+                    objects.get_namespaced_custom_object(
+                        GROUP, VERSION, namespace, plural, name, _request_timeout=TIMEOUT_S
+                    )
+                )
+            except client.ApiException as error:
+                if error.status == _NOT_FOUND:
+                    return None
+                raise
+
+    def list(self, plural: str, namespace: str, deployment: str) -> list[dict[str, Any]]:
+        """Return all resources of a kind that belong to a deployment."""
+        objects = client.CustomObjectsApi(self._api)
+        with self._translated(f"list {plural} in {namespace}"):
+            answer = objects.list_namespaced_custom_object(
+                GROUP,
+                VERSION,
+                namespace,
+                plural,
+                label_selector=f"{LABEL_DEPLOYMENT}={deployment}",
+                limit=500,
+                _request_timeout=TIMEOUT_S,
+            )
+        return list(answer["items"])
+
+    def create_token(self, namespace: str, service_account: str, audience: str) -> str:
+        """Return a short-lived token of a ServiceAccount, if the user may create one."""
+        core = client.CoreV1Api(self._api)
+        request = client.AuthenticationV1TokenRequest(
+            spec=client.V1TokenRequestSpec(audiences=[audience], expiration_seconds=TOKEN_LIFETIME_S)
+        )
+        with self._translated(f"create a token for ServiceAccount {namespace}/{service_account}"):
+            answer = core.create_namespaced_service_account_token(
+                service_account, namespace, request, _request_timeout=TIMEOUT_S
+            )
+        return str(answer.status.token)
+
+    def put_through_proxy(
+        self,
+        namespace: str,
+        service: str,
+        path: str,
+        body: IO[bytes],
+        *,
+        size_bytes: int,
+        headers: Mapping[str, str],
+    ) -> Answer:
+        """PUT a file to a service through the API server, and return what the service answered.
+
+        The service sees none of the user's credentials; the API server takes them off.
+        """
+        url = f"{self.host}/api/v1/namespaces/{namespace}/services/{service}:80/proxy{path}"
+        all_headers = {
+            "Content-Length": str(size_bytes),
+            "Content-Type": "application/octet-stream",
+            **headers,
+        }
+        self._api.update_params_for_auth(all_headers, [], ["BearerToken"], url, "PUT", None)
+        with self._translated(f"reach service {namespace}/{service}"):
+            response = self._api.rest_client.pool_manager.request(
+                "PUT",
+                url,
+                body=body,
+                headers=all_headers,
+                timeout=urllib3.Timeout(connect=TIMEOUT_S, read=UPLOAD_TIMEOUT_S),
+                retries=False,
+            )
+        return Answer(response.status, response.data)
+
+    @contextmanager
+    def _translated(self, action: str) -> Iterator[None]:
+        try:
+            yield
+        except client.ApiException as error:
+            raise ClusterError(_explain(action, error)) from error
+        except (urllib3.exceptions.HTTPError, OSError) as error:
+            raise ClusterError(
+                f"Could not {action}: the API server at {self.host} does not answer ({error})."
+            ) from error
+
+
+def _explain(action: str, error: client.ApiException) -> str:
+    try:
+        message = json.loads(error.body)["message"]
+    except (ValueError, KeyError, TypeError):
+        message = error.reason
+    if error.status in _FORBIDDEN:
+        return f"You are not allowed to {action}: {message}. Ask whoever runs the cluster for that right."
+    return f"Could not {action}: {message} (HTTP {error.status})."
