@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from io import StringIO
 from typing import Any
 
 from perennial.cli.view import View, render_status
@@ -14,9 +15,9 @@ DIGEST = "sha256:" + "9f2c" * 16
 
 
 def drawn(view: View) -> str:
-    console = Console(width=200, record=True, quiet=True)
-    console.print(render_status(view, NOW))
-    return console.export_text()
+    text = StringIO()
+    Console(width=200, file=text).print(render_status(view, NOW))
+    return text.getvalue()
 
 
 def deployment(status: dict[str, Any] | None = None) -> ModelDeployment:
