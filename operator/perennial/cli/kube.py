@@ -126,6 +126,7 @@ class Cluster:
 
         The service sees none of the user's credentials; the API server takes them off.
         """
+        self._check_may_proxy(namespace, f"{service}:80")
         url = f"{self.host}/api/v1/namespaces/{namespace}/services/{service}:80/proxy{path}"
         all_headers = {
             "Content-Length": str(size_bytes),
@@ -144,12 +145,34 @@ class Cluster:
             )
         return Answer(response.status, response.data)
 
+    def _check_may_proxy(self, namespace: str, name: str) -> None:
+        """Ask first: a refusal in the middle of an upload only shows as a broken connection."""
+        wish = client.V1ResourceAttributes(
+            verb="update", resource="services", subresource="proxy", namespace=namespace, name=name
+        )
+        review = client.V1SelfSubjectAccessReview(
+            spec=client.V1SelfSubjectAccessReviewSpec(resource_attributes=wish)
+        )
+        action = f"update services/proxy {namespace}/{name}"
+        with self._translated(f"ask for the right to {action}"):
+            answer = client.AuthorizationV1Api(self._api).create_self_subject_access_review(
+                review, _request_timeout=TIMEOUT_S
+            )
+        if not answer.status.allowed:
+            raise ClusterError(
+                f"You are not allowed to {action}. Ask whoever runs the cluster for that right."
+            )
+
     @contextmanager
     def _translated(self, action: str) -> Iterator[None]:
         try:
             yield
         except client.ApiException as error:
             raise ClusterError(_explain(action, error)) from error
+        except (urllib3.exceptions.ProtocolError, urllib3.exceptions.SSLError) as error:
+            raise ClusterError(
+                f"Could not {action}: the connection to {self.host} broke off ({error})."
+            ) from error
         except (urllib3.exceptions.HTTPError, OSError) as error:
             raise ClusterError(
                 f"Could not {action}: the API server at {self.host} does not answer ({error})."
