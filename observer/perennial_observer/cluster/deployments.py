@@ -3,11 +3,14 @@
 import asyncio
 import logging
 import random
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any
 
 import aiohttp
-from kubernetes.aio import client, watch
+import orjson
+from kubernetes.aio import client
 from perennial_api import ModelDeployment
 from perennial_api.labels import GROUP, VERSION
 from pydantic import ValidationError
@@ -21,6 +24,9 @@ _LOG = logging.getLogger(__name__)
 PLURAL = "modeldeployments"
 # The server ends the watch by then; a new list catches whatever a watch may miss.
 WATCH_S = 240
+PAGE_ITEMS = 500
+# etcd keeps objects below 1.5 MiB.
+MAX_EVENT_BYTES = 16 << 20
 LONGEST_PAUSE_S = 30.0
 
 
@@ -39,7 +45,7 @@ class DeploymentWatch:
             try:
                 await self._list_and_watch()
                 failures = 0
-            except (client.ApiException, aiohttp.ClientError, TimeoutError, OSError) as error:
+            except (client.ApiException, aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
                 failures += 1
                 _LOG.warning("watch of ModelDeployments broke error=%s failures=%d", error, failures)
                 pause_s = min(LONGEST_PAUSE_S, 0.5 * 2 ** min(failures, 10))
@@ -47,22 +53,50 @@ class DeploymentWatch:
 
     async def _list_and_watch(self) -> None:
         custom = client.CustomObjectsApi(self.api)
-        found: Any = await custom.list_cluster_custom_object(
-            GROUP, VERSION, PLURAL, _request_timeout=self.timeout_s
-        )
-        parsed = [self._parse(item) for item in found["items"]]
+        items: list[dict[str, Any]] = []
+        page: Any = None
+        while page is None or page["metadata"].get("continue"):
+            more = {"_continue": page["metadata"]["continue"]} if page else {}
+            page = await custom.list_cluster_custom_object(
+                GROUP, VERSION, PLURAL, limit=PAGE_ITEMS, _request_timeout=self.timeout_s, **more
+            )
+            items += page["items"]
+        parsed = [self._parse(item) for item in items]
         self.registry.replace([deployment for deployment in parsed if deployment is not None])
-        stream = watch.Watch().stream(
-            custom.list_cluster_custom_object,
+        async for event in self._watch(custom, page["metadata"]["resourceVersion"]):
+            if event["type"] == "ERROR":
+                # Most often 410: the version is too old, so a new list is due.
+                raise client.ApiException(status=event["object"].get("code"), reason=str(event["object"]))
+            self._apply(event["type"], event["object"])
+
+    async def _watch(self, custom: client.CustomObjectsApi, version: str) -> AsyncIterator[dict[str, Any]]:
+        """Yield events until the server ends the watch.
+
+        Read from the response itself: the client's own watch takes a refused one for one that has ended, and cannot
+        read lines over 128 KiB.
+        """
+        response: aiohttp.ClientResponse = await custom.list_cluster_custom_object_without_preload_content(
             GROUP,
             VERSION,
             PLURAL,
-            resource_version=found["metadata"]["resourceVersion"],
+            watch=True,
+            resource_version=version,
             timeout_seconds=WATCH_S,
             _request_timeout=WATCH_S + self.timeout_s,
         )
-        async for event in stream:
-            self._apply(event["type"], event["raw_object"])
+        try:
+            if response.status != HTTPStatus.OK:
+                raise client.ApiException(status=response.status, reason=response.reason)
+            unread = bytearray()
+            async for chunk in response.content.iter_any():
+                unread += chunk
+                if len(unread) > MAX_EVENT_BYTES:
+                    raise OSError(f"an event is over {MAX_EVENT_BYTES} bytes")
+                *lines, unread = unread.split(b"\n")
+                for line in lines:
+                    yield orjson.loads(line)
+        finally:
+            response.close()
 
     def _apply(self, kind: str, item: dict[str, Any]) -> None:
         if kind == "DELETED":

@@ -18,6 +18,7 @@ __all__ = [
     "block_bounds",
     "bonferroni_distance",
     "calibrate_threshold",
+    "choose_block_rows",
     "find_restless",
 ]
 
@@ -25,9 +26,12 @@ Floats = npt.NDArray[np.float64]
 
 # Below so many blocks their spread says too little.
 MIN_BLOCKS = 10
+# Windows larger than the reference's fifth are calibrated on blocks of that fifth.
+SMALLEST_NUMBER_OF_BLOCKS = 5
 STANDARD_DEVIATIONS = 3.0
-# A feature whose blocks differ this much from the rest of the reference (a calendar column) would hide all others.
-RESTLESS_DISTANCE = 0.8
+# A feature with a block this far from the rest of the reference (a calendar column) could hardly alarm itself, and its
+# threshold would hide all others.
+RESTLESS_DISTANCE = 0.9
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,19 @@ def block_bounds(n_rows: int, block_rows: int) -> list[tuple[int, int]]:
     return [(start, start + block_rows) for start in range(first, n_rows, block_rows)]
 
 
+def choose_block_rows(n_reference: int, n_window: int) -> int:
+    """Rows of one block: a window's, or fewer where the reference would hold too few such blocks.
+
+    Smaller blocks differ more from the rest than a window would, so the threshold errs towards caution.
+
+    Examples
+    --------
+    >>> choose_block_rows(5000, 250), choose_block_rows(5000, 7000)
+    (250, 1000)
+    """
+    return min(n_window, n_reference // SMALLEST_NUMBER_OF_BLOCKS)
+
+
 def find_restless(distances: Floats) -> npt.NDArray[np.bool_]:
     """Which features move so much within the reference that they say nothing about drift.
 
@@ -64,8 +81,7 @@ def find_restless(distances: Floats) -> npt.NDArray[np.bool_]:
     """
     if not len(distances):
         return np.zeros(distances.shape[1], dtype=np.bool_)
-    typical = np.median(np.nan_to_num(distances, nan=0.0), axis=0)
-    restless: npt.NDArray[np.bool_] = typical >= RESTLESS_DISTANCE
+    restless: npt.NDArray[np.bool_] = np.nan_to_num(distances, nan=0.0).max(axis=0) >= RESTLESS_DISTANCE
     return restless
 
 
@@ -82,17 +98,22 @@ def bonferroni_distance(p: float, n_features: int, n_reference: int, n_window: i
 
 
 def calibrate_threshold(
-    statistics: Sequence[float], p: float, *, min_effect: float, fallback_distance: float
+    statistics: Sequence[float], p: float, *, same_size: bool, min_effect: float, fallback_distance: float
 ) -> Threshold:
     """Choose the threshold for a per-window false-breach probability `p`.
 
     With at least 1/p blocks it is their (1 - p) quantile. With fewer, but enough to know their spread, the widest honest
     one: the largest block or mean + 3 sd on the logit scale (distances end at 1), whichever is larger. With fewer still,
     Bonferroni's distance or the largest block. Never below `min_effect`: a shift too small to matter is no drift.
+
+    Parameters
+    ----------
+    same_size
+        Whether the blocks have a window's size; smaller ones are cautious but promise no rate.
     """
     blocks = np.asarray(statistics, dtype=np.float64)
     needed = int(np.ceil(1.0 / p))
-    if len(blocks) >= needed:
+    if same_size and len(blocks) >= needed:
         distance = float(np.quantile(blocks, 1.0 - p, method="higher"))
         return Threshold(
             max(distance, min_effect), True, "Calibrated", f"{len(blocks)} blocks of the reference"
@@ -105,9 +126,10 @@ def calibrate_threshold(
     else:
         distance = max(fallback_distance, float(blocks.max()) if len(blocks) else 0.0)
         how = "a Bonferroni test or the widest of them is used"
+    what = "blocks of a window's size" if same_size else "blocks, smaller than a window"
     return Threshold(
         max(distance, min_effect),
-        False,
-        "TooFewReferenceBlocks",
-        f"the reference holds {len(blocks)} blocks of a window's size, falseAlarmEvery needs {needed}; {how}",
+        calibrated=False,
+        reason="TooFewReferenceBlocks",
+        message=f"not calibrated: the reference holds {len(blocks)} {what}, falseAlarmEvery needs {needed}; {how}",
     )

@@ -1,5 +1,6 @@
 """The drift monitor: KS distances, their calibration, and the verdict on one window."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -7,13 +8,13 @@ from typing import Any
 import numpy as np
 from perennial_api.modeldeployment.monitoring import MonitorSettings
 
-from perennial_observer.detectors.base import Floats, Result
-from perennial_observer.detectors.ks import KSDetector
+from perennial_observer.detectors.base import Detector, Floats
 from perennial_observer.monitors.calibrate import (
     Threshold,
     block_bounds,
     bonferroni_distance,
     calibrate_threshold,
+    choose_block_rows,
     find_restless,
 )
 from perennial_observer.monitors.encoding import Encoder
@@ -24,9 +25,11 @@ from perennial_observer.store.rows import LoggedRow
 __all__ = ["DriftMonitor"]
 
 MIN_EFFECT = 0.1
-# Window sizes are rounded to this many per doubling before blocks are cut: windows closed by age differ by a few rows,
-# and each new size costs a calibration.
+# Windows closed by age differ by a few rows and each size costs a calibration, so their sizes are rounded down to this
+# many per doubling.
 SIZES_PER_DOUBLING = 4
+# The distance of fewer values is mostly chance; a sensor that is nearly always silent would set everybody's threshold.
+MIN_VALUES = 50
 
 
 @dataclass
@@ -43,8 +46,8 @@ class DriftMonitor:
 
     encoder: Encoder
     reference: Floats
-    make_detector: Callable[[], KSDetector]
-    _detector: KSDetector | None = None
+    make_detector: Callable[[], Detector]
+    _detector: Detector | None = None
     _blocks: dict[int, Floats] = field(default_factory=dict)
 
     def assess(self, rows: Sequence[LoggedRow], settings: MonitorSettings) -> Assessment:
@@ -63,8 +66,9 @@ class DriftMonitor:
                 samples=len(rows),
             )
         window = self.encoder.encode_rows([row.inputs for row in rows])
-        distances = self.encoder.by_feature(self._fitted().score(window).per_column)
-        blocks = self._held_out(len(rows))
+        distances = self.encoder.by_feature(_score(self._fitted(), window))
+        block_rows = self._choose_block_rows(len(rows), settings.window.size)
+        blocks = self._held_out(block_rows)
         watched = ~find_restless(blocks) & ~np.isnan(distances)
         if not watched.any():
             return Assessment(
@@ -77,31 +81,33 @@ class DriftMonitor:
         threshold = calibrate_threshold(
             [float(x) for x in np.nanmax(blocks[:, watched], axis=1)] if len(blocks) else [],
             p,
+            same_size=2 * block_rows > len(rows),
             min_effect=MIN_EFFECT,
             fallback_distance=bonferroni_distance(p, len(self.encoder.owner), len(self.reference), len(rows)),
         )
         return self._conclude(np.where(watched, distances, np.nan), threshold, len(rows))
 
-    def _fitted(self) -> KSDetector:
+    def _fitted(self) -> Detector:
         if self._detector is None:
             detector = self.make_detector()
             detector.fit(self.reference)
             self._detector = detector
         return self._detector
 
-    def _held_out(self, n_rows: int) -> Floats:
+    def _choose_block_rows(self, n_rows: int, full: int) -> int:
+        return choose_block_rows(len(self.reference), n_rows if n_rows == full else _round_down(n_rows))
+
+    def _held_out(self, block_rows: int) -> Floats:
         """Distances of the reference's blocks from its rest, float64 (blocks, features)."""
-        size = round(2 ** (round(np.log2(n_rows) * SIZES_PER_DOUBLING) / SIZES_PER_DOUBLING))
-        if size not in self._blocks:
-            results: list[Result] = []
-            for start, end in block_bounds(len(self.reference), size):
+        if block_rows not in self._blocks:
+            columns = []
+            for start, end in block_bounds(len(self.reference), block_rows):
                 detector = self.make_detector()
                 detector.fit(np.delete(self.reference, slice(start, end), axis=0))
-                results.append(detector.score(self.reference[start:end]))
-            shape = (len(results), self.reference.shape[1])
-            columns = np.array([result.per_column for result in results]).reshape(shape)
-            self._blocks[size] = self.encoder.by_feature(columns)
-        return self._blocks[size]
+                columns.append(_score(detector, self.reference[start:end]))
+            shape = (len(columns), self.reference.shape[1])
+            self._blocks[block_rows] = self.encoder.by_feature(np.array(columns).reshape(shape))
+        return self._blocks[block_rows]
 
     @staticmethod
     def _probability(rows: Sequence[LoggedRow], settings: MonitorSettings) -> float:
@@ -144,3 +150,14 @@ class DriftMonitor:
             calibrated=threshold.calibrated,
             features=tuple(ranked[:MAX_FEATURES]),
         )
+
+
+def _round_down(n_rows: int) -> int:
+    return math.floor(2 ** (math.floor(math.log2(n_rows) * SIZES_PER_DOUBLING) / SIZES_PER_DOUBLING))
+
+
+def _score(detector: Detector, window: Floats) -> Floats:
+    """Distance of each column, NaN where the window holds too few values."""
+    known = np.sum(~np.isnan(window), axis=0)
+    distances: Floats = np.where(known >= MIN_VALUES, detector.score(window).per_column, np.nan)
+    return distances

@@ -7,7 +7,8 @@ from scipy.optimize import brentq
 
 __all__ = ["mean_windows_to_alarm", "per_window_probability"]
 
-SMALLEST_P, LARGEST_P = 1e-6, 0.5
+# Where false alarms may come every few windows, they are still kept rarer than one breach in ten.
+SMALLEST_P, LARGEST_P = 1e-6, 0.1
 # The exact chain has 2^(of - 1) states; longer memories are treated as this long, which errs towards more caution.
 LONGEST_MEMORY = 8
 
