@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from perennial_bundle.bundle import Bundle, load
@@ -9,14 +10,14 @@ from perennial_bundle.errors import BundleError
 from perennial_bundle.schema import Column
 
 
-def main() -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; 0 if the bundle is sound."""
     parser = argparse.ArgumentParser(prog="python -m perennial_bundle")
     commands = parser.add_subparsers(dest="command", required=True)
     inspect = commands.add_parser("inspect", help="check a bundle and print what it holds")
     inspect.add_argument("directory", type=Path)
     inspect.add_argument("--model", action="store_true", help="load the model, too")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(argv)
     try:
         bundle = load(arguments.directory)
         if arguments.model:

@@ -9,7 +9,7 @@
 
 A bundle's own errors (`perennial_bundle.BundleError`) end the process in the same way as a StartupError.
 """
-# ruff: noqa: N818  the names are the reasons that users read in a condition
+
 
 from typing import ClassVar
 

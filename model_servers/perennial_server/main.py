@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+import os
 import signal
 import socket
 import sys
@@ -121,11 +122,10 @@ def main() -> int:
         settings = Settings()
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
-        report_failure(
-            Settings.model_fields["termination_log"].default,
-            StartupError.reason,
-            f"PERENNIAL_{'_'.join(map(str, first['loc'])).upper()}: {first['msg']}",
-        )
+        name = "_".join(str(part) for part in first["loc"]).upper()
+        default = Settings.model_fields["termination_log"].default
+        path = Path(os.environ.get("PERENNIAL_TERMINATION_LOG") or default)
+        report_failure(path, StartupError.reason, f"PERENNIAL_{name}: {first['msg']}")
         return 1
     try:
         uvloop.run(serve(settings))

@@ -22,11 +22,11 @@ RETRYABLE = frozenset({401, 403, 408, 425, 429, 500, 502, 503, 504})
 CHUNK_BYTES = 1 << 20
 
 
-class Refused(Exception):  # noqa: N818  an answer, and not ours
+class Refused(Exception):
     """The observer refused for good; trying again would change nothing."""
 
 
-class Undelivered(Exception):  # noqa: N818  an outcome
+class Undelivered(Exception):
     """All attempts failed."""
 
 
@@ -149,7 +149,7 @@ class ObserverClient:
             await asyncio.sleep(max(delay_s, min(wanted_s or 0, self._settings.backoff_cap_s)))
 
 
-class _Again(Exception):  # noqa: N818  control flow within this file
+class _Again(Exception):
     def __init__(self, message: str, retry_after_s: float | None) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s

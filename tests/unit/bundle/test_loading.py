@@ -3,8 +3,6 @@ import hashlib
 import io
 import json
 import pickle
-import subprocess
-import sys
 import zipfile
 
 import joblib
@@ -12,6 +10,7 @@ import perennial_bundle
 import pytest
 import skops.io
 from perennial_bundle import BundleNotFound, DigestMismatch, InvalidBundle, ModelLoadFailed, UnsafeModel
+from perennial_bundle.__main__ import main
 
 
 def replace_file(bundle, name, data):
@@ -154,21 +153,11 @@ def test_a_reference_that_is_not_parquet_is_invalid(copy):
         perennial_bundle.load(copy).reference()
 
 
-def run_inspect(path):
-    return subprocess.run(
-        [sys.executable, "-m", "perennial_bundle", "inspect", str(path)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-
-def test_inspect_prints_a_summary_and_fails_on_a_broken_bundle(saved, copy):
-    got = run_inspect(saved.path)
-    assert got.returncode == 0
-    assert saved.digest in got.stdout
-    assert "carrier" in got.stdout
+def test_inspect_prints_a_summary_and_fails_on_a_broken_bundle(saved, copy, capsys):
+    assert main(["inspect", "--model", str(saved.path)]) == 0
+    got = capsys.readouterr().out
+    assert saved.digest in got
+    assert "carrier" in got
     (copy / "model.skops").write_bytes(b"")
-    got = run_inspect(copy)
-    assert got.returncode == 1
-    assert got.stderr.startswith("DigestMismatch: ")
+    assert main(["inspect", str(copy)]) == 1
+    assert capsys.readouterr().err.startswith("DigestMismatch: ")

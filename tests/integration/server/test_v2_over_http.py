@@ -1,0 +1,200 @@
+import json
+import socket
+import subprocess
+import sys
+
+import httpx
+import pytest
+
+from .conftest import INFER, Process, build_environment, build_request, find_port, read_metric
+
+
+@pytest.fixture
+def http(shared_server):
+    with httpx.Client(base_url=shared_server.url, timeout=60) as client:
+        yield client
+
+
+@pytest.mark.parametrize(
+    ("path", "want"),
+    [
+        ("/v2/health/live", {"live": True}),
+        ("/v2/health/ready", {"ready": True}),
+        ("/v2/models/flights/ready", {"name": "flights", "ready": True}),
+        ("/v2/models/flights/versions/flights-1a2b3c4d/ready", {"name": "flights", "ready": True}),
+    ],
+)
+def test_health_rows_of_the_protocol(http, path, want):
+    got = http.get(path)
+    assert (got.status_code, got.json(), got.headers["content-type"]) == (200, want, "application/json")
+
+
+def test_metadata_rows_of_the_protocol(http):
+    assert http.get("/v2").json()["name"] == "perennial"
+    got = http.get("/v2/models/flights").json()
+    assert got == http.get("/v2/models/flights/versions/flights-1a2b3c4d").json()
+    assert got["versions"] == ["flights-1a2b3c4d"]
+    assert [t["name"] for t in got["inputs"]] == ["wind", "carrier", "when", "tail"]
+    assert got["outputs"][0] == {"name": "predict", "datatype": "INT64", "shape": [-1]}
+
+
+@pytest.mark.parametrize("path", [INFER, "/v2/models/flights/versions/flights-1a2b3c4d/infer"])
+def test_inference_gives_what_the_bundle_gives(http, bundle, path):
+    request = build_request(5, id="mine", parameters={"note": "x"})
+    got = http.post(path, json=request, headers={"x-prediction-id": "p-7"})
+    assert got.status_code == 200, got.text
+    assert (got.headers["x-prediction-id"], got.headers["x-model-revision"]) == ("p-7", "flights-1a2b3c4d")
+    answer = got.json()
+    want = bundle.predict(bundle.schema.validate({t["name"]: t["data"] for t in request["inputs"]}))
+    outputs = {output["name"]: output for output in answer["outputs"]}
+    assert outputs["predict"] == {
+        "name": "predict",
+        "shape": [5],
+        "datatype": "INT64",
+        "data": want["predict"].tolist(),
+    }
+    assert outputs["probability"]["data"] == pytest.approx(want["probability"].tolist())
+    assert (answer["id"], answer["parameters"]) == ("mine", {"note": "x"})
+    assert (answer["model_name"], answer["model_version"]) == ("flights", "flights-1a2b3c4d")
+
+
+def test_a_category_and_a_wind_never_seen_are_tolerated(http):
+    request = build_request(1)
+    request["inputs"][0]["data"], request["inputs"][1]["data"] = [1e6], ["ZZ"]
+    assert http.post(INFER, json=request).status_code == 200
+
+
+def test_a_full_large_request_is_answered(http):
+    got = http.post(INFER, json=build_request(10_000))
+    assert got.status_code == 200
+    assert got.json()["outputs"][0]["shape"] == [10_000]
+
+
+def change_tensor(index, **changes):
+    request = build_request(2)
+    request["inputs"][index].update(changes)
+    return json.dumps(request).encode()
+
+
+MALFORMED = {
+    "no body": b"",
+    "half of it": json.dumps(build_request()).encode()[:-20],
+    "not unicode": b"\xff\x00\xfe",
+    "a pickle": b"\x80\x04\x95\x00",
+    "NaN": json.dumps(build_request()).replace("0.0", "NaN", 1).encode(),
+    "deep nesting": b'{"inputs":' + b"[" * 200_000,
+    "deep data": change_tensor(0, data=json.loads("[" * 500 + "]" * 500)),
+    "an array": b"[1]",
+    "no inputs": b'{"inputs": []}',
+    "wrong types": b'{"inputs": [{"name": [], "shape": {}, "datatype": 1, "data": "x"}]}',
+    "text for a number": change_tensor(0, data=["fast", "slow"]),
+    "a boolean for a number": change_tensor(0, data=[True, False]),
+    "an object for a number": change_tensor(0, data=[{}, {}]),
+    "a number too large": change_tensor(0, data=[1e308, 10**400]),
+    "a number for text": change_tensor(1, data=[1, 2]),
+    "null for a time": change_tensor(2, data=[None, None]),
+    "no time": change_tensor(2, data=["noon", "midnight"]),
+    "negative shape": change_tensor(0, shape=[-2]),
+    "huge shape": change_tensor(0, shape=[2**31]),
+    "overflowing shape": change_tensor(0, shape=[2**80]),
+    "empty shape": change_tensor(0, shape=[]),
+    "shape and data differ": change_tensor(0, shape=[3]),
+    "wrong datatype": change_tensor(0, datatype="BYTES"),
+    "unknown datatype": change_tensor(0, datatype="FP8"),
+    "a name given twice": change_tensor(1, name="wind"),
+    "an unknown name": change_tensor(0, name="windd"),
+    "half a character in a name": b'{"inputs":[{"name":"\\ud800","shape":[1],"datatype":"FP64","data":[1]}]}',
+    "an unknown output": json.dumps(build_request(outputs=[{"name": "x"}])).encode(),
+    "too many rows": json.dumps(build_request(10_001)).encode(),
+}
+
+
+@pytest.mark.parametrize("name", MALFORMED)
+def test_a_malformed_request_is_a_400_with_a_v2_error_body(http, name):
+    got = http.post(INFER, content=MALFORMED[name], headers={"content-type": "application/json"})
+    assert got.status_code == 400, got.text
+    assert list(got.json()) == ["error"]
+    assert 5 < len(got.json()["error"]) < 1000
+    assert got.headers["x-prediction-id"]
+
+
+def test_a_fault_names_its_field(http):
+    got = http.post(INFER, content=MALFORMED["text for a number"])
+    assert got.json()["error"] == "wind: row 0 is 'fast', which isn't FP64 (WrongType)"
+
+
+@pytest.mark.parametrize(
+    ("headers", "body", "want"),
+    [
+        ({"content-type": "application/octet-stream"}, b"\x00" * 100, 415),
+        ({"content-type": "application/x-www-form-urlencoded"}, b"a=b", 415),
+        ({"inference-header-content-length": "10"}, b"{}" * 20, 415),
+        ({"content-encoding": "gzip"}, b"\x1f\x8b", 415),
+        ({"content-type": "application/json"}, b"x" * 1_000_001, 413),
+    ],
+)
+def test_what_is_not_json_or_too_large_is_refused(http, headers, body, want):
+    got = http.post(INFER, content=body, headers=headers)
+    assert got.status_code == want
+    assert list(got.json()) == ["error"]
+
+
+def send_raw(server, data):
+    with socket.create_connection(("127.0.0.1", server.port), timeout=60) as sock:
+        sock.sendall(data)
+        sock.shutdown(socket.SHUT_WR)
+        return sock.recv(65_536)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+        b"GARBAGE\r\n\r\n",
+        b"POST " + INFER.encode() + b" HTTP/1.1\r\nhost: x\r\ncontent-length: -5\r\n\r\n{}",
+        b"POST " + INFER.encode() + b" HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n{}",
+        b"GET /v2/" + b"x" * 100_000 + b" HTTP/1.1\r\nhost: x\r\n\r\n",
+        b"GET /v2/models/%00%ff/infer HTTP/1.1\r\nhost: x\r\n\r\n",
+    ],
+)
+def test_broken_http_leaves_the_server_well_and_is_no_500(shared_server, http, data):
+    got = send_raw(shared_server, data)
+    assert not got.startswith(b"HTTP/1.1 5")
+    assert http.post(INFER, json=build_request()).status_code == 200
+
+
+def test_nothing_above_was_a_500(http, shared_server):
+    assert http.post(INFER, json=build_request()).status_code == 200
+    assert 'code="500"' not in http.get("/metrics").text
+    assert read_metric(shared_server, "perennial_server_predictions_total") > 0
+
+
+def test_bentomls_own_api_and_pages_work_beside_it(http, bundle):
+    assert "html" in http.get("/").headers["content-type"]
+    assert "/predict" in http.get("/docs.json").json()["paths"]
+    assert http.get("/livez").status_code == 200
+    rows = {t["name"]: t["data"] for t in build_request(2)["inputs"]}
+    got = http.post("/predict", json={"rows": rows}, headers={"x-prediction-id": "p-8"})
+    assert got.status_code == 200, got.text
+    assert got.json()["predict"] == bundle.predict(bundle.schema.validate(rows))["predict"].tolist()
+    assert got.headers["x-prediction-id"] == "p-8"
+    assert http.post("/predict", json={"rows": {"wind": ["x"]}}).status_code == 400
+    assert http.post("/predict", json={"rows": rows | {"wind": ["x", "y"]}}).status_code == 400
+
+
+def test_bentoml_serve_serves_the_same_service(bundle, tmp_path):
+    port = find_port()
+    environment = build_environment(tmp_path, f"file://{bundle.path}", port)
+    arguments = [sys.executable, "-m", "bentoml", "serve", "perennial_server.service:PerennialModel"]
+    server = Process([*arguments, "--port", str(port)], environment, port, tmp_path / "server.log")
+    try:
+        server.wait_up("/v2/health/ready")
+        got = httpx.post(server.url + INFER, json=build_request(2), timeout=60)
+        assert (got.status_code, got.headers["x-model-revision"]) == (200, "flights-1a2b3c4d")
+        assert httpx.get(server.url + "/docs.json").status_code == 200
+    finally:
+        server.popen.terminate()
+        try:
+            server.popen.wait(30)
+        except subprocess.TimeoutExpired:
+            server.stop()
