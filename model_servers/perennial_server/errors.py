@@ -10,7 +10,6 @@
 A bundle's own errors (`perennial_bundle.BundleError`) end the process in the same way as a StartupError.
 """
 
-
 from typing import ClassVar
 
 

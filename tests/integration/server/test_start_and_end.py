@@ -5,6 +5,7 @@ import pickle
 import shutil
 import signal
 import socket
+import subprocess
 
 import httpx
 import perennial_bundle
@@ -81,6 +82,26 @@ def test_a_bundle_is_served_from_a_tar_on_a_volume(bundle, tmp_path):
     pin = bundle.digest.removeprefix("sha256:")
     with run_server(tmp_path, f"file://{tmp_path}/flights.tar", BUNDLE_SHA256=pin) as server:
         assert httpx.post(server.url + INFER, json=build_request()).status_code == 200
+
+
+def test_a_tar_written_by_another_tool_is_served_under_its_own_digest(bundle, tmp_path):
+    subprocess.run(
+        [
+            "tar",
+            "cf",
+            tmp_path / "other.tar",
+            "-C",
+            bundle.path,
+            "model.skops",
+            "reference.parquet",
+            "bundle.json",
+        ],
+        check=True,
+    )
+    uri = put_bundle(tmp_path, (tmp_path / "other.tar").read_bytes())
+    with run_observer(tmp_path) as observer, run_server(tmp_path, uri, OBSERVER_URL=observer.url):
+        reference = wait_for(lambda: observer.read()["reference"], "the reference")[0]
+        assert f"perennial://{reference['bundle_digest']}" == uri != f"perennial://{bundle.digest}"
 
 
 @pytest.mark.parametrize(
