@@ -13,7 +13,7 @@ from typing import Protocol
 
 from perennial_gateway.applier import REJECTED_MESSAGE, Applier, save_last_good
 from perennial_gateway.errors import EnvoyUnavailable, InvalidRoute
-from perennial_gateway.model import InvalidResource, Route, RouteKey, Snapshot, effective_weights
+from perennial_gateway.model import Backend, InvalidResource, Route, RouteKey, Snapshot, effective_weights
 from perennial_gateway.publisher import Publisher
 from perennial_gateway.resources import Fragment, build_fragment
 from perennial_gateway.settings import AgentSettings
@@ -85,6 +85,7 @@ class Agent:
         self._seen: Snapshot | None = None
         self._refusals: dict[RouteKey, str] = {}
         self._applied: dict[RouteKey, tuple[str, int]] = {}
+        self._built: dict[RouteKey, tuple[tuple[Backend, ...], Fragment]] = {}
         self._lagging_since: float | None = clock()
         self.last_tick = clock()
 
@@ -156,9 +157,10 @@ class Agent:
         refusals: dict[RouteKey, str] = {}
         for key, route in snapshot.routes.items():
             try:
-                fragments[key] = build_fragment(route, self._settings.cluster_domain)
+                fragments[key] = self._build(route)
             except InvalidRoute as error:
                 refusals[key] = f"{error}."
+        self._built = {k: v for k, v in self._built.items() if k in fragments}
         for key in (*refusals, *snapshot.invalid):
             if key in self._applier.last_good:
                 fragments[key] = self._applier.last_good[key]
@@ -182,6 +184,14 @@ class Agent:
                 len(refusals) + len(snapshot.invalid),
                 1000 * (self._clock() - started),
             )
+
+    def _build(self, route: Route) -> Fragment:
+        """Build a route's part, or take the last one if the route is the same: a thousand others change nothing."""
+        backends, fragment = self._built.get(route.key, (None, None))
+        if fragment is None or backends != route.backends:
+            fragment = build_fragment(route, self._settings.cluster_domain)
+            self._built[route.key] = (route.backends, fragment)
+        return fragment
 
 
 def _weights_message(route: Route) -> str:

@@ -30,6 +30,9 @@ def prepare(settings: EnvoySettings) -> list[str]:
         "--concurrency",
         str(settings.envoy_concurrency),
         "--disable-hot-restart",
+        # While draining, every answer asks for its connection to be closed: none is idle at the end.
+        "--drain-strategy",
+        "immediate",
         "--log-level",
         "warning",
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import shutil
 import signal
 import socket
@@ -186,7 +187,7 @@ class GatewayPod:
     ) -> tuple[int, dict[str, str], Any]:
         """Return status, headers (lower case) and JSON body of one request through Envoy."""
         async with self.client.request(
-            method, f"{self.url}{path}", data=data, headers={"host": host, **(headers or {})}
+            method, f"{self.url}{path}", data=io.BytesIO(data), headers={"host": host, **(headers or {})}
         ) as response:
             got = {k.lower(): v for k, v in response.headers.items()}
             return response.status, got, await response.json(content_type=None)

@@ -23,7 +23,8 @@ async def test_drain_waits_for_active_requests_and_goes_on_accepting(pod) -> Non
             return (await pod.call("/healthz", method="GET"))[0] == 503
 
         await pod.until(failing_health, "health check fails")
-        assert (await pod.call("/shop/wine/v2"))[0] == 200
+        status, headers, _ = await pod.call("/shop/wine/v2")
+        assert (status, headers["connection"]) == (200, "close")
         await draining
         assert active.done()
         assert active.result()[0] == 200

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from perennial_gateway.errors import InvalidRoute
 from perennial_gateway.resources import (
     build_fragment,
     build_route_configuration,
@@ -81,3 +84,23 @@ def test_retries_cover_nothing_that_a_server_may_have_seen() -> None:
 def test_response_carries_its_version() -> None:
     got = json.loads(render_response([{"name": "a"}], "v1"))
     assert got == {"version_info": "v1", "resources": [{"name": "a"}]}
+
+
+def shape(value):
+    """The value with every string replaced: what text inside a field must not change."""
+    if isinstance(value, dict):
+        return {key: shape(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [shape(item) for item in value]
+    return str if isinstance(value, str) else value
+
+
+@settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow])
+@given(st.text(min_size=1, max_size=70), st.text(min_size=1, max_size=70), st.text(min_size=1, max_size=70))
+def test_text_in_a_name_is_refused_or_stays_text(namespace, name, revision) -> None:
+    plain, _ = configuration(route("wine", backend("wine-a")))
+    try:
+        got, _ = configuration(route(name, backend(revision), namespace=namespace))
+    except InvalidRoute:
+        return
+    assert shape(json.loads(json.dumps(got))) == shape(plain)
