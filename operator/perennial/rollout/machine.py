@@ -5,6 +5,7 @@ next pass, after whatever crash, comes to the same decision. An increase of weig
 ready router has applied it. The way back never waits for anything.
 """
 
+from collections.abc import Mapping
 from datetime import datetime
 
 from perennial_api.modeldeployment.rollout import Rollout
@@ -14,11 +15,11 @@ from perennial_api.modelrevision import RevisionRole
 from perennial.rollout.canary import Progress, progress, road_weight
 from perennial.rollout.decision import Decision, EventReason, Notice, Outcome, StepState
 from perennial.rollout.drain import Drain, assess_drains
-from perennial.rollout.observed import Observed
+from perennial.rollout.observed import Observed, RevisionView
 from perennial.rollout.settings import RolloutSettings
 from perennial.rollout.steps import FULL_PERCENT, Road
 
-__all__ = ["step"]
+__all__ = ["find_stable", "step"]
 
 
 def step(
@@ -38,24 +39,29 @@ def step(
     settings, now
         Times that no spec sets, and the clock (aware).
     """
-    current = _restore(status, observed, now)
+    current = _restore(status, observed)
     outcome = _decide(spec, current, observed, now)
     return _conclude(spec, outcome, observed, settings, now)
 
 
-def _restore(status: RolloutStatus | None, observed: Observed, now: datetime) -> RolloutStatus:
+def _restore(status: RolloutStatus | None, observed: Observed) -> RolloutStatus:
     """Return the status, rebuilt from the revisions' roles where it is missing or names what isn't there."""
-    stable = status.stable if status else None
-    if stable not in observed.revisions:
-        candidates = [r for r in observed.revisions.values() if r.role is RevisionRole.STABLE]
-        latest = max(candidates, key=lambda r: (r.stable_at or now, r.name), default=None)
-        stable = latest.name if latest else None
+    stable = find_stable(status, observed.revisions)
     if status is None:
         target = observed.revisions.get(observed.target or "")
         failed = target.name if target and target.role is RevisionRole.FAILED else None
         return RolloutStatus(phase=RolloutPhase.PROGRESSING, stable=stable, failed_revision=failed)
     canary = status.canary if status.canary in observed.revisions else None
     return status.model_copy(update={"stable": stable, "canary": canary})
+
+
+def find_stable(status: RolloutStatus | None, revisions: Mapping[str, RevisionView]) -> str | None:
+    """Return the stable revision: the status's, or where that names none that exists, the one marked as stable."""
+    if status is not None and status.stable in revisions:
+        return status.stable
+    marked = [r for r in revisions.values() if r.role is RevisionRole.STABLE]
+    latest = max(marked, key=lambda r: (str(r.stable_at or ""), r.name), default=None)
+    return latest.name if latest else None
 
 
 def _decide(spec: Rollout, current: RolloutStatus, observed: Observed, now: datetime) -> Progress:

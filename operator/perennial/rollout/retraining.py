@@ -1,6 +1,6 @@
 """When to train again: a chain of checks over triggers, limits and what is going on."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -68,6 +68,7 @@ def decide_retraining(
     name: str,
     uid: str,
     model_is_stable: bool,
+    trainer: Verdict,
     ended: bool | None,
     now: datetime,
 ) -> RetrainingDecision:
@@ -81,6 +82,8 @@ def decide_retraining(
         The rollout as this pass will leave it.
     model_is_stable
         Whether the stable revision was made under the present `spec.model`.
+    trainer
+        Whether the trainer's runtime was found.
     ended
         True when a candidate was promoted in this pass, False when one was rolled back, else None.
     """
@@ -94,7 +97,7 @@ def decide_retraining(
     checks = _checks(
         spec.retraining, remembered, report, runs, rollout, model_is_stable=model_is_stable, now=now
     )
-    refusal = first_refusal(checks)
+    refusal = first_refusal((*checks, lambda: trainer))
     if refusal is not None:
         wait_s = _wait_s(remembered, now) if refusal.reason in {"Cooldown", "WeeklyLimit"} else None
         return RetrainingDecision(None, refusal, known, notices, wait_s)
@@ -145,7 +148,7 @@ def _checks(
     *,
     model_is_stable: bool,
     now: datetime,
-) -> Iterable[Callable[[], Verdict]]:
+) -> tuple[Callable[[], Verdict], ...]:
     return (
         lambda: _check_not_suspended(retraining),
         lambda: _check_no_run(runs),

@@ -1,0 +1,1 @@
+"""The operator's process: watches by Kopf, a coalescing queue, and one level-triggered pass per key."""

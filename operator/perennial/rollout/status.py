@@ -1,0 +1,138 @@
+"""Build the whole status of a ModelDeployment from what a pass found and decided."""
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from perennial_api.labels import ConditionType
+from perennial_api.modeldeployment.status import (
+    LastFailure,
+    ModelDeploymentStatus,
+    ModelStatus,
+    RetrainingStatus,
+    RolloutPhase,
+    TransitionStatus,
+)
+from perennial_api.monitorreport import MonitorReportStatus, MonitorState, MonitorVerdict
+
+from perennial.rollout.conditions import Facts, assess_conditions
+from perennial.rollout.decision import EventReason, Notice
+from perennial.rollout.observed import Failure
+
+__all__ = ["build_status", "monitor_notices"]
+
+# From the worst to the best, for the summary.
+_BY_WEIGHT = (
+    MonitorState.ALARM,
+    MonitorState.ERROR,
+    MonitorState.WARNING,
+    MonitorState.INSUFFICIENT,
+    MonitorState.OK,
+)
+LONGEST_SUMMARY = 256
+
+
+def build_status(
+    facts: Facts,
+    previous: ModelDeploymentStatus,
+    retraining: RetrainingStatus | None,
+    *,
+    generation: int,
+    url: str,
+    refresh_monitors: bool,
+    now: datetime,
+) -> ModelDeploymentStatus:
+    """Build the next status.
+
+    Statistics move with every window; so verdicts are copied when a state changes, and else only when
+    `refresh_monitors` says that it is time.
+    """
+    rollout = facts.decision.rollout
+    stable = facts.observed.revisions.get(rollout.stable or "")
+    verdicts = facts.report.monitors if facts.report else ()
+    changed = _states(verdicts) != _states(previous.monitors)
+    monitors = verdicts if changed or refresh_monitors else previous.monitors
+    return ModelDeploymentStatus(
+        observed_generation=generation,
+        conditions=assess_conditions(facts, previous.conditions, generation, now),
+        url=url,
+        model_status=ModelStatus(
+            transition_status=_transition(facts),
+            uri=stable.model_uri if stable else None,
+            digest=stable.digest if stable else None,
+            last_failure_info=_last_failure(facts, previous),
+        ),
+        rollout=rollout,
+        monitors=monitors,
+        monitors_summary=_summarise(monitors),
+        retraining=retraining,
+        consumed_model_hash=stable.model_hash if stable else None,
+    )
+
+
+def monitor_notices(
+    report: MonitorReportStatus | None, previous: Iterable[MonitorVerdict]
+) -> tuple[Notice, ...]:
+    """Return what to tell about alarms that were raised or cleared since the last status."""
+    was = {verdict.name: verdict for verdict in previous}
+    notices = []
+    for verdict in report.monitors if report else ():
+        old = was.get(verdict.name)
+        alarmed_before = old is not None and old.state is MonitorState.ALARM
+        if verdict.state is MonitorState.ALARM and not alarmed_before:
+            text = f"{verdict.name}: {verdict.message or verdict.reason}"
+            notices.append(Notice(EventReason.ALARM_RAISED, text, is_warning=True))
+        elif alarmed_before and verdict.state is not MonitorState.ALARM:
+            notices.append(
+                Notice(EventReason.ALARM_CLEARED, f"{verdict.name} is {verdict.state.value} again.")
+            )
+    return tuple(notices)
+
+
+def _states(verdicts: Iterable[MonitorVerdict]) -> list[tuple[str, str, str, str | None]]:
+    return sorted((v.name, v.state.value, v.reason, v.breach_id) for v in verdicts)
+
+
+def _summarise(verdicts: tuple[MonitorVerdict, ...]) -> str | None:
+    if not verdicts:
+        return None
+    worst = min((v.state for v in verdicts), key=_BY_WEIGHT.index)
+    if worst is not MonitorState.ALARM:
+        return worst.value
+    names = ", ".join(v.name for v in verdicts if v.state is MonitorState.ALARM)
+    return f"{worst.value}: {names}"[:LONGEST_SUMMARY]
+
+
+def _transition(facts: Facts) -> TransitionStatus:
+    rollout = facts.decision.rollout
+    if any(p.type is ConditionType.INVALID_SPEC for p in facts.problems):
+        return TransitionStatus.INVALID_SPEC
+    failing = facts.observed.revisions.get(rollout.canary or "")
+    if failing is not None and failing.failure is not None:
+        return TransitionStatus.BLOCKED_BY_FAILED_LOAD
+    if rollout.phase is RolloutPhase.HEALTHY:
+        return TransitionStatus.UP_TO_DATE
+    if rollout.phase is RolloutPhase.DEGRADED:
+        return TransitionStatus.BLOCKED_BY_FAILED_LOAD
+    return TransitionStatus.IN_PROGRESS
+
+
+def _last_failure(facts: Facts, previous: ModelDeploymentStatus) -> LastFailure | None:
+    """Return what fails now, else what failed last, until a rollout ends well."""
+    rollout = facts.decision.rollout
+    for name in (rollout.canary, rollout.failed_revision, rollout.stable):
+        view = facts.observed.revisions.get(name or "")
+        if view is not None and view.failure is not None:
+            return _to_last_failure(view.failure, view.name)
+    if rollout.phase is RolloutPhase.HEALTHY or previous.model_status is None:
+        return None
+    return previous.model_status.last_failure_info
+
+
+def _to_last_failure(failure: Failure, revision: str) -> LastFailure:
+    return LastFailure(
+        reason=failure.reason,
+        message=failure.message,
+        exit_code=failure.exit_code,
+        revision=revision,
+        time=failure.at,
+    )
