@@ -9,7 +9,7 @@ from pydantic_core import CoreSchema, core_schema
 
 from perennial_api.errors import InvalidDurationError
 
-__all__ = ["Duration", "format_duration", "parse_duration_s"]
+__all__ = ["Duration", "parse_duration_s"]
 
 # Units in falling order, each at most once, whole numbers. The digit counts keep any sum below Go's largest
 # duration (292 years), which is where the API server would overflow.
@@ -40,23 +40,6 @@ def parse_duration_s(text: str) -> float:
         )
     parts = zip(match.groups(), _UNITS_S, strict=True)
     return sum(int(part.removesuffix(unit)) * unit_s for part, (unit, unit_s) in parts if part is not None)
-
-
-def format_duration(duration_s: float) -> str:
-    """Write seconds in the form that :func:`parse_duration_s` reads, rounded to milliseconds.
-
-    Examples
-    --------
-    >>> format_duration(5400)
-    '1h30m'
-    """
-    left_ms = round(duration_s * 1000)
-    parts = []
-    for unit, unit_s in _UNITS_S:
-        count, left_ms = divmod(left_ms, round(unit_s * 1000))
-        if count:
-            parts.append(f"{count}{unit}")
-    return "".join(parts) or "0s"
 
 
 class Duration(str):

@@ -1,4 +1,7 @@
-"""Every name that ends up in the cluster: group, labels, annotations, condition types and reasons."""
+"""Every name that ends up in the cluster: group, labels, annotations and condition types.
+
+The reasons that servers and trainers report are in docs/seams.md: they don't import this package.
+"""
 
 from enum import StrEnum
 from typing import Final
@@ -15,8 +18,6 @@ __all__ = [
     "TOKEN_AUDIENCE",
     "VERSION",
     "ConditionType",
-    "FailureReason",
-    "RefusalReason",
     "ServiceAccountRole",
 ]
 
@@ -64,24 +65,3 @@ class ConditionType(StrEnum):
     RETRAINING_BLOCKED = "RetrainingBlocked"  # an alarm waits for its run; the reason says for what
     NAME_TAKEN = "NameTaken"  # a child's name belongs to somebody else
     INVALID_SPEC = "InvalidSpec"  # the spec can't be honoured; the last good one goes on serving
-
-
-class FailureReason(StrEnum):
-    """Why a model server can't start; it writes one of them to its termination log."""
-
-    BUNDLE_NOT_FOUND = "BundleNotFound"  # nothing at the uri: push it
-    DIGEST_MISMATCH = "DigestMismatch"  # the bytes aren't those that the digest names
-    INVALID_BUNDLE = "InvalidBundle"  # the manifest or a file is missing or malformed
-    UNSAFE_MODEL = "UnsafeModel"  # a pickle, or types beyond the reviewed list
-    MODEL_LOAD_FAILED = "ModelLoadFailed"  # the model's own code failed while loading
-    OBSERVER_UNAVAILABLE = "ObserverUnavailable"  # the bundle store didn't answer in time
-    INTERNAL_ERROR = "InternalError"  # a bug of ours
-
-
-class RefusalReason(StrEnum):
-    """Why a trainer refused its candidate."""
-
-    CHALLENGER_WORSE = "ChallengerWorse"  # worse than the champion on the test rows
-    TOO_FEW_LABELS = "TooFewLabels"  # not enough labelled rows to train or test
-    TOO_FEW_EFFECTIVE_SAMPLES = "TooFewEffectiveSamples"  # the age weights leave too few
-    SINGLE_CLASS = "SingleClass"  # all labels are the same

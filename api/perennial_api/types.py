@@ -25,7 +25,6 @@ __all__ = [
     "Column",
     "Digest",
     "Float",
-    "Fraction",
     "ImageReference",
     "Int",
     "KeyedBy",
@@ -67,7 +66,6 @@ Column = Annotated[str, StringConstraints(min_length=1, max_length=128)]
 Reason = Annotated[str, StringConstraints(max_length=128, pattern=r"^([A-Z][A-Za-z0-9]*)?$")]
 Message = Annotated[str, BeforeValidator(clip_message), StringConstraints(max_length=LONGEST_MESSAGE)]
 Percent = Annotated[Int, Field(ge=0, le=100)]
-Fraction = Annotated[Float, Field(ge=0, le=1)]
 Time = AwareDatetime
 
 

@@ -1,6 +1,7 @@
 """The real API server agrees with the models on every good and bad object of the table."""
 
 import json
+import uuid
 from collections.abc import Iterator
 from typing import Any
 
@@ -24,10 +25,21 @@ def _name(case: Case) -> str:
     return f"{case.kind}: {case.name}"
 
 
-def _create(kube: Kube, case: Case) -> dict[str, Any]:
+@pytest.fixture(scope="module")
+def empty(kube: Kube) -> Iterator[str]:
+    """A namespace where no name is taken."""
+    name = f"t-{uuid.uuid4().hex[:8]}"
+    kube.run("create", "namespace", name)
+    yield name
+    kube.delete("namespace", name, wait=False)
+
+
+def _create(kube: Kube, namespace: str, case: Case) -> dict[str, Any]:
+    scope = {} if case.kind == "ClusterModelRuntime" else {"namespace": namespace}
+    body = {**case.body, "metadata": {**case.body["metadata"], **scope}}
     user = kube.as_user(WRITERS[case.kind]) if case.kind in WRITERS else kube
     flags = ("--dry-run=server", "--validate=strict", "-o", "json")
-    return json.loads(user.run("create", *flags, "-f", "-", stdin=json.dumps(case.body)))
+    return json.loads(user.run("create", *flags, "-f", "-", stdin=json.dumps(body)))
 
 
 def _paths(value: Any, path: str = "") -> Iterator[str]:
@@ -38,8 +50,10 @@ def _paths(value: Any, path: str = "") -> Iterator[str]:
 
 
 @pytest.mark.parametrize("case", GOOD, ids=_name)
-def test_api_server_accepts_what_the_models_accept_and_fills_in_the_same(kube: Kube, case: Case) -> None:
-    body = _create(kube, case)
+def test_api_server_accepts_what_the_models_accept_and_fills_in_the_same(
+    kube: Kube, empty: str, case: Case
+) -> None:
+    body = _create(kube, empty, case)
     got, want = case.model.model_validate(body), case.model.model_validate(case.body)
     assert got.to_api().get("spec") == want.to_api().get("spec")
     # Reading has its own defaults: compare the bare objects too.
@@ -47,9 +61,9 @@ def test_api_server_accepts_what_the_models_accept_and_fills_in_the_same(kube: K
 
 
 @pytest.mark.parametrize("case", BAD, ids=_name)
-def test_api_server_refuses_what_the_models_refuse(kube: Kube, case: Case) -> None:
+def test_api_server_refuses_what_the_models_refuse(kube: Kube, empty: str, case: Case) -> None:
     with pytest.raises(KubeError) as refused:
-        _create(kube, case)
+        _create(kube, empty, case)
     got = str(refused.value)
     assert case.says in got
     # The schema must have refused it, not the lack of a right or of a kind.

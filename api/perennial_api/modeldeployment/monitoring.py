@@ -60,9 +60,9 @@ class Alarm(Model):
     )
 
     breaches: Annotated[Int, Field(ge=1, le=20)] = 2
-    """How many windows must be over the threshold, 1 to 20,"""
+    """How many of the latest windows must be over the threshold, 1 to 20."""
     of: Annotated[Int, Field(ge=1, le=20)] = 3
-    """of how many latest ones, 1 to 20."""
+    """How many of the latest windows are looked at, 1 to 20."""
 
 
 class Clear(Model):
