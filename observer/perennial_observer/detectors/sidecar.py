@@ -23,7 +23,8 @@ from perennial_observer.errors import DetectorFailure, DetectorUnavailable
 __all__ = ["Sidecar"]
 
 _LENGTH = struct.Struct(">I")
-MAX_ANSWER_BYTES = 256 << 20
+# The sidecar takes and sends no larger frames.
+MAX_FRAME_BYTES = 256 << 20
 # What the sidecar says when it can't serve at all, as opposed to not serving this request.
 UNAVAILABLE_REASONS = {"Busy", "EngineMissing", "EngineBroken", "LicenceForbids"}
 
@@ -87,6 +88,10 @@ class Sidecar:
         buffer = io.BytesIO()
         payload: dict[str, Any] = {"request": np.array(json.dumps(request)), **arrays}
         np.savez(buffer, **payload)
+        if buffer.tell() > MAX_FRAME_BYTES:
+            raise DetectorFailure(
+                f"a request of {buffer.tell()} bytes: use smaller windows", "WindowTooLarge"
+            )
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
                 connection.settimeout(self.timeout_s)
@@ -118,7 +123,7 @@ def _raise_error(error: Mapping[str, str] | None) -> None:
 
 def _read_frame(connection: socket.socket) -> bytes:
     (length,) = _LENGTH.unpack(_read_exactly(connection, _LENGTH.size))
-    if length > MAX_ANSWER_BYTES:
+    if length > MAX_FRAME_BYTES:
         raise DetectorFailure(f"an answer of {length} bytes", "InvalidAnswer")
     return _read_exactly(connection, length)
 

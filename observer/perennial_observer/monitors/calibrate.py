@@ -5,6 +5,7 @@ Each block is compared with the rest of the reference, so a block's statistic ho
 bounds the false alarms of the whole family at once.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -102,7 +103,7 @@ def calibrate_threshold(
 ) -> Threshold:
     """Choose the threshold for a per-window false-breach probability `p`.
 
-    With at least 1/p blocks it is their (1 - p) quantile. With fewer, but enough to know their spread, the widest honest
+    With at least 1/p blocks it is the smallest block that a window exceeds with at most `p`. With fewer, but enough to know their spread, the widest honest
     one: the largest block or mean + 3 sd on the logit scale (distances end at 1), whichever is larger. With fewer still,
     Bonferroni's distance or the largest block. Never below `min_effect`: a shift too small to matter is no drift.
 
@@ -111,10 +112,11 @@ def calibrate_threshold(
     same_size
         Whether the blocks have a window's size; smaller ones are cautious but promise no rate.
     """
-    blocks = np.asarray(statistics, dtype=np.float64)
-    needed = int(np.ceil(1.0 / p))
+    blocks = np.sort(np.asarray(statistics, dtype=np.float64))
+    needed = math.ceil(1.0 / p)
     if same_size and len(blocks) >= needed:
-        distance = float(np.quantile(blocks, 1.0 - p, method="higher"))
+        # A window exceeds the k-th smallest of b exchangeable blocks with probability 1 - k/(b + 1).
+        distance = float(blocks[math.ceil((len(blocks) + 1) * (1.0 - p)) - 1])
         return Threshold(
             max(distance, min_effect), True, "Calibrated", f"{len(blocks)} blocks of the reference"
         )

@@ -17,7 +17,6 @@ import uvicorn
 from perennial_api import ModelDeployment
 from perennial_api.labels import ServiceAccountRole
 from perennial_api.monitorreport import MonitorReportStatus
-
 from perennial_observer.api.app import build_app
 from perennial_observer.auth import Caller
 from perennial_observer.errors import Unauthenticated
@@ -36,7 +35,9 @@ OTHER = DeploymentKey(uid="uid-2", namespace="bank", name="fraud")
 @pytest.fixture(scope="session")
 def sidecar_socket() -> Iterator[Path]:
     """The sidecar's socket, with the process that its image runs."""
-    venv = subprocess.run([SIDECAR / "make_venv.sh"], check=True, capture_output=True, text=True).stdout.strip()
+    venv = subprocess.run(
+        [SIDECAR / "make_venv.sh"], check=True, capture_output=True, text=True
+    ).stdout.strip()
     # A Unix socket's path may have 107 characters, which pytest's folders exceed.
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "d.sock"
@@ -114,7 +115,10 @@ def deployment(spec: dict, stable: str = "wine-00000001", key: DeploymentKey = K
 
 @asynccontextmanager
 async def run_observer(
-    settings: Settings, cluster: FakeCluster, *deployments: ModelDeployment, clock: Callable[[], float] = time.time
+    settings: Settings,
+    cluster: FakeCluster,
+    *deployments: ModelDeployment,
+    clock: Callable[[], float] = time.time,
 ) -> AsyncIterator[Running]:
     registry = Registry()
     registry.replace(deployments)
@@ -136,5 +140,8 @@ async def run_observer(
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
     return Settings(
-        data_dir=tmp_path / "data", detector_socket=tmp_path / "absent.sock", event_lateness_s=0.0, min_free_bytes=0
+        data_dir=tmp_path / "data",
+        detector_socket=tmp_path / "absent.sock",
+        event_lateness_s=0.0,
+        min_free_bytes=0,
     )

@@ -8,7 +8,6 @@ import json
 
 import pyarrow.parquet as pq
 import pytest
-
 from perennial_observer.settings import Settings
 
 from .conftest import KEY, OTHER, deployment, run_observer
@@ -121,21 +120,21 @@ async def test_a_full_write_queue_answers_429_with_retry_after(settings, cluster
 
 
 @pytest.mark.parametrize(
-    ("method", "path", "token", "status", "reason"),
+    ("call", "token", "want"),
     [
-        ("POST", "/v1/log", "", 401, "Unauthenticated"),
-        ("POST", "/v1/log", "stolen", 401, "InvalidToken"),
-        ("POST", "/v1/log", "trainer", 403, "WrongRole"),
-        ("POST", "/v1/reference", "pusher", 403, "WrongRole"),
-        ("GET", "/v1/export", "server", 403, "WrongRole"),
-        ("GET", "/v1/watermark", "server", 403, "WrongRole"),
-        ("PUT", "/v1/bundles/sha256:" + "0" * 64, "server", 403, "WrongRole"),
-        ("GET", "/v1/bundles/sha256:" + "0" * 64, "", 401, "Unauthenticated"),
+        ("POST /v1/log", "", (401, "Unauthenticated")),
+        ("POST /v1/log", "stolen", (401, "InvalidToken")),
+        ("POST /v1/log", "trainer", (403, "WrongRole")),
+        ("POST /v1/reference", "pusher", (403, "WrongRole")),
+        ("GET /v1/export", "server", (403, "WrongRole")),
+        ("GET /v1/watermark", "server", (403, "WrongRole")),
+        ("PUT /v1/bundles/sha256:" + "0" * 64, "server", (403, "WrongRole")),
+        ("GET /v1/bundles/sha256:" + "0" * 64, "", (401, "Unauthenticated")),
     ],
 )
-async def test_a_token_may_only_do_what_its_role_says(running, method, path, token, status, reason):
-    got = await running.client.request(method, path, headers={"X-Perennial-Token": token})
-    assert (got.status_code, got.json()["error"]["reason"]) == (status, reason)
+async def test_a_token_may_only_do_what_its_role_says(running, call, token, want):
+    got = await running.client.request(*call.split(), headers={"X-Perennial-Token": token})
+    assert (got.status_code, got.json()["error"]["reason"]) == want
 
 
 async def test_a_log_entry_goes_to_the_tokens_deployment_whatever_it_says(running):
@@ -178,7 +177,9 @@ async def test_labels_without_a_prediction_are_bounded_and_expire(settings, clus
 async def test_feedback_for_nobody_is_refused_and_bad_labels_name_the_field(running):
     nobody = await running.client.post("/v1/namespaces/x/deployments/y/feedback", json={"feedback": []})
     assert (nobody.status_code, nobody.json()["error"]["reason"]) == (404, "DeploymentNotFound")
-    bad = await running.client.post(FEEDBACK, json={"feedback": [{"prediction_id": "p", "row": -1, "label": 1}]})
+    bad = await running.client.post(
+        FEEDBACK, json={"feedback": [{"prediction_id": "p", "row": -1, "label": 1}]}
+    )
     assert bad.status_code == 400
     assert "feedback.0.row" in bad.json()["error"]["message"]
     broken = await running.client.post(FEEDBACK, content=b"{")
@@ -211,7 +212,9 @@ async def test_a_bundle_of_another_digest_or_too_large_is_not_kept(settings, clu
 
 async def test_the_export_holds_labelled_rows_by_event_time(running):
     await running.client.post("/v1/reference", json=reference(), headers=SERVER)
-    await running.client.post("/v1/log", json=log(entry("b", at=200.0, rows=2), entry("a", at=100.0)), headers=SERVER)
+    await running.client.post(
+        "/v1/log", json=log(entry("b", at=200.0, rows=2), entry("a", at=100.0)), headers=SERVER
+    )
     labels = [
         {"prediction_id": "b", "row": 0, "label": 1},
         {"prediction_id": "b", "row": 1, "label": True},

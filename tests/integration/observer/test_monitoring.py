@@ -5,10 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 from perennial_api.monitorreport import MonitorReportStatus, MonitorState, MonitorVerdict
-from sqlalchemy import select
-
 from perennial_observer.settings import Settings
 from perennial_observer.store import tables as t
+from sqlalchemy import select
 
 from .conftest import KEY, Running, deployment, run_observer
 
@@ -89,7 +88,9 @@ async def send_rows(running: Running, columns: dict[str, list], revision: str = 
         "inputs": columns,
         "outputs": {"predict": [1] * n, "probability": [0.9] * n},
     }
-    got = await running.client.post("/v1/log", json={"revision": revision, "entries": [entry]}, headers=SERVER)
+    got = await running.client.post(
+        "/v1/log", json={"revision": revision, "entries": [entry]}, headers=SERVER
+    )
     assert got.status_code == 202
     return name
 
@@ -140,7 +141,10 @@ async def test_drift_is_seen_named_and_cleared(with_sidecar, cluster):
         assert verdict(status, "drift").breach_id is None
 
         metrics = (await running.client.get("/metrics")).text
-        assert 'perennial_monitor_statistic{deployment="wine",feature="_max",monitor="drift",namespace="shop"}' in metrics
+        assert (
+            'perennial_monitor_statistic{deployment="wine",feature="_max",monitor="drift",namespace="shop"}'
+            in metrics
+        )
         episodes = {v.breach_id for s in cluster.written for v in s.monitors if v.breach_id}
         assert episodes == {alarm.breach_id}
 

@@ -1,0 +1,130 @@
+"""What every detector keeps: one suite over all of them, against the real sidecar."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from perennial_observer.detectors.base import Detector
+from perennial_observer.detectors.isolation_forest import IsolationForestDetector
+from perennial_observer.detectors.ks import KSDetector
+from perennial_observer.detectors.sidecar import Sidecar
+from perennial_observer.errors import DetectorFailure, DetectorUnavailable
+from scipy.stats import ks_2samp
+
+Make = Callable[[], Detector]
+
+
+@pytest.fixture(params=["ks", "isolation_forest"])
+def make(request, sidecar: Sidecar) -> Make:
+    return {
+        "ks": lambda: KSDetector(sidecar),
+        "isolation_forest": lambda: IsolationForestDetector(sidecar, 0.01),
+    }[request.param]
+
+
+@pytest.fixture
+def random():
+    return np.random.default_rng(42)
+
+
+def fitted(make: Make, reference: np.ndarray) -> Detector:
+    detector = make()
+    detector.fit(reference)
+    return detector
+
+
+def test_the_same_window_gives_the_same_result_and_scoring_changes_nothing(make, random):
+    reference, window = random.normal(size=(500, 3)), random.normal(size=(100, 3))
+    detector = fitted(make, reference)
+    results = [detector.score(window) for _ in range(3)] + [fitted(make, reference).score(window)]
+    assert len({result.statistic for result in results}) == 1
+
+
+def test_the_order_of_a_windows_rows_does_not_matter(make, random):
+    detector = fitted(make, random.normal(size=(500, 3)))
+    window = random.normal(size=(100, 3))
+    assert detector.score(window).statistic == detector.score(window[::-1]).statistic
+
+
+def test_a_moved_window_scores_higher_than_an_unmoved_one(make, random):
+    detector = fitted(make, random.normal(size=(1_000, 3)))
+    window = random.normal(size=(200, 3))
+    assert detector.score(window + 6.0).statistic > detector.score(window).statistic + 0.3
+
+
+def test_a_constant_column_is_harmless(make, random):
+    reference, window = random.normal(size=(500, 3)), random.normal(size=(100, 3))
+    reference[:, 1] = window[:, 1] = 7.0
+    assert 0.0 <= fitted(make, reference).score(window).statistic < 0.3
+
+
+def test_one_row_has_a_result(make, random):
+    got = fitted(make, random.normal(size=(500, 3))).score(np.zeros((1, 3)))
+    assert got.n == 1
+
+
+@pytest.mark.parametrize("shape", [(0, 3), (100, 2), (100,)])
+def test_a_window_of_another_shape_is_refused_with_a_reason(make, random, shape):
+    detector = fitted(make, random.normal(size=(500, 3)))
+    with pytest.raises(DetectorFailure) as caught:
+        detector.score(np.zeros(shape))
+    assert caught.value.reason == "ShapeMismatch"
+
+
+def test_an_unknown_operation_is_refused(sidecar):
+    with pytest.raises(DetectorFailure, match="no operation"):
+        sidecar._call({"op": "mmd"}, {})
+
+
+def test_ks_is_the_known_distance_and_leaves_missing_values_out(sidecar, random):
+    reference, window = random.normal(size=(400, 2)), random.normal(0.5, size=(150, 2))
+    window[::3, 1] = np.nan
+    got = sidecar.ks(reference, [window])[0]
+    want = [
+        ks_2samp(reference[:, 0], window[:, 0]).statistic,
+        ks_2samp(reference[:, 1], window[:, 1][~np.isnan(window[:, 1])]).statistic,
+    ]
+    np.testing.assert_allclose(got, want, atol=1e-6)
+
+
+def test_ks_says_nothing_about_a_column_without_values(sidecar, random):
+    window = random.normal(size=(50, 2))
+    window[:, 0] = np.nan
+    got = sidecar.ks(random.normal(size=(100, 2)), [window])[0]
+    assert np.isnan(got[0])
+    assert np.isfinite(got[1])
+
+
+def test_ks_of_many_windows_is_that_of_each(sidecar, random):
+    reference = random.normal(size=(300, 4))
+    windows = [random.normal(size=(n, 4)) for n in (50, 120, 80)]
+    got = sidecar.ks(reference, windows)
+    want = np.vstack([sidecar.ks(reference, [window]) for window in windows])
+    np.testing.assert_array_equal(got, want)
+
+
+def test_an_isolation_forest_cuts_off_about_its_contamination(sidecar, random):
+    detector = IsolationForestDetector(sidecar, 0.05)
+    detector.fit(random.normal(size=(3_000, 4)))
+    got = detector.score(random.normal(size=(3_000, 4))).statistic
+    assert 0.03 < got < 0.07
+
+
+def test_an_isolation_forest_refuses_missing_values(sidecar):
+    detector = IsolationForestDetector(sidecar, 0.05)
+    with pytest.raises(DetectorFailure) as caught:
+        detector.fit(np.full((100, 2), np.nan))
+    assert caught.value.reason == "MissingValues"
+
+
+def test_a_forest_that_the_sidecar_forgot_is_fitted_again(sidecar, random):
+    reference, window = random.normal(size=(300, 2)), random.normal(size=(50, 2))
+    first = sidecar.isolation_forest("kept", reference, window, seed=3)
+    for i in range(70):
+        sidecar.isolation_forest(f"other-{i}", reference[:20], window, seed=3)
+    np.testing.assert_array_equal(sidecar.isolation_forest("kept", reference, window, seed=3), first)
+
+
+def test_a_sidecar_that_is_not_there_is_unavailable(tmp_path):
+    with pytest.raises(DetectorUnavailable):
+        Sidecar(tmp_path / "absent.sock", 1.0).version()

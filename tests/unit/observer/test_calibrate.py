@@ -1,0 +1,77 @@
+import numpy as np
+import pytest
+from perennial_observer.monitors.calibrate import (
+    block_bounds,
+    bonferroni_distance,
+    calibrate_threshold,
+    choose_block_rows,
+    find_restless,
+)
+from scipy.stats import ks_2samp
+
+
+def threshold(blocks, p, *, same_size=True, fallback=0.05):
+    return calibrate_threshold(blocks, p, same_size=same_size, min_effect=0.1, fallback_distance=fallback)
+
+
+def test_with_enough_blocks_the_threshold_is_their_quantile():
+    got = threshold(np.linspace(0.2, 0.3, 101), 0.05)
+    assert (got.calibrated, got.reason) == (True, "Calibrated")
+    assert got.distance == pytest.approx(0.296)
+
+
+@pytest.mark.parametrize(("blocks", "p"), [(20, 0.055), (100, 0.01), (40, 0.1)])
+def test_no_more_windows_exceed_the_quantile_than_asked(blocks, p):
+    random = np.random.default_rng(1)
+    exceeded = [
+        random.uniform(0.2, 1.0) > threshold(random.uniform(0.2, 1.0, blocks), p).distance
+        for _ in range(4_000)
+    ]
+    assert np.mean(exceeded) < p + 3 * np.sqrt(p / 4_000)
+
+
+def test_with_fewer_it_is_the_widest_and_says_so():
+    blocks = [0.2, 0.21, 0.22] * 4
+    got = threshold(blocks, 0.001)
+    assert not got.calibrated
+    assert got.reason == "TooFewReferenceBlocks"
+    assert 0.22 < got.distance < 0.3
+    assert "12 blocks" in got.message
+    assert "1000" in got.message
+
+
+def test_with_hardly_any_blocks_bonferroni_stands_in_but_never_below_what_the_reference_did_itself():
+    assert threshold([], 0.01, fallback=0.2).distance == 0.2
+    assert threshold([0.4, 0.1], 0.01, fallback=0.2).distance == 0.4
+
+
+def test_smaller_blocks_promise_no_rate():
+    assert not threshold(np.full(200, 0.2), 0.01, same_size=False).calibrated
+
+
+def test_the_effect_floor_holds_always():
+    assert threshold(np.full(50, 0.01), 0.05).distance == 0.1
+
+
+def test_the_threshold_stays_below_one_while_the_blocks_do():
+    assert threshold([0.5, 0.9] * 6, 0.0001).distance < 1.0
+
+
+def test_blocks_cover_the_end_and_one_block_is_none():
+    assert block_bounds(10, 3) == [(1, 4), (4, 7), (7, 10)]
+    assert block_bounds(10, 6) == []
+    assert block_bounds(10, 0) == []
+    assert choose_block_rows(5_000, 1_000) == 1_000
+
+
+def test_a_calendar_column_is_restless_and_an_untested_one_is_not():
+    distances = np.array([[0.1, 0.95, np.nan], [0.2, 0.5, np.nan]])
+    assert find_restless(distances).tolist() == [False, True, False]
+    assert find_restless(np.empty((0, 2))).tolist() == [False, False]
+
+
+def test_bonferronis_distance_has_the_p_value_that_was_asked_for():
+    random = np.random.default_rng(0)
+    distance = bonferroni_distance(0.05, 1, 400, 400)
+    exceeded = [ks_2samp(*random.normal(size=(2, 400))).statistic > distance for _ in range(500)]
+    assert 0.02 < np.mean(exceeded) < 0.08

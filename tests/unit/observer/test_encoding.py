@@ -1,0 +1,89 @@
+import numpy as np
+import pytest
+from perennial_bundle import Schema
+from perennial_observer.monitors.encoding import build_encoder
+
+SCHEMA = Schema.model_validate(
+    {
+        "inputs": [
+            {"name": "x", "datatype": "FP64"},
+            {"name": "kind", "datatype": "BYTES"},
+            {"name": "flag", "datatype": "BOOL"},
+            {"name": "at", "datatype": "FP64", "role": "EventTime"},
+        ],
+        "outputs": [{"name": "predict", "datatype": "INT64", "role": "Output"}],
+    }
+)
+REFERENCE = {
+    "x": [1.0, 2.0, None, 4.0],
+    "kind": ["a", "a", "b", None],
+    "flag": [True, False, True, True],
+    "at": [1.0, 2.0, 3.0, 4.0],
+}
+
+
+def test_numbers_categories_and_missing_values_have_columns_of_their_own():
+    encoder = build_encoder(SCHEMA, REFERENCE)
+    assert encoder.names == ("x", "kind", "flag")
+    got = encoder.encode(REFERENCE)
+    want = [
+        [1.0, 0, 1, 0, 0, 0, 1, 0],
+        [2.0, 0, 1, 0, 0, 0, 0, 0],
+        [np.nan, 1, 0, 1, 0, 0, 1, 0],
+        [4.0, 0, 0, 0, 0, 1, 1, 0],
+    ]
+    np.testing.assert_array_equal(got, want)
+    assert encoder.owner == (0, 0, 1, 1, 1, 1, 2, 2)
+
+
+def test_an_unknown_category_counts_as_other():
+    encoder = build_encoder(SCHEMA, REFERENCE)
+    got = encoder.encode_rows([{"x": 1.0, "kind": "new", "flag": True}])
+    assert got[0, 2:6].tolist() == [0.0, 0.0, 1.0, 0.0]
+
+
+def test_rows_that_lack_a_column_have_it_missing():
+    got = build_encoder(SCHEMA, REFERENCE).encode_rows([{"kind": "a", "flag": True}])
+    assert np.isnan(got[0, 0])
+    assert got[0, 1] == 1.0
+
+
+def test_imputing_puts_the_references_median():
+    encoder = build_encoder(SCHEMA, REFERENCE)
+    assert encoder.impute(encoder.encode(REFERENCE))[2, 0] == 2.0
+
+
+def test_a_feature_has_the_largest_statistic_of_its_columns():
+    encoder = build_encoder(SCHEMA, REFERENCE)
+    columns = np.array([0.1, 0.4, 0.2, np.nan, 0.3, 0.0, np.nan, np.nan])
+    np.testing.assert_array_equal(encoder.by_feature(columns), [0.4, 0.3, np.nan])
+
+
+def test_excluded_columns_are_not_watched():
+    assert build_encoder(SCHEMA, REFERENCE, ["x", "flag"]).names == ("kind",)
+    assert build_encoder(SCHEMA, REFERENCE, ["x", "flag", "kind"]) is None
+
+
+def test_only_the_most_frequent_categories_have_a_column_whatever_the_order():
+    values = [f"k{i}" for i in range(50) for _ in range(50 - i)]
+    schema = Schema.model_validate(
+        {
+            "inputs": [{"name": "kind", "datatype": "BYTES"}],
+            "outputs": [{"name": "predict", "datatype": "INT64"}],
+        }
+    )
+    one, other = (build_encoder(schema, {"kind": v}) for v in (values, values[::-1]))
+    assert one.features == other.features
+    assert len(one.owner) == 22
+
+
+@pytest.mark.parametrize("values", [[None, None], [1, 2]])
+def test_integers_and_all_missing_columns_encode(values):
+    schema = Schema.model_validate(
+        {
+            "inputs": [{"name": "n", "datatype": "INT64"}],
+            "outputs": [{"name": "predict", "datatype": "INT64"}],
+        }
+    )
+    encoder = build_encoder(schema, {"n": values})
+    assert np.isfinite(encoder.impute(encoder.encode({"n": values}))).all()

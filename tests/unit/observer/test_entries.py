@@ -1,0 +1,71 @@
+import pytest
+from perennial_bundle import Schema
+from perennial_observer.ingest.entries import LogBody, Rules, split_entries
+
+SCHEMA = Schema.model_validate(
+    {
+        "inputs": [
+            {"name": "x", "datatype": "FP64", "allow_missing": True},
+            {"name": "kind", "datatype": "BYTES"},
+            {"name": "at", "datatype": "BYTES", "role": "EventTime"},
+        ],
+        "outputs": [{"name": "predict", "datatype": "INT64", "role": "Output"}],
+    }
+)
+NOW = 2_000_000_000.0
+
+
+def split(inputs, outputs=None, *, schema=SCHEMA, event_time="at", time=NOW - 5.0):
+    outputs = {"predict": [1]} if outputs is None else outputs
+    body = LogBody.model_validate(
+        {
+            "revision": "r",
+            "entries": [{"prediction_id": "p", "time": time, "inputs": inputs, "outputs": outputs}],
+        }
+    )
+    return split_entries(body, Rules(schema, event_time, NOW, 86_400.0))
+
+
+def test_the_event_time_is_read_from_its_column():
+    rows, rejected = split({"x": [1.5], "kind": ["a"], "at": ["2013-01-01T05:00:00Z"]})
+    assert rejected == []
+    assert (rows[0].event_time, rows[0].inputs) == (
+        1_357_016_400.0,
+        '{"x":1.5,"kind":"a","at":"2013-01-01T05:00:00Z"}',
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"x": ["one"]}, "WrongType"),
+        ({"kind": [7]}, "WrongType"),
+        ({"y": [1]}, "UnknownColumn"),
+        ({"x": [[1, 2]]}, "NotScalar"),
+        ({"at": [None]}, "NoEventTime"),
+        ({"at": ["yesterday"]}, "InvalidEventTime"),
+        ({"at": ["2963-01-01T00:00:00Z"]}, "EventTimeInFuture"),
+        ({"x": [1.0, 2.0]}, "LengthMismatch"),
+        ({"kind": ["a" * 300_000]}, "RowTooLarge"),
+    ],
+)
+def test_a_row_that_does_not_fit_has_a_reason(changes, reason):
+    rows, rejected = split({"x": [1.5], "kind": ["a"], "at": ["2013-01-01T05:00:00Z"], **changes})
+    assert rows == []
+    assert [item.reason for item in rejected] == [reason]
+
+
+def test_an_entry_without_rows_or_outputs_is_rejected():
+    assert split({"x": []}, {"predict": []})[0] == []
+    assert split({"x": [1.0]}, {})[1][0].reason == "NoRows"
+
+
+def test_columns_that_the_logger_leaves_out_and_missing_values_fit():
+    rows, rejected = split({"x": [None], "at": ["2013-01-01T05:00:00Z"]}, {"predict": [[0.1, 0.9]]})
+    assert (len(rows), rejected) == (1, [])
+
+
+@pytest.mark.parametrize(("time", "want"), [(NOW - 5, NOW - 5), (NOW + 500, NOW), (NOW - 1e6, NOW)])
+def test_without_an_event_time_column_the_entrys_time_counts_if_it_is_plausible(time, want):
+    rows, _ = split({"x": [1.0]}, schema=None, event_time=None, time=time)
+    assert rows[0].event_time == want

@@ -1,0 +1,36 @@
+import numpy as np
+import pytest
+from perennial_observer.monitors.alarm import AlarmRule, AlarmState, step_alarm
+from perennial_observer.monitors.false_alarms import mean_windows_to_alarm, per_window_probability
+
+
+@pytest.mark.parametrize(
+    ("p", "breaches", "of", "want"), [(0.01, 1, 1, 100.0), (0.1, 3, 3, 1110.0), (0.1, 2, 2, 110.0)]
+)
+def test_the_mean_run_length_matches_the_known_formula(p, breaches, of, want):
+    assert mean_windows_to_alarm(p, breaches, of) == pytest.approx(want, rel=1e-6)
+
+
+def test_the_mean_run_length_matches_the_alarm_rule_that_runs():
+    random = np.random.default_rng(5)
+    rule = AlarmRule(2, 3, 3)
+    lengths = []
+    for _ in range(400):
+        state, n = AlarmState(), 0
+        while state.breach_id is None:
+            breached = bool(random.random() < 0.1)
+            state = step_alarm(state, rule, window_start=float(n), breached=breached, name="m/u/r")
+            n += 1
+        lengths.append(n)
+    got, error = np.mean(lengths), np.std(lengths) / 20
+    assert abs(got - mean_windows_to_alarm(0.1, 2, 3)) < 4 * error
+
+
+@pytest.mark.parametrize("windows", [500, 5_000, 1_000_000])
+def test_inverting_gives_back_the_run_length(windows):
+    p = per_window_probability(windows, 2, 3)
+    assert mean_windows_to_alarm(p, 2, 3) == pytest.approx(windows, rel=0.01)
+
+
+def test_a_few_windows_between_alarms_never_ask_for_more_than_one_breach_in_ten():
+    assert per_window_probability(2, 2, 3) == 0.1

@@ -1,0 +1,91 @@
+import numpy as np
+import pytest
+from perennial_api.modeldeployment.monitoring import Performance
+from perennial_observer.monitors.performance import assess_performance
+from perennial_observer.store.rows import LoggedRow
+from sklearn.metrics import roc_auc_score
+
+
+def rows(labels, predictions, probabilities=None) -> list[LoggedRow]:
+    probabilities = [0.5] * len(labels) if probabilities is None else probabilities
+    return [
+        LoggedRow(i, float(i), {}, {"predict": p, "probability": q}, label=y, has_label=y is not None)
+        for i, (y, p, q) in enumerate(zip(labels, predictions, probabilities, strict=True))
+    ]
+
+
+def spec(metric="accuracy", **bounds) -> Performance:
+    bounds = bounds or {"min": 0.8}
+    labels = {"maturity": "1h", "minCoverage": 0.5, "minLabels": 10}
+    return Performance.model_validate({"metric": metric, "labels": labels, **bounds})
+
+
+def test_accuracy_compares_labels_however_they_are_spelled():
+    got = assess_performance(rows([1, 1.0, True, 0, False] * 4, [1, 1, 1, 0, 1] * 4), spec(), min_samples=10)
+    assert (got.statistic, got.breached, got.samples) == (0.8, False, 20)
+    assert got.lower < 0.8 < got.upper
+
+
+def test_a_value_below_min_breaches():
+    got = assess_performance(rows([1] * 20, [1] * 15 + [0] * 5), spec(), min_samples=10)
+    assert (got.statistic, got.threshold, got.breached, got.reason) == (0.75, 0.8, True, "BoundExceeded")
+
+
+def test_a_loss_above_max_breaches():
+    got = assess_performance(rows([1.0] * 20, [3.5] * 20), spec("rmse", max=2.0), min_samples=10)
+    assert (got.statistic, got.breached) == (2.5, True)
+
+
+def test_auc_is_scikit_learns():
+    random = np.random.default_rng(3)
+    labels = random.integers(0, 2, 200)
+    scores = labels * 0.3 + random.random(200)
+    got = assess_performance(
+        rows(labels.tolist(), labels.tolist(), scores.tolist()), spec("roc_auc"), min_samples=10
+    )
+    assert got.statistic == roc_auc_score(labels, scores)
+    assert got.lower < got.statistic < got.upper
+
+
+def test_the_last_of_two_classes_in_order_is_the_positive_one():
+    got = assess_performance(
+        rows(["no", "yes"] * 10, ["no", "yes"] * 10, [0.1, 0.9] * 10), spec("roc_auc"), min_samples=10
+    )
+    assert got.statistic == 1.0
+
+
+@pytest.mark.parametrize("metric", ["balanced_accuracy", "f1"])
+def test_more_than_two_classes_are_averaged(metric):
+    got = assess_performance(rows(["a", "b", "c"] * 10, ["a", "b", "b"] * 10), spec(metric), min_samples=10)
+    want = {"balanced_accuracy": 2 / 3, "f1": (1 + 2 / 3 + 0) / 3}[metric]
+    assert got.statistic == pytest.approx(want)
+
+
+@pytest.mark.parametrize(
+    ("labels", "metric", "reason"),
+    [
+        ([1] * 5, "accuracy", "TooFewSamples"),
+        ([1] * 8 + [None] * 12, "accuracy", "TooFewLabels"),
+        ([1] * 12 + [None] * 20, "accuracy", "LowLabelCoverage"),
+        ([1] * 20, "roc_auc", "SingleClass"),
+        (["a", "b", "c", "d"] * 5, "roc_auc", "MetricNotDefined"),
+        (["a", "b"] * 10, "mae", "MetricNotDefined"),
+    ],
+)
+def test_what_cannot_be_judged_is_insufficient_with_a_reason(labels, metric, reason):
+    bounds = {"max": 1.0} if metric == "mae" else {"min": 0.5}
+    got = assess_performance(rows(labels, [1] * len(labels)), spec(metric, **bounds), min_samples=10)
+    assert (got.breached, got.reason) == (None, reason)
+
+
+def test_a_missing_output_is_named():
+    bare = [LoggedRow(i, float(i), {}, {"predict": 1}, label=i % 2, has_label=True) for i in range(20)]
+    got = assess_performance(bare, spec("roc_auc"), min_samples=10)
+    assert (got.breached, got.reason) == (None, "OutputMissing")
+
+
+def test_the_same_window_gives_the_same_interval():
+    window = rows([0, 1] * 20, [0, 1, 1, 1] * 10)
+    assert assess_performance(window, spec(), min_samples=10) == assess_performance(
+        window, spec(), min_samples=10
+    )
