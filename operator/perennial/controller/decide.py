@@ -14,7 +14,7 @@ from perennial.manifests.context import Installation, Manifest, Owner
 from perennial.manifests.desired import Wish, build_desired
 from perennial.manifests.plan import Key, Plan, build_plan
 from perennial.manifests.retraining import build_job, build_retraining_run
-from perennial.manifests.revision import build_revision
+from perennial.manifests.revision import build_revision, name_revision
 from perennial.manifests.views import view_revisions
 from perennial.rollout.conditions import Facts, Problem
 from perennial.rollout.decision import Decision, EventReason, Notice
@@ -142,13 +142,17 @@ def _choose_target(
     rollout = deployment.status.rollout
     stable = find_stable(rollout, children.views)
     wanted = choose_wanted(deployment.spec, children.views.get(stable or ""), children.runs, children.views)
-    name = choose_target(wanted, children.views, stable, rollout.canary if rollout else None)
+    runtime = runtimes.server
+    planned = (
+        None if isinstance(runtime, InvalidSpecError) else name_revision(owner.deployment, wanted, runtime)
+    )
+    name = choose_target(wanted, children.views, stable, rollout.canary if rollout else None, planned)
     if name is not None:
         return _Target(children, name)
-    if isinstance(runtimes.server, InvalidSpecError):
-        error = runtimes.server
-        return _Target(children, None, (), Problem(ConditionType.INVALID_SPEC, error.reason, error.message))
-    made = build_revision(owner, deployment.spec, wanted, runtimes.server, installation, parent=stable)
+    if isinstance(runtime, InvalidSpecError):
+        problem = Problem(ConditionType.INVALID_SPEC, runtime.reason, runtime.message)
+        return _Target(children, None, (), problem)
+    made = build_revision(owner, deployment.spec, wanted, runtime, installation, parent=stable)
     revision = ModelRevision.model_validate(made)
     name = revision.metadata.name
     with_new = replace(

@@ -19,7 +19,7 @@ from perennial.manifests.names import revision_name
 from perennial.manifests.pod_template import Subject, build_pod_template
 from perennial.rollout.lineage import Wanted
 
-__all__ = ["ResolvedRuntime", "build_revision"]
+__all__ = ["ResolvedRuntime", "build_revision", "name_revision"]
 
 SHORT_DIGITS = 12
 
@@ -33,6 +33,13 @@ class ResolvedRuntime:
     spec: ModelRuntimeSpec
 
 
+def name_revision(deployment: str, wanted: Wanted, runtime: ResolvedRuntime) -> str:
+    """Return the name that the answer to a wish has with a runtime as it is now."""
+    return revision_name(
+        deployment, wanted.model_hash, wanted.inputs_hash, runtime.kind.value, runtime.spec.to_api()
+    )
+
+
 def build_revision(
     owner: Owner,
     spec: ModelDeploymentSpec,
@@ -43,9 +50,7 @@ def build_revision(
     parent: str | None,
 ) -> Manifest:
     """Build the revision that answers a wish, with everything that runs frozen into it."""
-    name = revision_name(
-        owner.deployment, wanted.model_hash, wanted.inputs_hash, runtime.kind.value, runtime.spec.to_api()
-    )
+    name = name_revision(owner.deployment, wanted, runtime)
     subject = Subject(owner.namespace, owner.deployment, name)
     revision = ModelRevisionSpec(
         deployment=owner.deployment,

@@ -122,13 +122,24 @@ def _failed_in_another_form(wanted: Wanted, revisions: Mapping[str, RevisionView
 
 
 def choose_target(
-    wanted: Wanted, revisions: Mapping[str, RevisionView], stable: str | None, canary: str | None
+    wanted: Wanted,
+    revisions: Mapping[str, RevisionView],
+    stable: str | None,
+    canary: str | None,
+    planned: str | None,
 ) -> str | None:
-    """Return the existing revision that answers the wish, or None when one has to be made."""
+    """Return the existing revision that answers the wish, or None when one has to be made.
+
+    `planned` is the name of the one that would be made with the runtime as it is now. A revision that has been
+    stable is as good as before when its runtime changes, and goes on; one that never was is replaced, so that a
+    repaired runtime gets a new attempt. None, when the runtime can't be had, takes what is there.
+    """
     fitting = [
         r
         for r in revisions.values()
-        if r.inputs_hash == wanted.inputs_hash and r.model_hash == wanted.model_hash
+        if r.inputs_hash == wanted.inputs_hash
+        and r.model_hash == wanted.model_hash
+        and (planned in (None, r.name) or r.stable_at is not None)
     ]
     if not fitting:
         return None
