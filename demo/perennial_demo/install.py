@@ -68,7 +68,7 @@ def install_chart(environment: dict[str, str], report: Report = _say) -> None:
     report("chart: helm upgrade --install")
     command = [
         "helm", "upgrade", "--install", RELEASE, str(ROOT / "charts" / "perennial"),
-        "--namespace", NAMESPACE, "--create-namespace",
+        "--namespace", NAMESPACE, "--create-namespace", "--take-ownership",
         "--set", f"image.registry={REGISTRY}", "--set", "image.tag=dev",
         "--set", f"image.revision={image_revision()}",
         "--wait", "--timeout", f"{HELM_TIMEOUT_S}s",
