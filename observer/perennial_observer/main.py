@@ -210,6 +210,7 @@ async def _serve(settings: Settings) -> None:
                 port=settings.port,
                 log_config=None,
                 access_log=False,
+                limit_concurrency=settings.max_requests,
                 timeout_graceful_shutdown=15,
             )
         )

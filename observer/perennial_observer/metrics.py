@@ -8,6 +8,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 
 from perennial_observer.errors import ObserverError
 from perennial_observer.monitors.evaluation import DeploymentReport
+from perennial_observer.monitors.verdicts import Assessment, Memory
 from perennial_observer.store.rows import DeploymentKey, FeedbackCounts, LogCounts
 from perennial_observer.store.store import Store
 
@@ -101,58 +102,73 @@ class Metrics:
 
     def collect(self) -> Iterator[Metric]:
         """Build the monitors' gauges."""
-        statistic = GaugeMetricFamily(
+        gauges = _MonitorGauges()
+        for report in self._reports().values():
+            gauges.add(report)
+        yield from gauges.families()
+
+
+class _MonitorGauges:
+    """The gauges of one scrape."""
+
+    def __init__(self) -> None:
+        self.statistic = GaugeMetricFamily(
             "perennial_monitor_statistic",
             "Statistic of the latest window; feature _max is the one that decides.",
             labels=(*_BY_MONITOR, "feature"),
         )
-        threshold = _gauge("perennial_monitor_threshold", "Value beyond which a window breaches.")
-        breach = _gauge("perennial_monitor_breach", "Whether the latest window breached (0 or 1).")
-        samples = _gauge("perennial_monitor_window_samples", "Rows of the latest window.")
-        state = GaugeMetricFamily(
+        self.threshold = _gauge("perennial_monitor_threshold", "Value beyond which a window breaches.")
+        self.breach = _gauge("perennial_monitor_breach", "Whether the latest window breached (0 or 1).")
+        self.samples = _gauge("perennial_monitor_window_samples", "Rows of the latest window.")
+        self.state = GaugeMetricFamily(
             "perennial_monitor_state",
             "1 for the state that the monitor is in.",
             labels=(*_BY_MONITOR, "state"),
         )
-        evaluated = _gauge(
+        self.evaluated = _gauge(
             "perennial_monitor_last_evaluation_timestamp_seconds",
-            "Event time at which the latest window ended.",
+            "When the latest window was judged.",
         )
-        performance = GaugeMetricFamily(
+        self.performance = GaugeMetricFamily(
             "perennial_model_performance",
             "Performance of the latest mature window.",
-            labels=(*_BY_DEPLOYMENT, "metric", "kind"),
+            labels=(*_BY_MONITOR, "metric", "kind"),
         )
-        watermark = GaugeMetricFamily(
+        self.watermark = GaugeMetricFamily(
             "perennial_log_watermark_timestamp_seconds",
             "Event time up to which rows have probably all arrived.",
             labels=_BY_DEPLOYMENT,
         )
-        for report in self._reports().values():
-            names = [report.key.namespace, report.key.name]
-            if report.status.log.watermark is not None:
-                watermark.add_metric(names, report.status.log.watermark.timestamp())
-            for verdict in report.status.monitors:
-                place = [*names, verdict.name]
-                for known in MonitorState:
-                    state.add_metric([*place, known.value], float(verdict.state is known))
-                memory = report.memories.get(verdict.name)
-                latest = memory.latest if memory is not None else None
-                if memory is None or latest is None:
-                    continue
-                samples.add_metric(place, latest.samples)
-                breach.add_metric(place, float(bool(latest.breached)))
-                evaluated.add_metric(place, memory.window_end or 0.0)
-                if latest.statistic is None or latest.threshold is None:
-                    continue
-                threshold.add_metric(place, latest.threshold)
-                statistic.add_metric([*place, "_max"], latest.statistic)
-                for feature, value in latest.features:
-                    statistic.add_metric([*place, feature], value)
-                metric = latest.metric
-                if metric is not None:
-                    performance.add_metric([*names, metric, "realised"], latest.statistic)
-        yield from (statistic, threshold, breach, samples, state, evaluated, performance, watermark)
+
+    def families(self) -> list[GaugeMetricFamily]:
+        """Return all of them."""
+        return list(vars(self).values())
+
+    def add(self, report: DeploymentReport) -> None:
+        """Add one deployment's figures."""
+        names = [report.key.namespace, report.key.name]
+        if report.status.log.watermark is not None:
+            self.watermark.add_metric(names, report.status.log.watermark.timestamp())
+        for verdict in report.status.monitors:
+            place = [*names, verdict.name]
+            for known in MonitorState:
+                self.state.add_metric([*place, known.value], float(verdict.state is known))
+            memory = report.memories.get(verdict.name)
+            if memory is not None and memory.latest is not None:
+                self._add_window(place, memory, memory.latest)
+
+    def _add_window(self, place: list[str], memory: Memory, latest: Assessment) -> None:
+        self.samples.add_metric(place, latest.samples)
+        self.breach.add_metric(place, float(bool(latest.breached)))
+        self.evaluated.add_metric(place, memory.evaluated_at or 0.0)
+        if latest.statistic is None or latest.threshold is None:
+            return
+        self.threshold.add_metric(place, latest.threshold)
+        self.statistic.add_metric([*place, "_max"], latest.statistic)
+        for feature, value in latest.features:
+            self.statistic.add_metric([*place, feature], value)
+        if latest.metric is not None:
+            self.performance.add_metric([*place, latest.metric, "realised"], latest.statistic)
 
 
 def _gauge(name: str, documentation: str) -> GaugeMetricFamily:

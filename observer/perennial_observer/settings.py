@@ -30,6 +30,8 @@ class Settings(BaseSettings):
     )
 
     max_body_bytes: int = Field(32 << 20, description="Largest JSON body after decompression, bytes")
+    max_feedback_bytes: int = Field(4 << 20, description="Largest feedback body after decompression, bytes")
+    max_requests: int = Field(256, description="Requests served at once; beyond: 503")
     max_bundle_bytes: int = Field(2 << 30, description="Largest bundle or dataset, bytes")
     write_queue_bytes: int = Field(
         64 << 20, description="Log entries waiting to be written, bytes; beyond: 429"

@@ -44,7 +44,7 @@ class FeedbackBody(BaseModel):
 async def post_feedback(request: Request) -> Response:
     """``POST /v1/namespaces/<ns>/deployments/<name>/feedback``."""
     context = context_of(request)
-    body, size = await read_model(request, FeedbackBody, context.settings.max_body_bytes)
+    body, size = await read_model(request, FeedbackBody, context.settings.max_feedback_bytes)
     namespace, name = request.path_params["namespace"], request.path_params["name"]
     key = await anyio.to_thread.run_sync(lambda: _find(context, namespace, name))
     labels = [

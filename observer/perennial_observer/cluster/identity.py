@@ -74,18 +74,21 @@ class ClusterIdentity:
             raise Forbidden(
                 f"the ServiceAccount {namespace}/{name} belongs to no ModelDeployment", "NoDeployment"
             )
+        await self._require_deployment(namespace, owner.name, owner.uid)
+        return Caller(role, DeploymentKey(uid=owner.uid, namespace=namespace, name=owner.name))
+
+    async def _require_deployment(self, namespace: str, name: str, uid: str) -> None:
         deployment = await self._get(
             client.CustomObjectsApi(self.api).get_namespaced_custom_object(
-                GROUP, VERSION, namespace, "modeldeployments", owner.name, _request_timeout=self.timeout_s
+                GROUP, VERSION, namespace, "modeldeployments", name, _request_timeout=self.timeout_s
             ),
-            f"the ModelDeployment {namespace}/{owner.name}",
+            f"the ModelDeployment {namespace}/{name}",
         )
-        if deployment["metadata"]["uid"] != owner.uid:
+        if deployment["metadata"]["uid"] != uid:
             raise Forbidden(
-                f"the ServiceAccount {namespace}/{name} belongs to another ModelDeployment than {owner.name} is now",
+                f"the ServiceAccount belongs to another ModelDeployment than {namespace}/{name} is now",
                 "NoDeployment",
             )
-        return Caller(role, DeploymentKey(uid=owner.uid, namespace=namespace, name=owner.name))
 
     async def _review(self, token: str) -> tuple[str, str, str]:
         body = client.V1TokenReview(spec=client.V1TokenReviewSpec(token=token, audiences=[self.audience]))

@@ -5,16 +5,32 @@ from dataclasses import dataclass, field
 
 from perennial_bundle import Schema
 
-from perennial_observer.monitors.windows import compute_watermark
 from perennial_observer.registry import Registry
 from perennial_observer.settings import Settings
 from perennial_observer.store.references import read_latest_reference, read_reference
 from perennial_observer.store.rows import DeploymentKey
 from perennial_observer.store.store import Store
 
-__all__ = ["EventTimes"]
+__all__ = ["EventTimes", "compute_watermark"]
 
 MAX_CACHED = 2_000
+
+
+def compute_watermark(
+    latest_event: float | None, lateness_s: float, *, clock: float | None = None
+) -> float | None:
+    """Event time up to which rows have probably all arrived, seconds since the epoch.
+
+    Parameters
+    ----------
+    latest_event
+        The latest event time ever seen; None before the first row.
+    clock
+        Now, where arrival stands in for event time: then time goes on without traffic.
+    """
+    if latest_event is None:
+        return None
+    return (latest_event if clock is None else max(latest_event, clock)) - lateness_s
 
 
 @dataclass

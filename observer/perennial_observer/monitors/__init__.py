@@ -1,1 +1,1 @@
-"""What the monitors decide: windows, thresholds, alarms. Only ``evaluation.py`` reads or writes anything."""
+"""What the monitors decide: windows, thresholds, alarms. Only ``evaluation.py`` and ``records.py`` read or write anything."""

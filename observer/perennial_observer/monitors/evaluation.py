@@ -19,6 +19,13 @@ from perennial_api.monitorreport import LogCounts, MonitorReportStatus, MonitorS
 from perennial_observer.errors import DetectorFailure, DetectorUnavailable
 from perennial_observer.ingest.event_time import EventTimes
 from perennial_observer.monitors.assessors import Assessors, MissingReference, Scope
+from perennial_observer.monitors.records import (
+    forget_monitors,
+    read_last_position,
+    read_memories,
+    write_memory,
+    write_window,
+)
 from perennial_observer.monitors.step import step
 from perennial_observer.monitors.verdicts import Assessment, Memory, build_verdict, utc
 from perennial_observer.monitors.windows import close_window
@@ -28,13 +35,6 @@ from perennial_observer.store.log import find_deployment_id
 from perennial_observer.store.reads import read_counts, read_positions, read_window
 from perennial_observer.store.rows import Counts, DeploymentKey
 from perennial_observer.store.store import Store
-from perennial_observer.store.verdicts import (
-    forget_monitors,
-    read_last_position,
-    read_memories,
-    write_memory,
-    write_window,
-)
 
 __all__ = ["DeploymentReport", "Evaluator"]
 
@@ -206,17 +206,7 @@ class Evaluator:
             following = step(memory, settings, assessment, first=first, last=last, name=name, now=now)
             self._store_window(subject.deployment_id, monitor.name, following, assessment, now)
             if following.state is not memory.state:
-                _LOG.info(
-                    "monitor %s deployment=%s/%s revision=%s state=%s reason=%s breach=%s message=%s",
-                    monitor.name,
-                    subject.key.namespace,
-                    subject.key.name,
-                    memory.revision,
-                    following.state.value,
-                    following.reason,
-                    following.alarm.breach_id,
-                    following.message,
-                )
+                _log_transition(subject.key, monitor.name, following)
             memory = following
         return memory
 
@@ -229,6 +219,20 @@ class Evaluator:
 
     def _write(self, work: Callable[[Any], None]) -> None:
         self.store.writer.submit(work, 0).result(WRITE_TIMEOUT_S)
+
+
+def _log_transition(key: DeploymentKey, monitor: str, memory: Memory) -> None:
+    _LOG.info(
+        "monitor %s deployment=%s/%s revision=%s state=%s reason=%s breach=%s message=%s",
+        monitor,
+        key.namespace,
+        key.name,
+        memory.revision,
+        memory.state.value,
+        memory.reason,
+        memory.alarm.breach_id,
+        memory.message,
+    )
 
 
 def _digest_spec(monitor: Monitor, settings: MonitorSettings, exclude: tuple[str, ...]) -> str:

@@ -46,6 +46,7 @@ def step(
         latest=assessment,
         window_start=first.event_time,
         window_end=last.event_time,
+        evaluated_at=now,
     )
 
 

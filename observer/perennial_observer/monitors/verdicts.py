@@ -62,6 +62,7 @@ class Memory(BaseModel):
     latest: Assessment | None = None
     window_start: float | None = None
     window_end: float | None = None
+    evaluated_at: float | None = None
 
 
 def utc(seconds: float | None) -> datetime | None:

@@ -4,24 +4,7 @@ from collections.abc import Sequence
 
 from perennial_observer.store.reads import Position
 
-__all__ = ["close_window", "compute_watermark"]
-
-
-def compute_watermark(
-    latest_event: float | None, lateness_s: float, *, clock: float | None = None
-) -> float | None:
-    """Event time up to which rows have probably all arrived, seconds since the epoch.
-
-    Parameters
-    ----------
-    latest_event
-        The latest event time ever seen; None before the first row.
-    clock
-        Now, where arrival stands in for event time: then time goes on without traffic.
-    """
-    if latest_event is None:
-        return None
-    return (latest_event if clock is None else max(latest_event, clock)) - lateness_s
+__all__ = ["close_window"]
 
 
 def close_window(

@@ -2,12 +2,11 @@ import threading
 from pathlib import Path
 
 import pytest
-from sqlalchemy import insert, select
-
 from perennial_observer.errors import NotFound, Overloaded, Unavailable
 from perennial_observer.store import tables as t
 from perennial_observer.store.engine import open_database
 from perennial_observer.store.writer import Writer
+from sqlalchemy import insert, select
 
 
 @pytest.fixture
