@@ -32,7 +32,7 @@ def make_rows(
     tuple
         Frame with `a`, `b` (float64) and `time` (seconds since 1970), and int64 labels (n,).
     """
-    rng = np.random.default_rng(seed + first)
+    rng = np.random.default_rng([seed, first + 1_000_000])
     a, b = rng.normal(size=n) + shift, rng.normal(size=n)
     decides = b if flip else a - shift
     labels = (decides + 0.3 * rng.normal(size=n) > 0).astype(np.int64)
