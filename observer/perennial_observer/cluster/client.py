@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import orjson
 from kubernetes.aio import client, config
 
 from perennial_observer.errors import Unavailable
@@ -20,7 +21,16 @@ async def open_client() -> AsyncIterator[client.ApiClient]:
 
 def unavailable(error: Exception) -> Unavailable:
     """Tell a caller that the API server didn't answer as it should."""
-    status = getattr(error, "status", None)
+    if isinstance(error, client.ApiException):
+        return Unavailable(f"the Kubernetes API server refused: {_explain(error)}", "ApiServerRefused")
     return Unavailable(
-        f"the Kubernetes API server doesn't answer: {status or type(error).__name__}", "ApiServerUnavailable"
+        f"the Kubernetes API server doesn't answer: {type(error).__name__}", "ApiServerUnavailable"
     )
+
+
+def _explain(error: client.ApiException) -> str:
+    """Status and message of a Kubernetes Status object; the body may be anything."""
+    try:
+        return f"{error.status}: {orjson.loads(error.body)['message']}"[:500]
+    except (orjson.JSONDecodeError, KeyError, TypeError):
+        return f"{error.status}: {error.reason}"
