@@ -23,6 +23,7 @@ from perennial_training.errors import BundleUnusable, InvalidRun, TrainerFailed,
 from perennial_training.evaluate import Comparison
 from perennial_training.judging import judge, metric_for
 from perennial_training.preparing import Gathered, Refusal, assess_rows, gather
+from perennial_training.reference import thinning_step
 from perennial_training.result import Failure, Figures, Result, write_termination_log
 from perennial_training.settings import TrainerSettings
 from perennial_training.spec import RunSpec
@@ -192,15 +193,17 @@ def _training_data(
 def _save(
     model: Any, gathered: Gathered, champion: perennial_bundle.Bundle, spec: RunSpec, directory: Path
 ) -> perennial_bundle.Bundle:
-    """Write the candidate; its reference are the rows that it was trained and tested on, in time order."""
+    """Write the candidate; its reference comes from the rows it was trained and tested on, in time order."""
     schema = champion.schema
-    frame = pd.concat([gathered.train.frame, gathered.test.frame], ignore_index=True)
+    event_time = np.concatenate([gathered.train.event_time, gathered.test.event_time])
+    step = thinning_step(champion.reference().event_time, event_time)
+    frame = pd.concat([gathered.train.frame, gathered.test.frame], ignore_index=True)[::step]
     try:
         return perennial_bundle.save(
             model,
             frame,
             directory,
-            y=np.concatenate([gathered.train.labels, gathered.test.labels]),
+            y=np.concatenate([gathered.train.labels, gathered.test.labels])[::step],
             event_time=schema.event_time.name if schema.event_time is not None else None,
             name=champion.manifest.name,
             task=champion.manifest.task,
