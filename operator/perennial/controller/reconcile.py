@@ -1,8 +1,7 @@
 """One level-triggered pass over one ModelDeployment: observe, decide, plan, apply, write the status, tell."""
 
 import logging
-import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -52,6 +51,7 @@ class Reconciler:
         installation: Installation,
         rollout_settings: RolloutSettings,
         monitor_refresh_s: float,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._client = client
         self._observer = observer
@@ -61,7 +61,8 @@ class Reconciler:
         self._installation = installation
         self._rollout_settings = rollout_settings
         self._monitor_refresh_s = monitor_refresh_s
-        self._monitors_copied_at: dict[Key, float] = {}
+        self._clock = clock
+        self._monitors_copied_at: dict[Key, datetime] = {}
 
     async def reconcile(self, key: Key) -> float | None:
         """Do one pass; return after how many seconds to look again, or None for no sooner than the resync.
@@ -90,7 +91,7 @@ class Reconciler:
         children = await self._observer.observe_children(key.namespace, key.name, metadata.uid)
         trainer = spec.retraining.trainer if spec.retraining else None
         runtimes = await observe_runtimes(self._client, key.namespace, spec.server.runtime, trainer)
-        now = datetime.now(UTC)
+        now = self._clock()
         outcome = decide(deployment, children, runtimes, self._installation, self._rollout_settings, now=now)
         found = await self._applier.apply_plan(key.namespace, outcome.plan.writes)
         await self._write_child_statuses(outcome, children.stored)
@@ -109,10 +110,10 @@ class Reconciler:
     def _build_status(
         self, key: Key, deployment: ModelDeployment, outcome: Outcome, now: datetime
     ) -> ModelDeploymentStatus:
-        at = time.monotonic()
-        refresh = at - self._monitors_copied_at.get(key, float("-inf")) >= self._monitor_refresh_s
+        copied_at = self._monitors_copied_at.get(key)
+        refresh = copied_at is None or (now - copied_at).total_seconds() >= self._monitor_refresh_s
         if refresh:
-            self._monitors_copied_at[key] = at
+            self._monitors_copied_at[key] = now
         return build_status(
             outcome.facts,
             deployment.status,
@@ -141,7 +142,7 @@ class Reconciler:
 
     async def _refuse(self, key: Key, stored: Json, error: InvalidSpecError) -> None:
         """Say what is wrong and leave everything as it is: what serves goes on serving."""
-        now = datetime.now(UTC)
+        now = self._clock()
         previous = _parse_status(stored)
         generation = stored["metadata"]["generation"]
         told = Condition(

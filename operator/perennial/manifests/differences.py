@@ -2,21 +2,17 @@
 
 import hashlib
 import json
-import re
 from collections.abc import Mapping
-from decimal import Decimal
 from typing import Any
 
 from perennial_api.labels import ANNOTATION_SPEC_HASH
 
 from perennial.manifests.context import Manifest
+from perennial.manifests.quantities import parse_quantity
 
 __all__ = ["differs", "with_hash"]
 
 HASH_DIGITS = 16
-_QUANTITY = re.compile(r"^([0-9]*\.?[0-9]+)(m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei|e[0-9]+)?$")
-_DECIMAL_POWERS = {"m": -3, "": 0, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18}
-_BINARY_POWERS = {"Ki": 1, "Mi": 2, "Gi": 3, "Ti": 4, "Pi": 5, "Ei": 6}
 
 
 def with_hash(desired: Manifest) -> Manifest:
@@ -48,17 +44,5 @@ def _holds(desired: Any, stored: Any) -> bool:
 
 def _same_quantity(left: str, right: str) -> bool:
     """The API server rewrites quantities: 0.5 comes back as 500m."""
-    left_value, right_value = _parse_quantity(left), _parse_quantity(right)
+    left_value, right_value = parse_quantity(left), parse_quantity(right)
     return left_value is not None and left_value == right_value
-
-
-def _parse_quantity(text: str) -> Decimal | None:
-    match = _QUANTITY.match(text)
-    if match is None:
-        return None
-    number, suffix = Decimal(match[1]), match[2] or ""
-    if suffix in _BINARY_POWERS:
-        return number * Decimal(1024) ** _BINARY_POWERS[suffix]
-    if suffix.startswith("e"):
-        return number.scaleb(int(suffix[1:]))
-    return number.scaleb(_DECIMAL_POWERS[suffix])

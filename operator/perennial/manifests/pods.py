@@ -7,6 +7,7 @@ from perennial_api.modelruntime import ModelRuntimeSpec
 from perennial_api.pods import Resources
 
 from perennial.manifests.context import Manifest
+from perennial.manifests.quantities import parse_quantity
 
 __all__ = [
     "TOKEN_FILE",
@@ -34,18 +35,25 @@ def build_environment(values: dict[str, str | None], runtime: ModelRuntimeSpec) 
 
 
 def build_resources(asked: Resources, runtime: ModelRuntimeSpec) -> Manifest:
-    """Merge requests and limits, each resource by itself; what nobody gives gets a small request."""
-    requests = {
-        **DEFAULT_REQUESTS,
-        **(runtime.resources.limits or {}),
-        **(runtime.resources.requests or {}),
-        **(asked.requests or {}),
-    }
+    """Merge requests and limits, each resource by itself; what nobody gives gets a small request.
+
+    A runtime's request above the user's limit is lowered to it: the API server would refuse the pod.
+    """
     limits = {**(runtime.resources.limits or {}), **(asked.limits or {})}
-    # A request above its limit would be refused: where only a limit was asked for, it is the request too.
-    asked_limits = asked.limits or {}
-    requests |= {name: limit for name, limit in asked_limits.items() if name not in (asked.requests or {})}
+    requests = {
+        name: _lower(request, limits.get(name))
+        for name, request in {**DEFAULT_REQUESTS, **(runtime.resources.requests or {})}.items()
+    }
+    requests |= asked.requests or {}
     return {"requests": requests, "limits": limits} if limits else {"requests": requests}
+
+
+def _lower(request: str, limit: str | None) -> str:
+    if limit is None:
+        return request
+    request_value, limit_value = parse_quantity(request), parse_quantity(limit)
+    above = request_value is not None and limit_value is not None and request_value > limit_value
+    return limit if above else request
 
 
 def build_pod_security() -> Manifest:

@@ -74,7 +74,9 @@ def open_candidate(
 ) -> RetrainingRun | None:
     """Return the latest run if its accepted candidate is still meant to replace the stable revision.
 
-    It isn't once the stable revision has another model than the run's champion, or the candidate's own.
+    It isn't once the stable revision has another model than the run's champion, or the candidate's own, or once
+    the candidate was stable and was replaced. While its revision is marked as stable it still is: the deployment's
+    status may not say so yet.
     """
     latest = max(runs, key=_age_key, default=None)
     if latest is None or latest.status.phase is not RetrainingPhase.ACCEPTED or latest.status.result is None:
@@ -82,8 +84,11 @@ def open_candidate(
     uri = latest.status.result.candidate_uri
     if uri is None or uri == stable.model_uri or latest.spec.champion_uri != stable.model_uri:
         return None
-    promoted = any(r.retraining_run == latest.metadata.name and r.stable_at for r in revisions.values())
-    return None if promoted else latest
+    replaced = any(
+        r.retraining_run == latest.metadata.name and r.stable_at and r.role is RevisionRole.RETIRED
+        for r in revisions.values()
+    )
+    return None if replaced else latest
 
 
 def choose_wanted(

@@ -34,8 +34,10 @@ def next_revision_status(revision: ModelRevision, decision: Decision, now: datet
 
 def _transition(status: ModelRevisionStatus, role: RevisionRole, now: datetime) -> dict[str, Any]:
     if role is RevisionRole.CANARY:
+        # On trial it has to prove itself again.
         return {
             "canary_time": now,
+            "stable_time": None,
             "attempt": status.attempt + 1,
             "reason": "",
             "message": "",

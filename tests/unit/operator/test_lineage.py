@@ -137,3 +137,19 @@ def test_missing_runtime_leaves_the_revision_that_is_there() -> None:
     spec, wanted = wish()
     unproven = made_for(spec, "a", stable_at=None, role=RevisionRole.CANARY)
     assert choose_target(wanted, {"wine-1": unproven}, None, "wine-1", None) == "wine-1"
+
+
+def test_candidate_that_was_stable_and_replaced_does_not_come_back() -> None:
+    spec = spec_of("a")
+    stable = made_for(spec, "a")
+    was = made_for(spec, "e", "wine-2", role=RevisionRole.RETIRED, retraining_run="wine-run-1")
+    run = run_of(phase="Accepted", candidate="e")
+    assert choose_wanted(spec, stable, (run,), {"wine-1": stable, "wine-2": was}).model_uri == uri("a")
+
+
+def test_candidate_marked_stable_before_the_status_says_so_is_still_wanted() -> None:
+    spec = spec_of("a")
+    stable = made_for(spec, "a", role=RevisionRole.RETIRED)
+    candidate = made_for(spec, "e", "wine-2", retraining_run="wine-run-1")
+    run = run_of(phase="Accepted", candidate="e")
+    assert choose_wanted(spec, stable, (run,), {"wine-1": stable, "wine-2": candidate}).model_uri == uri("e")
