@@ -9,6 +9,7 @@
     │   └── AlreadyExistsError    the same, and check whose the object is
     ├── NotFoundError         the object is gone
     ├── LeaseLostError        stop working until the lease is held again
+    ├── NamespaceEndingError  leave it alone: everything in it is going away
     ├── RefusedError          the API server refuses the object as such; retrying won't help
     └── UnavailableError      the API server or a router can't be reached; back off and retry
 """
@@ -18,6 +19,7 @@ __all__ = [
     "ConflictError",
     "InvalidSpecError",
     "LeaseLostError",
+    "NamespaceEndingError",
     "NotFoundError",
     "NotReadyError",
     "PerennialError",
@@ -65,6 +67,10 @@ class AlreadyExistsError(ConflictError):
 
 class NotFoundError(PerennialError):
     """The object, or its kind, isn't there (HTTP 404)."""
+
+
+class NamespaceEndingError(PerennialError):
+    """The namespace is being deleted; nothing can be made in it any more."""
 
 
 class RefusedError(PerennialError):

@@ -12,6 +12,7 @@ from perennial.cluster.kinds import KINDS
 from perennial.errors import (
     AlreadyExistsError,
     ConflictError,
+    NamespaceEndingError,
     NotFoundError,
     PerennialError,
     RefusedError,
@@ -27,7 +28,7 @@ PAGE_SIZE = 500
 # No stored object has it, so an apply that carries it succeeds only as a create.
 _NEVER_STORED_VERSION = "1"
 
-_NOT_FOUND, _CONFLICT, _TOO_MANY, _SERVER_ERROR = 404, 409, 429, 500
+_UNAUTHORIZED, _NOT_FOUND, _CONFLICT, _TOO_MANY, _SERVER_ERROR = 401, 404, 409, 429, 500
 
 Json = dict[str, Any]
 
@@ -160,15 +161,25 @@ class Client:
 
 
 def _to_error(method: str, path: str, status: int, text: bytes) -> PerennialError:
-    try:
-        said = json.loads(text).get("message", "")
-    except (ValueError, AttributeError):
-        said = text[:200].decode(errors="replace")
+    said, causes = _read_status(text)
     sentence = f"{method} {path}: {status} {said}"
+    if "NamespaceTerminating" in causes:
+        return NamespaceEndingError(sentence)
     if status == _NOT_FOUND:
         return NotFoundError(sentence)
     if status == _CONFLICT:
         return ConflictError(sentence)
-    if status == _TOO_MANY or status >= _SERVER_ERROR or status == 401:  # noqa: PLR2004 - an expired token is renewed
+    # An expired token (401) is replaced before the next call.
+    if status in {_UNAUTHORIZED, _TOO_MANY} or status >= _SERVER_ERROR:
         return UnavailableError(sentence)
     return RefusedError(sentence)
+
+
+def _read_status(text: bytes) -> tuple[str, frozenset[str]]:
+    """Read message and causes of the API server's Status; a proxy in between may answer anything."""
+    try:
+        status = json.loads(text)
+        causes = (status.get("details") or {}).get("causes") or []
+        return status.get("message", ""), frozenset(cause.get("reason", "") for cause in causes)
+    except (ValueError, AttributeError):
+        return text[:200].decode(errors="replace"), frozenset()

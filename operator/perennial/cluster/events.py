@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from perennial.cluster.client import Client
-from perennial.errors import PerennialError
+from perennial.errors import NamespaceEndingError, PerennialError
 from perennial.rollout.decision import Notice
 
 __all__ = ["EventPoster"]
@@ -36,6 +36,8 @@ class EventPoster:
         for notice in notices:
             try:
                 await self._client.create(self._build(regarding, notice))
+            except NamespaceEndingError:
+                return
             except PerennialError as error:
                 _log.warning("event not posted reason=%s error=%s", notice.reason, error)
 

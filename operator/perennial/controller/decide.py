@@ -98,7 +98,9 @@ def decide(
     runs = tuple(_next_run(run, deployment, children, now) for run in children.runs)
     target = _choose_target(owner, deployment, replace(children, runs=runs), runtimes, installation)
     children = target.children
-    observed = Observed(children.views, target.name, children.route, children.routers)
+    observed = Observed(
+        children.views, target.name, children.route, children.routers, spec.server.min_replicas
+    )
     decision = step(spec.rollout, status.rollout, observed, settings, now)
     retraining = _decide_retraining(deployment, children, runtimes, decision, now)
     runs = tuple(_note_candidate(run, children, target.name) for run in runs)

@@ -9,7 +9,13 @@ from collections.abc import Awaitable, Callable
 from perennial.cluster.client import Client
 from perennial.controller.metrics import Metrics
 from perennial.controller.queue import Key, WorkQueue
-from perennial.errors import ConflictError, LeaseLostError, PerennialError
+from perennial.errors import (
+    ConflictError,
+    LeaseLostError,
+    NamespaceEndingError,
+    NotFoundError,
+    PerennialError,
+)
 
 __all__ = ["Workers"]
 
@@ -98,10 +104,12 @@ class Workers:
         try:
             async with asyncio.timeout(self._pass_timeout_s):
                 delay_s = await self._reconcile(key)
-        except ConflictError as error:
+        except (ConflictError, NotFoundError) as error:
+            # Something changed or went since it was read: read again.
             _log.debug("conflict key=%s error=%s", key, error)
             return CONFLICT_RETRY_S
-        except LeaseLostError:
+        except (LeaseLostError, NamespaceEndingError) as error:
+            _log.debug("left alone key=%s error=%s", key, error)
             return None
         except (PerennialError, TimeoutError) as error:
             _log.warning("pass failed key=%s error=%s", key, error or "timed out")

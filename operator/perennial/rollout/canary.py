@@ -70,7 +70,9 @@ def progress(spec: Rollout, current: RolloutStatus, observed: Observed, now: dat
         return _roll_back(
             at, verdict.reason, verdict.message, _evidence(at, verdict, GateDecision.FAILED, now)
         )
-    if observed.ready_endpoints(current.canary) == 0:
+    # All pods to begin with, since they must carry their share; one of them to go on with it.
+    needed = observed.replicas if current.step_state == StepState.WAITING_FOR_PODS else 1
+    if observed.ready_endpoints(current.canary) < needed:
         return _wait_for_pods(road, spec.analysis, at, observed, now)
     for _ in range(len(road.steps) + 1):
         at, moved = _walk(road, spec.analysis, at, observed, now)
@@ -114,7 +116,7 @@ def _wait_for_pods(
             step_started_at=now,
             step_applied_at=None,
             progressed_at=now,
-            message=f"Waiting for a ready pod of {rollout.canary}.",
+            message=f"Waiting for the pods of {rollout.canary}.",
         )
     waited_s = (now - (at.rollout.progressed_at or now)).total_seconds()
     if waited_s < analysis.progress_deadline.seconds:
@@ -122,7 +124,7 @@ def _wait_for_pods(
     failure = observed.revisions[rollout.canary or ""].failure
     reason = failure.reason if failure else "ProgressDeadlineExceeded"
     why = f": {failure.message or failure.reason}" if failure else "."
-    text = f"{rollout.canary} had no ready pod for {analysis.progress_deadline}{why}"
+    text = f"{rollout.canary} had too few ready pods for {analysis.progress_deadline}{why}"
     return _roll_back(at, reason, text, ())
 
 

@@ -119,7 +119,7 @@ def _start(current: RolloutStatus, target: str, now: datetime) -> tuple[RolloutS
         canary=target,
         attempt=current.attempt + 1,
         step_state=StepState.WAITING_FOR_PODS,
-        message=f"Waiting for a ready pod of {target}.",
+        message=f"Waiting for the pods of {target}.",
         started_at=now,
         step_started_at=now,
         progressed_at=now,

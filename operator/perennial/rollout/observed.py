@@ -114,12 +114,21 @@ class RouterView:
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """Everything that `machine.step` decides on beside spec, status and time."""
+    """Everything that `machine.step` decides on beside spec, status and time.
+
+    Attributes
+    ----------
+    target
+        The revision that the spec asks for, or None when that can't be honoured.
+    replicas
+        How many endpoints of a canary must be ready before it gets its first requests.
+    """
 
     revisions: Mapping[str, RevisionView]
     target: str | None
     route: RouteView | None = None
     routers: tuple[RouterView, ...] = ()
+    replicas: int = 1
 
     def ready_endpoints(self, revision: str | None) -> int:
         """Return how many ready endpoints a revision has; 0 for one that isn't there."""

@@ -124,6 +124,15 @@ def test_canary_without_ready_pod_gets_no_weight() -> None:
     assert decision.rollout.step_state == "WaitingForPods"
 
 
+def test_canary_gets_its_first_requests_when_all_its_pods_are_ready_and_keeps_them_with_one() -> None:
+    world = challenged(CANARY, replicas=3)
+    assert dict(world.turn().weights)["wine-2"] == 0
+    world.revisions["wine-2"] = replace(world.revisions["wine-2"], ready_endpoints=3)
+    assert dict(world.turn().weights)["wine-2"] == 20
+    world.revisions["wine-2"] = replace(world.revisions["wine-2"], ready_endpoints=1)
+    assert dict(world.turn().weights)["wine-2"] == 20
+
+
 def test_canary_that_loses_its_pods_loses_its_weight_and_gets_it_back_with_them() -> None:
     world = challenged(CANARY, requests_per_turn=100)
     world.run(3)

@@ -67,9 +67,12 @@ class World:
     routers_follow: bool = True
     requests_per_turn: int = 0
     error_share: dict[str, float] = field(default_factory=dict)
+    replicas: int = 1
 
     def observe(self) -> Observed:
-        return Observed(dict(self.revisions), self.target, self.route, tuple(self.routers.values()))
+        return Observed(
+            dict(self.revisions), self.target, self.route, tuple(self.routers.values()), self.replicas
+        )
 
     def decide(self) -> Decision:
         return step(self.spec, self.status, self.observe(), SETTINGS, self.now)
