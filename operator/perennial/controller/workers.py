@@ -24,6 +24,7 @@ _log = logging.getLogger(__name__)
 FIRST_BACKOFF_S = 0.5
 LONGEST_BACKOFF_S = 60.0
 CONFLICT_RETRY_S = 0.1
+LEASE_RETRY_S = 5.0
 
 
 class Workers:
@@ -108,7 +109,10 @@ class Workers:
             # Something changed or went since it was read: read again.
             _log.debug("conflict key=%s error=%s", key, error)
             return CONFLICT_RETRY_S
-        except (LeaseLostError, NamespaceEndingError) as error:
+        except LeaseLostError:
+            # Either another replica takes over and `stop` clears the queue, or this one renews after all.
+            return LEASE_RETRY_S
+        except NamespaceEndingError as error:
             _log.debug("left alone key=%s error=%s", key, error)
             return None
         except (PerennialError, TimeoutError) as error:

@@ -145,6 +145,9 @@ def _check_router(facts: Facts) -> Verdict:
 def _assess_progressing(facts: Facts) -> _Fact:
     rollout = facts.decision.rollout
     under_way = rollout.canary is not None
+    invalid = next((p for p in facts.problems if p.type is ConditionType.INVALID_SPEC), None)
+    if invalid is not None and not under_way:
+        return _fact(ConditionType.PROGRESSING, Verdict(False, invalid.reason, invalid.message))
     return _fact(
         ConditionType.PROGRESSING,
         Verdict(under_way, rollout.step_state or StepState.COMPLETED.value, rollout.message),

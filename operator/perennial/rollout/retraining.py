@@ -153,6 +153,7 @@ def _checks(
         lambda: _check_not_suspended(retraining),
         lambda: _check_no_run(runs),
         lambda: _check_no_rollout(rollout, model_is_stable),
+        lambda: _check_report(rollout, report),
         lambda: _check_blockers(retraining, report),
         lambda: _check_cooldown(remembered, now),
         lambda: _check_weekly_limit(retraining, remembered, now),
@@ -176,6 +177,12 @@ def _check_no_rollout(rollout: RolloutStatus, model_is_stable: bool) -> Verdict:
         "The stable revision has another model than the spec: set spec.model to one that passes its rollout."
     )
     return Verdict(model_is_stable or rollout.phase is RolloutPhase.HEALTHY, "SpecNotServed", text)
+
+
+def _check_report(rollout: RolloutStatus, report: MonitorReportStatus) -> Verdict:
+    """An alarm about the model that was just replaced is no reason to train its successor again."""
+    text = f"The alarm is about {report.revision}; the observer has yet to judge {rollout.stable}."
+    return Verdict(report.revision in {None, rollout.stable}, "ReportOfOtherRevision", text)
 
 
 def _check_blockers(retraining: Retraining, report: MonitorReportStatus) -> Verdict:

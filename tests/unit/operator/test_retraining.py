@@ -109,6 +109,10 @@ REPORT = report_of(5000, accuracy="Alarm:accuracy-9")
             },
         ),
         ("TooFewLabels", {"runs": (run_of(phase="Accepted", labels=4950, age=timedelta(days=8)),)}),
+        (
+            "ReportOfOtherRevision",
+            {"report": REPORT.model_copy(update={"revision": "wine-0"})},
+        ),
         ("RuntimeNotFound", {"trainer": Verdict(False, "RuntimeNotFound", "make one")}),
     ],
 )
