@@ -1,0 +1,7 @@
+"""`make demo`."""
+
+import sys
+
+from perennial_demo.main import main
+
+sys.exit(main())
