@@ -11,7 +11,6 @@
     InvalidInput(field, reason)  rows that the schema refuses: the caller edits
 """
 
-
 from typing import ClassVar
 
 
