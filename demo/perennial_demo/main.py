@@ -206,7 +206,7 @@ def main() -> int:
         passed = _run(demo, flights, artefacts)
     console.print(
         "The cluster stays up. Try next:\n"
-        '  eval "$(.venv/bin/perennial-localcluster env)"\n'
+        '  eval "$(.venv/bin/perennial-localcluster env)"; export PATH="$PWD/.venv/bin:$PATH"\n'
         f"  kubectl get mdep,modelrevisions,retrainingruns -n {NAMESPACE}\n"
         f"  kubectl perennial status {NAME} -n {NAMESPACE}\n"
         f"  kubectl describe mdep {NAME} -n {NAMESPACE}\n"
