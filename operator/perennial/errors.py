@@ -4,7 +4,6 @@
 
     PerennialError
     ├── InvalidSpecError      the user edits the resource
-    ├── NotReadyError         look again after retry_after_s
     ├── ConflictError         read again and recompute
     │   └── AlreadyExistsError    the same, and check whose the object is
     ├── NotFoundError         the object is gone
@@ -21,7 +20,6 @@ __all__ = [
     "LeaseLostError",
     "NamespaceEndingError",
     "NotFoundError",
-    "NotReadyError",
     "PerennialError",
     "RefusedError",
     "UnavailableError",
@@ -47,14 +45,6 @@ class InvalidSpecError(PerennialError):
         super().__init__(message)
         self.reason = reason
         self.message = message
-
-
-class NotReadyError(PerennialError):
-    """Something needed isn't there yet."""
-
-    def __init__(self, message: str, retry_after_s: float) -> None:
-        super().__init__(message)
-        self.retry_after_s = retry_after_s
 
 
 class ConflictError(PerennialError):

@@ -97,7 +97,7 @@ class Reconciler:
         await self._write_child_statuses(outcome, children.stored)
         taken = (*outcome.plan.taken, *found)
         problems = (*outcome.facts.problems, *_taken_problem(key.namespace, taken))
-        status = self._build_status(key, deployment, replace_problems(outcome, problems), now)
+        status = self._build_status(key, deployment, _with_problems(outcome, problems), now)
         if status != deployment.status:
             await self._applier.apply_status({**stored, "status": status.to_api()})
             _log_transition(key, deployment.status, status)
@@ -163,7 +163,7 @@ class Reconciler:
             _log.warning("spec refused key=%s reason=%s message=%s", key, error.reason, error.message)
 
 
-def replace_problems(outcome: Outcome, problems: tuple[Problem, ...]) -> Outcome:
+def _with_problems(outcome: Outcome, problems: tuple[Problem, ...]) -> Outcome:
     """Return the outcome with the problems that only the writes have shown."""
     return replace(outcome, facts=replace(outcome.facts, problems=problems))
 

@@ -42,7 +42,6 @@ class EventReason(StrEnum):
     RETRAINING_FAILED = "RetrainingFailed"
     NAME_TAKEN = "NameTaken"
     INVALID_SPEC = "InvalidSpec"
-    MODEL_LOAD_FAILED = "ModelServerFailed"
 
 
 @dataclass(frozen=True, slots=True)
