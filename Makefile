@@ -34,7 +34,7 @@ crds: bootstrap ## Regenerate crds/ and the chart's copy from the models in api/
 	@$(PY) -m perennial_api.crds --write
 
 golden: bootstrap ## Rewrite the golden outputs of the pure translators
-	@$(PY) -m pytest -q tests/unit --rewrite-golden
+	@GOLDEN=write $(PY) -m pytest -q tests/unit/operator/test_golden.py
 
 docs: bootstrap ## Regenerate the generated pages of docs/
 	@$(PY) scripts/docs.py --write
