@@ -65,6 +65,7 @@ def install_chart(environment: dict[str, str], report: Report = _say) -> None:
     subprocess.CalledProcessError
         Helm failed; what it said has been printed.
     """
+    _clear_interrupted(environment, report)
     report("chart: helm upgrade --install")
     command = [
         "helm", "upgrade", "--install", RELEASE, str(ROOT / "charts" / "perennial"),
@@ -76,6 +77,26 @@ def install_chart(environment: dict[str, str], report: Report = _say) -> None:
     subprocess.run(
         command, env=environment, check=True, timeout=HELM_TIMEOUT_S + 30, stdout=subprocess.DEVNULL
     )
+
+
+def _clear_interrupted(environment: dict[str, str], report: Report) -> None:
+    """Forget a release that was interrupted: Helm refuses to go on from one, and the chart is applied anew anyway."""
+    selector = f"owner=helm,name={RELEASE},status in (pending-install,pending-upgrade,pending-rollback)"
+    command = [
+        "kubectl",
+        "delete",
+        "secret",
+        "-n",
+        NAMESPACE,
+        "-l",
+        selector,
+        "--ignore-not-found",
+        "-o",
+        "name",
+    ]
+    done = subprocess.run(command, env=environment, check=True, timeout=60, capture_output=True, text=True)
+    if done.stdout.strip():
+        report("chart: an earlier installation was interrupted; beginning anew")
 
 
 def image_revision() -> str:
