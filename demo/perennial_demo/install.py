@@ -17,6 +17,11 @@ IMAGES = ("operator", "gateway", "server", "observer", "detectors", "trainer")
 REGISTRY = "localhost/perennial"
 ROOT = Path(__file__).resolve().parents[2]
 HELM_TIMEOUT_S = 300
+# Replayed months pass in minutes, so verdicts are due in seconds.
+SETTINGS = (
+    "--set-string", "observer.settings.tick_s=1",
+    "--set-string", "observer.settings.report_interval_s=2",
+)  # fmt: skip
 
 Report = Callable[[str], None]
 
@@ -71,6 +76,7 @@ def install_chart(environment: dict[str, str], report: Report = _say) -> None:
         "--namespace", NAMESPACE, "--create-namespace", "--take-ownership",
         "--set", f"image.registry={REGISTRY}", "--set", "image.tag=dev",
         "--set", f"image.revision={image_revision()}",
+        *SETTINGS,
         "--wait", "--timeout", f"{HELM_TIMEOUT_S}s",
     ]  # fmt: skip
     subprocess.run(
