@@ -27,7 +27,7 @@ class DemoSettings(BaseSettings):
         description="Event time that the retrained model serves before the bad version comes, days.",
     )
     chapter_timeout_s: float = Field(
-        default=420.0, gt=0, description="Longest wait for what a chapter should bring, seconds."
+        default=600.0, gt=0, description="Longest wait for what a chapter should bring, seconds."
     )
     lead_days: float = Field(
         default=4.0,
