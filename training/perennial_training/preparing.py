@@ -39,17 +39,25 @@ class Gathered:
     data_digest: str
 
     def figures(self, weights: AgeWeights | None) -> Figures:
-        """What a report says of the rows."""
+        """What a report says of the rows; times are those of the first and last row, or None without rows."""
+        train_from, train_to = _ends(self.train)
+        test_from, test_to = _ends(self.test)
         return Figures(
             train_rows=len(self.train),
             test_rows=len(self.test),
             effective_samples=weights.effective_samples if weights is not None else None,
-            train_from=isoformat(self.split.train_from_s),
-            train_to=isoformat(self.split.train_until_s),
-            test_from=isoformat(self.split.test_from_s),
-            test_to=isoformat(self.split.test_until_s),
+            train_from=train_from,
+            train_to=train_to,
+            test_from=test_from,
+            test_to=test_to,
             data_digest=self.data_digest,
         )
+
+
+def _ends(rows: Rows) -> tuple[str | None, str | None]:
+    if not len(rows):
+        return None, None
+    return isoformat(float(rows.event_time[0])), isoformat(float(rows.event_time[-1]))
 
 
 @dataclass(frozen=True)
