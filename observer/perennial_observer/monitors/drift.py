@@ -19,7 +19,7 @@ from perennial_observer.monitors.calibrate import (
 )
 from perennial_observer.monitors.encoding import Encoder
 from perennial_observer.monitors.false_alarms import per_window_probability
-from perennial_observer.monitors.verdicts import MAX_FEATURES, Assessment
+from perennial_observer.monitors.verdicts import MAX_FEATURES, Assessment, assess_too_few
 from perennial_observer.store.rows import LoggedRow
 
 __all__ = ["DriftMonitor"]
@@ -59,12 +59,7 @@ class DriftMonitor:
             From the sidecar.
         """
         if len(rows) < settings.window.min_samples:
-            return Assessment(
-                breached=None,
-                reason="TooFewSamples",
-                message=f"{len(rows)} rows in the window, window.minSamples is {settings.window.min_samples}",
-                samples=len(rows),
-            )
+            return assess_too_few(len(rows), settings.window.min_samples)
         window = self.encoder.encode_rows([row.inputs for row in rows])
         distances = self.encoder.by_feature(_score(self._fitted(), window))
         block_rows = self._choose_block_rows(len(rows), settings.window.size)

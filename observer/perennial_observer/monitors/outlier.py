@@ -9,7 +9,7 @@ from scipy.stats import binomtest
 from perennial_observer.detectors.base import Floats
 from perennial_observer.detectors.isolation_forest import IsolationForestDetector
 from perennial_observer.monitors.encoding import Encoder
-from perennial_observer.monitors.verdicts import Assessment
+from perennial_observer.monitors.verdicts import Assessment, assess_too_few
 from perennial_observer.store.rows import LoggedRow
 
 __all__ = ["OutlierMonitor"]
@@ -41,12 +41,7 @@ class OutlierMonitor:
             From the sidecar.
         """
         if len(rows) < settings.window.min_samples:
-            return Assessment(
-                breached=None,
-                reason="TooFewSamples",
-                message=f"{len(rows)} rows in the window, window.minSamples is {settings.window.min_samples}",
-                samples=len(rows),
-            )
+            return assess_too_few(len(rows), settings.window.min_samples)
         if not self._is_fitted:
             self.detector.fit(self.encoder.impute(self.reference))
             self._is_fitted = True

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from perennial_api.modeldeployment.monitoring import Performance, PerformanceMetric
 from sklearn import metrics
 
-from perennial_observer.monitors.verdicts import Assessment
+from perennial_observer.monitors.verdicts import Assessment, assess_too_few
 from perennial_observer.store.rows import LoggedRow
 
 __all__ = ["assess_performance"]
@@ -43,11 +43,7 @@ def assess_performance(rows: Sequence[LoggedRow], spec: Performance, *, min_samp
     coverage = len(labelled) / len(rows) if rows else 0.0
     wanted = max(spec.labels.min_labels, 1)
     if len(rows) < min_samples:
-        return _insufficient(
-            "TooFewSamples",
-            f"{len(rows)} rows in the window, window.minSamples is {min_samples}",
-            len(labelled),
-        )
+        return assess_too_few(len(rows), min_samples, samples=len(labelled))
     if len(labelled) < wanted:
         return _insufficient(
             "TooFewLabels", f"{len(labelled)} labels, labels.minLabels is {wanted}", len(labelled)

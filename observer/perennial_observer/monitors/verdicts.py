@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict
 from perennial_observer.monitors.alarm import AlarmState
 from perennial_observer.store.reads import Position
 
-__all__ = ["Assessment", "Memory", "build_verdict", "utc"]
+__all__ = ["Assessment", "Memory", "assess_too_few", "build_verdict", "utc"]
 
 MAX_FEATURES = 20
 MAX_MESSAGE = 1024
@@ -44,6 +44,22 @@ class Assessment(BaseModel):
     metric: str | None = None
     calibrated: bool | None = None
     features: tuple[tuple[str, float], ...] = ()
+
+
+def assess_too_few(rows: int, min_samples: int, *, samples: int | None = None) -> Assessment:
+    """Say that a window holds too few rows to be judged; every monitor says it alike.
+
+    Parameters
+    ----------
+    samples
+        What the monitor counts as its samples, where that isn't rows.
+    """
+    return Assessment(
+        breached=None,
+        reason="TooFewSamples",
+        message=f"{rows} rows in the window, window.minSamples is {min_samples}",
+        samples=rows if samples is None else samples,
+    )
 
 
 class Memory(BaseModel):
