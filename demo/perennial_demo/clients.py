@@ -24,9 +24,7 @@ class Tally:
     answers: Counter[tuple[str, int]] = field(default_factory=Counter)
     labels_sent: int = 0
     clock_s: float = 0.0
-    month: int = 0
     auc: RollingAuc = field(default_factory=RollingAuc)
-    aucs_by_month: dict[int, list[tuple[float, float]]] = field(default_factory=dict)
     failures: list[str] = field(default_factory=list)
 
     def failed(self, *, except_revision: str | None = None) -> int:
@@ -100,7 +98,7 @@ class Clients:
                 if len(running) >= CONCURRENCY:
                     _, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
                 running.add(asyncio.create_task(self._predict(client, request)))
-                self.tally.clock_s, self.tally.month = request.time_s, request.month
+                self.tally.clock_s = request.time_s
                 await self._send_labels(client)
             if running:
                 await asyncio.wait(running)

@@ -42,23 +42,27 @@ def up(*, images_wanted: Sequence[str] = IMAGES, report: Report = _say) -> dict[
     """
     cluster.up()
     environment = cluster.build_environment()
-    load_images(images_wanted, report)
-    install_chart({**os.environ, **environment}, report)
+    revision = load_images(images_wanted, report)
+    install_chart({**os.environ, **environment}, revision, report)
     return environment
 
 
-def load_images(names: Sequence[str], report: Report = _say) -> None:
-    """Build the images that changed and hand them to the cluster."""
+def load_images(names: Sequence[str], report: Report = _say) -> str:
+    """Build the images that changed, hand them to the cluster, and return a digest that changes with any of them."""
+    digest = hashlib.sha256()
     for position, name in enumerate(names, start=1):
         report(f"image {position}/{len(names)}: {name}")
         built = images.build(
             f"{REGISTRY}/{name}:dev", ROOT, containerfile=ROOT / "images" / name / "Containerfile"
         )
         images.load(built.name)
+        if name in IMAGES:  # the chart's pods run no other
+            digest.update(built.image_id.encode())
+    return digest.hexdigest()[:12]
 
 
-def install_chart(environment: dict[str, str], report: Report = _say) -> None:
-    """Install or upgrade the chart; pods restart only where an image changed.
+def install_chart(environment: dict[str, str], revision: str, report: Report = _say) -> None:
+    """Install or upgrade the chart; pods restart only when an image changed: same tag, new `revision`.
 
     Raises
     ------
@@ -71,7 +75,7 @@ def install_chart(environment: dict[str, str], report: Report = _say) -> None:
         "helm", "upgrade", "--install", RELEASE, str(ROOT / "charts" / "perennial"),
         "--namespace", NAMESPACE, "--create-namespace", "--take-ownership",
         "--set", f"image.registry={REGISTRY}", "--set", "image.tag=dev",
-        "--set", f"image.revision={image_revision()}",
+        "--set", f"image.revision={revision}",
         "--wait", "--timeout", f"{HELM_TIMEOUT_S}s",
     ]  # fmt: skip
     subprocess.run(
@@ -97,17 +101,6 @@ def _clear_interrupted(environment: dict[str, str], report: Report) -> None:
     done = subprocess.run(command, env=environment, check=True, timeout=60, capture_output=True, text=True)
     if done.stdout.strip():
         report("chart: an earlier installation was interrupted; beginning anew")
-
-
-def image_revision() -> str:
-    """Return a digest of what the images are built from: same tag, new content, so pods must be told."""
-    digest = hashlib.sha256()
-    for folder in ("api", "operator", "gateway", "bundle", "observer", "locks", "images"):
-        for file in sorted((ROOT / folder).rglob("*")):
-            if file.is_file() and "__pycache__" not in file.parts and ".venv" not in file.parts:
-                digest.update(str(file.relative_to(ROOT)).encode())
-                digest.update(file.read_bytes())
-    return digest.hexdigest()[:12]
 
 
 def main() -> int:

@@ -26,7 +26,6 @@ class Request:
     """The flights that leave one airport in one hour."""
 
     time_s: float
-    month: int
     body: dict[str, Any]
     labels: tuple[int, ...]
     first_scores: tuple[float, ...]
@@ -46,7 +45,6 @@ def build_requests(flights: pd.DataFrame, first_scores: npt.NDArray[np.float64])
     for _, group in scored.groupby(["time_s", "origin"], sort=True):
         yield Request(
             time_s=float(group["time_s"].iloc[0]),
-            month=int(group["month"].iloc[0]),
             body={"inputs": [_build_tensor(name, group[name].tolist()) for name in (*FEATURES, EVENT_TIME)]},
             labels=tuple(group[LABEL].tolist()),
             first_scores=tuple(group["first_score"].tolist()),
