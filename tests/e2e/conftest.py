@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from perennial_demo import install
 
-from tests.e2e.support.kube import Kube, wait_for
+from tests.e2e.support.kube import Kube
 from tests.e2e.support.objects import echo_runtime
 
 TEST_SERVER_IMAGE = "localhost/perennial/testserver:dev"
@@ -72,8 +72,3 @@ def push(kube: Kube) -> Callable[[Path], str]:
         return json.loads(done.stdout)["uri"]
 
     return run
-
-
-@pytest.fixture
-def wait() -> Callable[..., object]:
-    return wait_for

@@ -120,7 +120,8 @@ def test_revision_that_errs_is_rolled_back_and_stays_out(kube: Kube, namespace: 
             timeout_s=30,
             what="all weight back",
         )
-        time.sleep(2)  # the routers apply the rollback in less
+        # In a status that says Degraded this is about the rollback's weights, applied by every router.
+        kube.wait_condition(NAME, namespace, "RouteReady", "True", timeout_s=30)
         before = traffic.snapshot()
         wait_for(
             lambda: traffic.total > sum(before.values()) + 200,
