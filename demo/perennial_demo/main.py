@@ -202,7 +202,7 @@ def main() -> int:
     console.print("reading a year of flights, training on January and February …")
     flights = load_flights()
     with tempfile.TemporaryDirectory(prefix="perennial-demo-") as scratch:
-        artefacts = write_artefacts(flights, Path(scratch))
+        artefacts = write_artefacts(Path(scratch))
         passed = _run(demo, flights, artefacts)
     console.print(
         "The cluster stays up. Try next:\n"
