@@ -1,5 +1,8 @@
 """What can't be honoured is refused at the door or named in a condition, while the old revision goes on serving."""
 
+import hashlib
+import json
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 
@@ -101,9 +104,24 @@ def test_log_entry_for_another_model_cannot_be_sent(kube: Kube, test_runtimes: N
     )
 
 
-def test_tampered_bundle_and_pickle_are_refused_by_push(push: Callable[[Path], str], tmp_path: Path) -> None:
+def test_tampered_bundle_is_refused_by_push(push: Callable[[Path], str], tmp_path: Path) -> None:
     bundle = save_classifier(tmp_path / "world")
     with (bundle.path / "model.skops").open("ab") as file:
         file.write(b"x")
     with pytest.raises(AssertionError, match=r"model\.skops"):
         push(bundle.path)
+
+
+def test_pickle_in_place_of_skops_is_named_and_never_loaded(
+    kube: Kube, namespace: str, push: Callable[[Path], str], tmp_path: Path
+) -> None:
+    """Its hash in the manifest is right, so the bundle store takes it; the server must not."""
+    bundle = save_classifier(tmp_path / "world")
+    content = pickle.dumps(bundle.model)
+    (bundle.path / "model.skops").write_bytes(content)
+    manifest = json.loads((bundle.path / "bundle.json").read_text())
+    manifest["files"]["model.skops"] = hashlib.sha256(content).hexdigest()
+    (bundle.path / "bundle.json").write_text(json.dumps(manifest))
+    kube.apply(deployment("m", namespace, push(bundle.path)))
+    got = kube.wait_condition("m", namespace, "Ready", "False", reason="UnsafeModel", timeout_s=180)
+    assert "pickle" in got["message"]
