@@ -86,20 +86,9 @@ def install_chart(environment: dict[str, str], revision: str, report: Report = _
 def _clear_interrupted(environment: dict[str, str], report: Report) -> None:
     """Forget a release that was interrupted: Helm refuses to go on from one, and the chart is applied anew anyway."""
     selector = f"owner=helm,name={RELEASE},status in (pending-install,pending-upgrade,pending-rollback)"
-    command = [
-        "kubectl",
-        "delete",
-        "secret",
-        "-n",
-        NAMESPACE,
-        "-l",
-        selector,
-        "--ignore-not-found",
-        "-o",
-        "name",
-    ]
+    command = ["kubectl", "delete", "secret", "-n", NAMESPACE, "-l", selector, "-o", "name"]
     done = subprocess.run(command, env=environment, check=True, timeout=60, capture_output=True, text=True)
-    if done.stdout.strip():
+    if "secret/" in done.stdout:  # kubectl prints a sentence where it found none
         report("chart: an earlier installation was interrupted; beginning anew")
 
 
