@@ -1,14 +1,20 @@
 """ModelRoute: what the gateway must do now for one deployment."""
 
+from enum import StrEnum
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, StringConstraints
 
 from perennial_api.base import Model, Resource, Rule
+from perennial_api.durations import Duration
 from perennial_api.labels import API_VERSION
-from perennial_api.types import Int, KeyedBy, Name, Percent
+from perennial_api.quantities import parse_quantity
+from perennial_api.types import Int, KeyedBy, Name, Percent, PositiveDuration, Quantity
 
-__all__ = ["ModelRoute", "ModelRouteSpec", "RouteRevision"]
+__all__ = ["Limits", "Mirror", "ModelRoute", "ModelRouteSpec", "RouteRevision", "Sticky", "StickyType"]
+
+# Headers that the gateway drops or sets itself: none of them could tell clients apart.
+_GATEWAY_HEADERS = ("x-model-revision", "x-prediction-id", "x-perennial-shadow")
 
 
 class RouteRevision(Model):
@@ -24,6 +30,78 @@ class RouteRevision(Model):
     """Share of the requests, in percent; 0 keeps the connections warm without traffic."""
 
 
+class StickyType(StrEnum):
+    """What tells clients apart."""
+
+    HEADER = "Header"
+    COOKIE = "Cookie"
+
+
+def _name_can_be_told(sticky: "Sticky") -> bool:
+    name = sticky.name.lower()
+    return sticky.type is StickyType.COOKIE or not (name.startswith("x-envoy-") or name in _GATEWAY_HEADERS)
+
+
+class Sticky(Model):
+    """Send each client to the same revision as long as the weights allow it."""
+
+    rules = (
+        Rule(
+            cel="!has(self.ttl) || self.type == 'Cookie'",
+            message="sticky.ttl belongs to type Cookie: the gateway issues no headers",
+            holds=lambda self: self.ttl is None or self.type is StickyType.COOKIE,
+        ),
+        Rule(
+            cel="self.type == 'Cookie' || !(self.name.lowerAscii().startsWith('x-envoy-')"
+            f" || self.name.lowerAscii() in {list(_GATEWAY_HEADERS)})",
+            message="sticky.name is a header that the gateway drops or sets itself: choose another",
+            holds=_name_can_be_told,
+        ),
+    )
+
+    type: StickyType
+    """Header goes by a request header that clients send, Cookie by a cookie that the gateway issues where it is
+    missing."""
+    name: Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_-]+$")]
+    """Name of the header or the cookie."""
+    salt: Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9._-]+$")]
+    """Shuffles the clients: another salt gives each of them a new, independent draw."""
+    ttl: PositiveDuration | None = None
+    """How long a client keeps its cookie, at least 1s; left out, until the browser is closed."""
+
+
+class Mirror(Model):
+    """Copy requests to a revision whose answers nobody sees."""
+
+    revision: Name
+    """Name of the revision that gets the copies; one of revisions."""
+    percent: Annotated[Int, Field(ge=1, le=100)] = 100
+    """Share of the requests that is copied, in percent, 1 to 100."""
+
+
+class Limits(Model):
+    """What one request may cost."""
+
+    rules = (
+        Rule(
+            cel="self.timeout <= duration('1h')",
+            message="limits.timeout is longer than 1h: lower it",
+            holds=lambda self: self.timeout.seconds <= 3600,  # noqa: PLR2004
+        ),
+        Rule(
+            cel="!quantity(string(self.maxBody)).isLessThan(quantity('1Ki'))"
+            " && !quantity(string(self.maxBody)).isGreaterThan(quantity('64Mi'))",
+            message="limits.maxBody must be between 1Ki and 64Mi: a whole body is held in the gateway's memory",
+            holds=lambda self: 2**10 <= parse_quantity(self.max_body) <= 2**26,
+        ),
+    )
+
+    timeout: PositiveDuration = Duration("60s")
+    """How long a request may take until its last byte is answered, 1s to 1h; then it is answered 504."""
+    max_body: Quantity = "16Mi"
+    """Largest request body, 1Ki to 64Mi; a larger one is answered 413."""
+
+
 class ModelRouteSpec(Model):
     """Where the requests go."""
 
@@ -33,10 +111,35 @@ class ModelRouteSpec(Model):
             message="the weights of all revisions must sum to 100 percent",
             holds=lambda self: sum(revision.weight_percent for revision in self.revisions) == 100,  # noqa: PLR2004
         ),
+        Rule(
+            cel="!has(self.mirror) || self.revisions.exists(r, r.name == self.mirror.revision)",
+            message="mirror.revision must be the name of one of the revisions",
+            holds=lambda self: self.mirror is None or self.has_revision(self.mirror.revision),
+        ),
+        Rule(
+            cel="!has(self.preview) || self.revisions.exists(r, r.name == self.preview)",
+            message="preview must be the name of one of the revisions",
+            holds=lambda self: self.preview is None or self.has_revision(self.preview),
+        ),
     )
 
     revisions: Annotated[tuple[RouteRevision, ...], Field(min_length=1, max_length=20), KeyedBy("name")]
-    """The revisions that may get requests, 1 to 20."""
+    """The revisions that may get requests, 1 to 20. Where the route is sticky their order matters: put the one whose
+    weight grows first and keep the order, so that a change of weight moves no other client."""
+    sticky: Sticky | None = None
+    """Bind clients to revisions. Left out, each request is drawn anew."""
+    mirror: Mirror | None = None
+    """Copy requests to a revision whose answers are thrown away."""
+    preview: Name | None = None
+    """Name of the revision that answers on the preview address; one of revisions."""
+    latency_budget_ms: Annotated[Int, Field(ge=1, le=60_000)] | None = None
+    """Milliseconds above which an answer counts as slow, 1 to 60000. Left out, none does."""
+    limits: Limits = Limits()
+    """What one request may cost."""
+
+    def has_revision(self, name: str) -> bool:
+        """Return whether one of the revisions has this name."""
+        return any(revision.name == name for revision in self.revisions)
 
 
 class ModelRoute(Resource):

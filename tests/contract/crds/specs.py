@@ -179,6 +179,17 @@ ROUTE = {
         ]
     },
 }
+FULL_ROUTE = {
+    **ROUTE,
+    "spec": {
+        **ROUTE["spec"],
+        "sticky": {"type": "Cookie", "name": "perennial", "salt": "wine-3", "ttl": "7d"},
+        "mirror": {"revision": "wine-5e6f7a8b", "percent": 25},
+        "preview": "wine-5e6f7a8b",
+        "latencyBudgetMs": 50,
+        "limits": {"timeout": "5s", "maxBody": "1Mi"},
+    },
+}
 REPORT = {
     "apiVersion": API_VERSION,
     "kind": "MonitorReport",
@@ -239,6 +250,12 @@ GOOD = (
         ),
     ),
     Case("a route of two revisions", ROUTE),
+    Case("every field of a route", FULL_ROUTE),
+    Case(
+        "a route sticky by header",
+        _with(FULL_ROUTE, {"spec/sticky": {"type": "Header", "name": "X-User-Id", "salt": "wine-3"}}),
+    ),
+    Case("a route's body in bytes", _with(FULL_ROUTE, {"spec/limits": {"maxBody": 4096}})),
     Case("a report without verdicts", REPORT),
     Case("a run", RUN),
     Case("a runtime", RUNTIME),
@@ -417,6 +434,43 @@ BAD_OTHERS = (
     Case("a route to nowhere", _with(ROUTE, {"spec/revisions": []})),
     Case("a revision routed twice", _with(ROUTE, {"spec/revisions/1/name": "wine-1a2b3c4d"})),
     Case("a route to port 0", _with(ROUTE, {"spec/revisions/0/port": 0})),
+    Case(
+        "a header with a lifetime",
+        _with(FULL_ROUTE, {"spec/sticky/type": "Header"}),
+        "belongs to type Cookie",
+    ),
+    Case(
+        "a header of the gateway's own",
+        _with(FULL_ROUTE, {"spec/sticky": {"type": "Header", "name": "X-Model-Revision", "salt": "s"}}),
+        "the gateway drops or sets itself",
+    ),
+    Case(
+        "a header that the gateway drops",
+        _with(FULL_ROUTE, {"spec/sticky": {"type": "Header", "name": "x-envoy-user", "salt": "s"}}),
+        "the gateway drops or sets itself",
+    ),
+    Case("no salt", _with(FULL_ROUTE, {"spec/sticky/salt": DROP})),
+    Case("a salt that could be a format", _with(FULL_ROUTE, {"spec/sticky/salt": "%REQ(x)%"})),
+    Case("a salt too long", _with(FULL_ROUTE, {"spec/sticky/salt": "s" * 65})),
+    Case("a cookie's name with a blank", _with(FULL_ROUTE, {"spec/sticky/name": "a b"})),
+    Case("a cookie of no time", _with(FULL_ROUTE, {"spec/sticky/ttl": "0s"}), "at least 1s"),
+    Case(
+        "a mirror to nowhere",
+        _with(FULL_ROUTE, {"spec/mirror/revision": "beer-0"}),
+        "mirror.revision must be the name of one of the revisions",
+    ),
+    Case("a mirror of nothing", _with(FULL_ROUTE, {"spec/mirror/percent": 0})),
+    Case(
+        "a preview of nothing",
+        _with(FULL_ROUTE, {"spec/preview": "beer-0"}),
+        "preview must be the name of one of the revisions",
+    ),
+    Case("a budget of nothing", _with(FULL_ROUTE, {"spec/latencyBudgetMs": 0})),
+    Case("a budget of hours", _with(FULL_ROUTE, {"spec/latencyBudgetMs": 60_001})),
+    Case("a route without time", _with(FULL_ROUTE, {"spec/limits/timeout": "10ms"}), "at least 1s"),
+    Case("a route with all the time", _with(FULL_ROUTE, {"spec/limits/timeout": "61m"}), "longer than 1h"),
+    Case("a body too small", _with(FULL_ROUTE, {"spec/limits/maxBody": "1023"}), "between 1Ki and 64Mi"),
+    Case("a body too large", _with(FULL_ROUTE, {"spec/limits/maxBody": "65Mi"}), "between 1Ki and 64Mi"),
     Case("a report with a spec", _with(REPORT, {"spec": {}})),
     Case("a run without alarm", _with(RUN, {"spec/trigger/breachId": DROP})),
     Case("a champion elsewhere", _with(RUN, {"spec/championUri": "pvc://models/wine"})),
