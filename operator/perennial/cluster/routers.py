@@ -10,7 +10,7 @@ import aiohttp
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from perennial.cluster.client import Client
-from perennial.rollout.observed import RouterCounters, RouterView
+from perennial.rollout.observed import RouterCounters, RouterView, ShadowCounters
 
 __all__ = ["RouterSnapshot", "Routers"]
 
@@ -28,12 +28,40 @@ class _Route(BaseModel):
     message: str = ""
 
 
+class _Shadow(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    requests: int = Field(default=0, ge=0)
+    errors: int = Field(default=0, ge=0)
+    slow: int = Field(default=0, ge=0)
+
+
 class _Counters(BaseModel):
+    """What an agent counts of one revision; an older one leaves the later fields out."""
+
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     requests: int = Field(ge=0)
     errors: int = Field(ge=0)
     active: int = Field(default=0, ge=0)
+    slow: int = Field(default=0, ge=0)
+    invalid: int = Field(default=0, ge=0)
+    users: int = Field(default=0, ge=0)
+    failing_users: int = Field(default=0, ge=0, alias="failingUsers")
+    shadow: _Shadow = _Shadow()
+
+    def to_view(self) -> RouterCounters:
+        """Return them as decisions read them."""
+        return RouterCounters(
+            requests=self.requests,
+            errors=self.errors,
+            active=self.active,
+            slow=self.slow,
+            invalid=self.invalid,
+            users=self.users,
+            failing_users=self.failing_users,
+            shadow=ShadowCounters(self.shadow.requests, self.shadow.errors, self.shadow.slow),
+        )
 
 
 class _Status(BaseModel):
@@ -64,7 +92,7 @@ class RouterSnapshot:
         route = status.routes.get(f"{namespace}/{name}", _Route())
         prefix = f"{namespace}/{name}-"
         counters = {
-            key.removeprefix(f"{namespace}/"): RouterCounters(c.requests, c.errors, c.active)
+            key.removeprefix(f"{namespace}/"): c.to_view()
             for key, c in status.counters.items()
             if key.startswith(prefix)
         }

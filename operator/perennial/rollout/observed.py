@@ -13,6 +13,7 @@ __all__ = [
     "RouteView",
     "RouterCounters",
     "RouterView",
+    "ShadowCounters",
 ]
 
 
@@ -74,12 +75,38 @@ class RouteView:
 
 
 @dataclass(frozen=True, slots=True)
+class ShadowCounters:
+    """One router's counters of the copied requests that one revision got: finished, failed, and slow ones."""
+
+    requests: int = 0
+    errors: int = 0
+    slow: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class RouterCounters:
-    """One router's counters of one revision: finished and failed requests, and those under way."""
+    """One router's counters of one revision; copied and pinned requests are in none of its own.
+
+    Attributes
+    ----------
+    requests, errors, active
+        Finished requests, those answered 5xx or not at all, and those under way.
+    slow, invalid
+        Finished requests above the route's latency budget, and those answered 400 or 422.
+    users, failing_users
+        Where the route is sticky: distinct clients since its salt was set, and those with at least one 5xx.
+    shadow
+        Of copied requests.
+    """
 
     requests: int
     errors: int
     active: int = 0
+    slow: int = 0
+    invalid: int = 0
+    users: int = 0
+    failing_users: int = 0
+    shadow: ShadowCounters = ShadowCounters()
 
 
 @dataclass(frozen=True, slots=True)
