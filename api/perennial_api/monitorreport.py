@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
+from perennial_api.arms import Arms
 from perennial_api.base import Resource, StatusModel
 from perennial_api.labels import API_VERSION
 from perennial_api.modeldeployment.monitoring import MonitorType
@@ -102,6 +103,8 @@ class MonitorReportStatus(StatusModel):
     """What has been recorded."""
     monitors: MonitorVerdicts = ()
     """One verdict per monitor."""
+    arms: Arms = ()
+    """What each revision has answered, while two or more answer side by side; at most 20."""
 
 
 class MonitorReport(Resource):
