@@ -25,22 +25,27 @@ def _say(line: str) -> None:
     print(line, flush=True)
 
 
-def up(*, images_wanted: Sequence[str] = IMAGES, report: Report = _say) -> dict[str, str]:
+def up(
+    *, images_wanted: Sequence[str] = IMAGES, addons: Sequence[str] = (), report: Report = _say
+) -> dict[str, str]:
     """Bring up the cluster with the chart installed and return the environment that reaches it.
 
     Parameters
     ----------
     images_wanted
         Folders of ``images/`` to build and load.
+    addons
+        Optional services of the local cluster, such as ``prometheus``; those that it has stay.
     report
         Is told each step in a sentence.
 
     Returns
     -------
     dict[str, str]
-        ``KUBECONFIG`` and a ``PATH`` that holds kubectl and helm.
+        ``KUBECONFIG``, a ``PATH`` that holds kubectl and helm, and what else
+        :func:`perennial_localcluster.cluster.build_environment` names.
     """
-    cluster.up()
+    cluster.up(wanted_addons=addons)
     environment = cluster.build_environment()
     revision = load_images(images_wanted, report)
     install_chart({**os.environ, **environment}, revision, report)

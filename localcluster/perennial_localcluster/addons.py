@@ -1,68 +1,53 @@
-"""The few objects that make a bare API server a cluster: DNS Service, StorageClass, rights.
+"""The few objects that make a bare API server a cluster: DNS Service, StorageClass, metrics, rights.
 
-CoreDNS and the volume provisioner run on the host, so their Service has no selector and
-their users are certificates.
+CoreDNS, the volume provisioner, metrics-server and Prometheus run on the host, so their
+Services have no selector and their users are certificates.
 """
 
 from __future__ import annotations
 
-from typing import Any
-
+from perennial_localcluster import metrics, prometheus
 from perennial_localcluster.api import ApiClient
+from perennial_localcluster.manifests import CORE_READ, Placed, build_host_service, build_rights
 from perennial_localcluster.record import Record
 
-RBAC = "rbac.authorization.k8s.io"
-CORE_READ = ["get", "list", "watch"]
+# What `up --with NAME` can add.
+OPTIONAL = (prometheus.NAME,)
 
 
-def build_objects(record: Record) -> list[tuple[str, dict[str, Any]]]:
-    """Return (API path, manifest) of each object, in the order of applying. Pure."""
-    return [*_build_dns(record), *_build_storage()]
+def build_objects(record: Record, authority: str) -> list[Placed]:
+    """Return (API path, manifest) of each object, in the order of applying. Pure.
+
+    ``authority`` is the PEM of the cluster's CA.
+    """
+    optional = prometheus.build_objects(record) if prometheus.NAME in record.addons else []
+    return [*_build_dns(record), *_build_storage(), *metrics.build_objects(record, authority), *optional]
 
 
-def apply_all(client: ApiClient, record: Record) -> None:
+def apply_all(client: ApiClient, record: Record, authority: str) -> None:
     """Apply them; called by `up` as soon as the API server is ready."""
-    for path, manifest in build_objects(record):
+    for path, manifest in build_objects(record, authority):
         client.apply(path, manifest)
 
 
-def _build_dns(record: Record) -> list[tuple[str, dict[str, Any]]]:
-    namespace = "/namespaces/kube-system"
-    labels = {"k8s-app": "kube-dns", "kubernetes.io/name": "CoreDNS"}
-    ports = [("dns", "UDP"), ("dns-tcp", "TCP")]
-    service = {
-        "apiVersion": "v1",
-        "kind": "Service",
-        "metadata": {"name": "kube-dns", "namespace": "kube-system", "labels": labels},
-        "spec": {
-            "clusterIP": record.dns_ip,
-            "ports": [{"name": n, "port": 53, "targetPort": 53, "protocol": p} for n, p in ports],
-        },
-    }
-    endpoints = {
-        "apiVersion": "discovery.k8s.io/v1",
-        "kind": "EndpointSlice",
-        "metadata": {
-            "name": "kube-dns-host",
-            "namespace": "kube-system",
-            "labels": {"kubernetes.io/service-name": "kube-dns"},
-        },
-        "addressType": "IPv4",
-        "ports": [{"name": name, "port": 53, "protocol": protocol} for name, protocol in ports],
-        "endpoints": [{"addresses": [record.node_ip], "conditions": {"ready": True}}],
-    }
+def _build_dns(record: Record) -> list[Placed]:
+    ports = [
+        {"name": name, "port": 53, "targetPort": 53, "protocol": protocol}
+        for name, protocol in (("dns", "UDP"), ("dns-tcp", "TCP"))
+    ]
+    service, endpoints = build_host_service(
+        "kube-system", "kube-dns", record.node_ip, ports, clusterIP=record.dns_ip
+    )
+    # Tools find a cluster's DNS by these labels.
+    service[1]["metadata"]["labels"] = {"k8s-app": "kube-dns", "kubernetes.io/name": "CoreDNS"}
     rules = [
         {"apiGroups": [""], "resources": ["services", "pods", "namespaces", "endpoints"], "verbs": CORE_READ},
         {"apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"], "verbs": CORE_READ},
     ]
-    return [
-        (f"/api/v1{namespace}/services/kube-dns", service),
-        (f"/apis/discovery.k8s.io/v1{namespace}/endpointslices/kube-dns-host", endpoints),
-        *_build_rights("system:coredns", rules),
-    ]
+    return [service, endpoints, *build_rights("system:coredns", rules)]
 
 
-def _build_storage() -> list[tuple[str, dict[str, Any]]]:
+def _build_storage() -> list[Placed]:
     everything = [*CORE_READ, "create", "patch", "update", "delete"]
     rules = [
         {
@@ -104,21 +89,5 @@ def _build_storage() -> list[tuple[str, dict[str, Any]]]:
         ("/apis/storage.k8s.io/v1/storageclasses/local-path", storage_class),
         (f"{namespace}/configmaps/local-path-config", scripts),
         (f"{namespace}/serviceaccounts/local-path-helper", helper),
-        *_build_rights("system:local-path-provisioner", rules),
-    ]
-
-
-def _build_rights(user: str, rules: list[dict[str, Any]]) -> list[tuple[str, dict[str, Any]]]:
-    name = f"perennial-localcluster:{user.removeprefix('system:')}"
-    role = {"apiVersion": f"{RBAC}/v1", "kind": "ClusterRole", "metadata": {"name": name}, "rules": rules}
-    binding = {
-        "apiVersion": f"{RBAC}/v1",
-        "kind": "ClusterRoleBinding",
-        "metadata": {"name": name},
-        "roleRef": {"apiGroup": RBAC, "kind": "ClusterRole", "name": name},
-        "subjects": [{"apiGroup": RBAC, "kind": "User", "name": user}],
-    }
-    return [
-        (f"/apis/{RBAC}/v1/clusterroles/{name}", role),
-        (f"/apis/{RBAC}/v1/clusterrolebindings/{name}", binding),
+        *build_rights("system:local-path-provisioner", rules),
     ]

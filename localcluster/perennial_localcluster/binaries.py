@@ -55,6 +55,7 @@ BINARIES = (
         "local-path-provisioner", "local-path-provisioner", "github.com/rancher/local-path-provisioner", 8
     ),
     Binary("coredns", "coredns", ".", 70),
+    Binary("metrics-server", "metrics-server", "sigs.k8s.io/metrics-server/cmd/metrics-server", 147),
     Binary("helm", "helm", "helm.sh/helm/v3/cmd/helm", 70, f"-s -w {_HELM_FLAGS}"),
 )
 

@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from perennial_localcluster import metrics, prometheus
 from perennial_localcluster.record import Record, write_atomically
 
 API_SERVER_PORT = 6443
@@ -61,6 +62,8 @@ def build_identities(record: Record) -> list[Identity]:
         Identity("kube-proxy", "system:kube-proxy"),
         Identity("coredns", "system:coredns"),
         Identity("local-path", "system:local-path-provisioner"),
+        Identity(metrics.NAME, metrics.USER, hosts=(*metrics.HOST_NAMES, record.node_ip)),
+        Identity(prometheus.NAME, prometheus.USER),
         Identity(
             "kubelet", f"system:node:{record.node_name}", "system:nodes", (record.node_name, record.node_ip)
         ),

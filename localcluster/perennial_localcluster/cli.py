@@ -13,7 +13,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from perennial_localcluster import cluster, images
+from perennial_localcluster import addons, cluster, images
 from perennial_localcluster.errors import LocalClusterError
 from perennial_localcluster.paths import find_paths
 from perennial_localcluster.record import load_record
@@ -43,6 +43,14 @@ def build_parser() -> argparse.ArgumentParser:
 
     up = commands.add_parser("up", help="bring up the cluster, or recover it")
     up.add_argument("--kubeconfig", type=Path, help="use the cluster of this file instead of making one")
+    up.add_argument(
+        "--with",
+        dest="addons",
+        action="append",
+        default=[],
+        choices=addons.OPTIONAL,
+        help="also run this; it stays until `down`",
+    )
     up.set_defaults(action=_up)
 
     down = commands.add_parser("down", help="take the cluster away and restore the machine")
@@ -71,7 +79,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def _up(options: argparse.Namespace) -> int:
-    record = cluster.up(kubeconfig=options.kubeconfig)
+    record = cluster.up(kubeconfig=options.kubeconfig, wanted_addons=options.addons)
     print(f'The {record.backend} cluster is ready. Use it: eval "$(perennial-localcluster env)"')
     return 0
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from perennial_localcluster import binaries, kind, native, preflight
+from perennial_localcluster import addons, binaries, kind, native, preflight, prometheus
 from perennial_localcluster.api import ApiClient
 from perennial_localcluster.errors import LocalClusterError, PreconditionError
 from perennial_localcluster.paths import Paths, find_paths
@@ -18,35 +18,55 @@ from perennial_localcluster.progress import Step, run_steps
 from perennial_localcluster.record import Record, find_record, load_record
 
 
-def up(paths: Paths | None = None, *, kubeconfig: Path | None = None) -> Record:
+def up(
+    paths: Paths | None = None, *, kubeconfig: Path | None = None, wanted_addons: Sequence[str] = ()
+) -> Record:
     """Bring up the cluster, or recover it, and return where it is; does nothing that is done already.
 
     Parameters
     ----------
     kubeconfig
         Use this cluster instead of making one.
+    wanted_addons
+        Optional services beside the cluster's own, from :data:`perennial_localcluster.addons.OPTIONAL`;
+        those of an earlier `up` stay.
     """
+    unknown = sorted(set(wanted_addons) - set(addons.OPTIONAL))
+    if unknown:
+        raise PreconditionError(
+            f"There is no add-on {', '.join(unknown)}. Known are: {', '.join(addons.OPTIONAL)}."
+        )
     where = paths or find_paths()
     with _locked(where):
-        steps = _build_steps(where, find_record(where), kubeconfig)
+        steps = _build_steps(where, find_record(where), kubeconfig, wanted_addons)
         run_steps(steps, where.durations)
     return load_record(where)
 
 
-def _build_steps(paths: Paths, record: Record | None, kubeconfig: Path | None) -> list[Step]:
+def _build_steps(
+    paths: Paths, record: Record | None, kubeconfig: Path | None, wanted_addons: Sequence[str]
+) -> list[Step]:
     if record is not None and kubeconfig is not None and record.kubeconfig != str(kubeconfig.absolute()):
         raise PreconditionError(
             f"{paths.state} already holds a {record.backend} cluster. Run `perennial-localcluster down` first."
         )
     tools = binaries.build_steps(paths, binaries.CLIENT_TOOLS)
     link = Step("link the tools", 1, lambda: binaries.link_binaries(paths, binaries.CLIENT_TOOLS))
+    native_wanted = kubeconfig is None and (
+        record.backend == "native" if record is not None else not kind.is_usable()
+    )
+    if wanted_addons and not native_wanted:
+        raise PreconditionError(
+            f"Add-ons ({', '.join(wanted_addons)}) come only with the cluster that this command makes by itself. "
+            "Install what you need into yours with its own chart."
+        )
     given = kubeconfig or (Path(record.kubeconfig) if record and record.backend == "given" else None)
     if given is not None:
         check = Step("check the given cluster", 1, lambda: kind.use_given(paths, given))
         return [check, *tools, link]
     if (record and record.backend == "kind") or (record is None and kind.is_usable()):
         return [Step("create the kind cluster", 60, lambda: kind.up(paths)), *tools, link]
-    return native.build_up_steps(paths)
+    return native.build_up_steps(paths, wanted_addons)
 
 
 def down(paths: Paths | None = None, *, purge_cache: bool = False) -> None:
@@ -105,10 +125,19 @@ def is_healthy(status: dict[str, Any]) -> bool:
 
 
 def build_environment(paths: Paths | None = None) -> dict[str, str]:
-    """Return KUBECONFIG and PATH (with kubectl and helm) for programs that use the cluster."""
+    """Return what programs that use the cluster need.
+
+    KUBECONFIG and PATH (with kubectl and helm); of a native cluster also PERENNIAL_AUDIT_LOG, the file
+    in which the API server records every write, and PROMETHEUS_URL where that add-on runs.
+    """
     where = paths or find_paths()
     record = load_record(where)
-    return {"KUBECONFIG": record.kubeconfig, "PATH": f"{where.bin}:{os.environ.get('PATH', '')}"}
+    environment = {"KUBECONFIG": record.kubeconfig, "PATH": f"{where.bin}:{os.environ.get('PATH', '')}"}
+    if record.backend == "native":
+        environment["PERENNIAL_AUDIT_LOG"] = str(where.audit_log)
+    if prometheus.NAME in record.addons:
+        environment["PROMETHEUS_URL"] = prometheus.build_url(record)
+    return environment
 
 
 @contextmanager

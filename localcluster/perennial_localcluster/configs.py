@@ -7,6 +7,7 @@ from pathlib import Path
 
 import yaml
 
+from perennial_localcluster import metrics, prometheus
 from perennial_localcluster.certificates import API_SERVER_PORT, render_kubeconfig
 from perennial_localcluster.paths import Paths
 from perennial_localcluster.record import Record, write_atomically
@@ -16,6 +17,17 @@ CNI_BIN_DIR = "/usr/lib/cni"
 CNI_NETWORK = "perennial"
 CLUSTER_DOMAIN = "cluster.local"
 MAX_PODS = 250
+# Components that are clients of the API server under a certificate of their own.
+CLIENTS = (
+    "controller-manager",
+    "scheduler",
+    "kube-proxy",
+    "coredns",
+    "local-path",
+    "kubelet",
+    metrics.NAME,
+    prometheus.NAME,
+)
 
 
 def render_containerd(paths: Paths) -> str:
@@ -169,13 +181,22 @@ def render_corefile(record: Record, kubeconfig: str, resolv_conf: str) -> str:
 
 
 def render_audit_policy() -> str:
-    """Return the audit policy: who did what to which object, never a body."""
+    """Return the audit policy: who wrote what to which object and how it ended, never a body.
+
+    Reads are left out, and so are questions that are asked by a create and store nothing:
+    what remains tells, write for write, what was accepted.
+    """
+    reads = {"level": "None", "verbs": ["get", "list", "watch"]}
+    questions = {
+        "level": "None",
+        "resources": [{"group": "authentication.k8s.io"}, {"group": "authorization.k8s.io"}],
+    }
     return yaml.safe_dump(
         {
             "apiVersion": "audit.k8s.io/v1",
             "kind": "Policy",
             "omitStages": ["RequestReceived"],
-            "rules": [{"level": "Metadata"}],
+            "rules": [reads, questions, {"level": "Metadata"}],
         },
         sort_keys=False,
     )
@@ -206,10 +227,11 @@ def write_all(paths: Paths, record: Record) -> None:
         config / "audit-policy.yaml": render_audit_policy(),
         config / "local-path.json": render_local_path(paths),
         config / "helper-pod.yaml": render_helper_pod(),
+        config / "prometheus.yaml": prometheus.render_config(str(config / "prometheus.kubeconfig")),
         paths.cni / "conf" / "10-perennial.conflist": render_cni(paths, record),
         paths.kubeconfig: render_kubeconfig(paths.pki, "admin", server),
     }
-    for name in ("controller-manager", "scheduler", "kube-proxy", "coredns", "local-path", "kubelet"):
+    for name in CLIENTS:
         files[config / f"{name}.kubeconfig"] = render_kubeconfig(paths.pki, name, server)
     for path, text in files.items():
         write_atomically(path, text)

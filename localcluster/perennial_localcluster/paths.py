@@ -61,6 +61,11 @@ class Paths:
         return self.state / "logs"
 
     @property
+    def audit_log(self) -> Path:
+        """Every write that the API server was asked for, one JSON object per line."""
+        return self.logs / "audit.log"
+
+    @property
     def pids(self) -> Path:
         """One pid record per component."""
         return self.state / "pids"

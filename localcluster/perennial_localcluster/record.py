@@ -19,7 +19,8 @@ class Record:
     """A cluster's kind and addresses.
 
     ``node_ip`` is the node's address on our bridge, at which pods and the host reach
-    the API server; a pod's gateway is the same address.
+    the API server; a pod's gateway is the same address. ``addons`` are the optional services
+    that `up --with` asked for.
     """
 
     backend: Backend
@@ -29,6 +30,7 @@ class Record:
     pod_cidr: str = ""
     service_cidr: str = ""
     mtu: int = 1500
+    addons: tuple[str, ...] = ()
 
     @property
     def dns_ip(self) -> str:
@@ -58,7 +60,8 @@ def save_record(paths: Paths, record: Record) -> None:
 def find_record(paths: Paths) -> Record | None:
     """Return the remembered cluster, or None if there is none."""
     try:
-        return Record(**json.loads(paths.record.read_text()))
+        content = json.loads(paths.record.read_text())
+        return Record(**{**content, "addons": tuple(content.get("addons", ()))})
     except (FileNotFoundError, json.JSONDecodeError):
         return None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from perennial_localcluster import metrics, prometheus
 from perennial_localcluster.certificates import API_SERVER_PORT
 from perennial_localcluster.configs import PAUSE_IMAGE
 from perennial_localcluster.paths import Paths
@@ -13,6 +14,9 @@ from perennial_localcluster.record import Record
 ETCD_PORT = 12379
 ETCD_PEER_PORT = 12380
 ETCD_METRICS_PORT = 12381
+# With two older files beside the current one, 300 MB at most.
+AUDIT_FILE_SIZE_MB = 100
+PROMETHEUS_RETENTION = ("--storage.tsdb.retention.time=2d", "--storage.tsdb.retention.size=1GB")
 
 
 @dataclass(frozen=True)
@@ -49,7 +53,9 @@ def build_services(paths: Paths, record: Record, containerd: str = "/usr/bin/con
         _kube_proxy,
         _coredns,
         _local_path,
+        _metrics_server,
         _kubelet,
+        *([_prometheus] if prometheus.NAME in record.addons else []),
     ]
     runtime = Service(
         "containerd",
@@ -119,8 +125,8 @@ def _api_server(paths: Paths, record: Record) -> Service:
         f"--proxy-client-cert-file={pki / 'front-proxy-client.crt'}",
         f"--proxy-client-key-file={pki / 'front-proxy-client.key'}",
         f"--audit-policy-file={paths.config / 'audit-policy.yaml'}",
-        f"--audit-log-path={paths.logs / 'audit.log'}",
-        "--audit-log-maxsize=200",
+        f"--audit-log-path={paths.audit_log}",
+        f"--audit-log-maxsize={AUDIT_FILE_SIZE_MB}",
         "--audit-log-maxbackup=2",
         "--profiling=false",
     ]
@@ -140,6 +146,8 @@ def _controller_manager(paths: Paths, record: Record) -> Service:
         f"--service-cluster-ip-range={record.service_cidr}",
         f"--flex-volume-plugin-dir={paths.state / 'volume-plugins'}",
         "--use-service-account-credentials=true",
+        # A third of the default, since tests wait for autoscalers.
+        "--horizontal-pod-autoscaler-sync-period=5s",
     ]
     return Service(
         "kube-controller-manager", 2, command, "https://127.0.0.1:10257/healthz", (Port("127.0.0.1", 10257),)
@@ -194,6 +202,40 @@ def _local_path(paths: Paths, record: Record) -> Service:  # noqa: ARG001 - one 
         "--service-account-name=local-path-helper",
     ]
     return Service("local-path-provisioner", 3, command, "")
+
+
+def _metrics_server(paths: Paths, record: Record) -> Service:
+    pki = paths.pki
+    kubeconfig = paths.config / f"{metrics.NAME}.kubeconfig"
+    command = [
+        str(paths.bin / "metrics-server"),
+        f"--kubeconfig={kubeconfig}",
+        f"--authentication-kubeconfig={kubeconfig}",
+        f"--authorization-kubeconfig={kubeconfig}",
+        f"--bind-address={record.node_ip}",
+        f"--secure-port={metrics.PORT}",
+        f"--tls-cert-file={pki / f'{metrics.NAME}.crt'}",
+        f"--tls-private-key-file={pki / f'{metrics.NAME}.key'}",
+        f"--kubelet-certificate-authority={pki / 'ca.crt'}",
+        "--kubelet-preferred-address-types=InternalIP",
+        "--metric-resolution=10s",
+    ]
+    # Not readyz: that waits for the first figures, which the node may not have yet.
+    url = f"https://{record.node_ip}:{metrics.PORT}/livez"
+    return Service(metrics.NAME, 3, command, url, (Port(record.node_ip, metrics.PORT),))
+
+
+def _prometheus(paths: Paths, record: Record) -> Service:
+    command = [
+        str(prometheus.find_cached(paths)),
+        f"--config.file={paths.config / 'prometheus.yaml'}",
+        f"--storage.tsdb.path={paths.state / 'prometheus'}",
+        *PROMETHEUS_RETENTION,
+        f"--web.listen-address={record.node_ip}:{prometheus.PORT}",
+        "--log.level=warn",
+    ]
+    url = f"{prometheus.build_url(record)}/-/ready"
+    return Service(prometheus.NAME, 3, command, url, (Port(record.node_ip, prometheus.PORT),))
 
 
 def _kubelet(paths: Paths, record: Record) -> Service:

@@ -34,8 +34,39 @@ def test_given_kubeconfig_that_does_not_exist_is_named(capsys):
 def test_env_prints_lines_that_a_shell_can_run(capsys, tmp_path):
     save_record(find_paths(), Record("native", "/k/config"))
     assert main(["env"]) == 0
-    want = f'export KUBECONFIG=/k/config\nexport PATH="{tmp_path}/s/bin:$PATH"\n'
-    assert capsys.readouterr().out == want
+    want = [
+        "export KUBECONFIG=/k/config",
+        f'export PATH="{tmp_path}/s/bin:$PATH"',
+        f"export PERENNIAL_AUDIT_LOG={tmp_path}/s/logs/audit.log",
+    ]
+    assert capsys.readouterr().out.splitlines() == want
+
+
+def test_env_names_prometheus_where_it_was_asked_for():
+    record = Record("native", "/k/config", node_ip="10.213.0.1", addons=("prometheus",))
+    save_record(find_paths(), record)
+    assert find_record(find_paths()) == record
+    assert cluster.build_environment()["PROMETHEUS_URL"] == "http://10.213.0.1:9090"
+
+
+def test_record_of_an_earlier_version_has_no_addons():
+    find_paths().record.parent.mkdir(parents=True)
+    find_paths().record.write_text('{"backend": "native", "kubeconfig": "/k/config"}')
+    assert find_record(find_paths()) == Record("native", "/k/config", addons=())
+
+
+def test_addons_are_refused_where_the_cluster_is_not_ours():
+    save_record(find_paths(), Record("given", "/k/config"))
+    with pytest.raises(PreconditionError, match="prometheus"):
+        cluster.up(wanted_addons=["prometheus"])
+
+
+def test_unknown_addon_is_refused_with_the_known_ones(capsys):
+    with pytest.raises(SystemExit):
+        main(["up", "--with", "grafana"])
+    assert "prometheus" in capsys.readouterr().err
+    with pytest.raises(PreconditionError, match="Known are: prometheus"):
+        cluster.up(wanted_addons=["grafana"])
 
 
 def test_another_cluster_in_the_same_place_is_refused():
@@ -81,7 +112,12 @@ def test_every_component_is_pinned():
 
 @pytest.mark.parametrize(
     ("text", "want"),
-    [("go version go1.26.8 linux/amd64", (1, 26)), ("module x\n\ngo 1.24.0\n", (1, 24)), ("nothing", (0, 0))],
+    [
+        ("go version go1.26.8 linux/amd64", (1, 26, 8)),
+        ("go version go1.27 linux/arm64", (1, 27, 0)),
+        ("module x\n\ngo 1.24.3\n", (1, 24, 3)),
+        ("nothing", (0, 0, 0)),
+    ],
 )
 def test_go_versions_are_read(text, want):
     assert parse_go_version(text) == want

@@ -1,11 +1,15 @@
 """What components are told: everything below the state directory, and the proven flags."""
 
+import base64
 import json
+import re
+from dataclasses import replace
 from pathlib import Path
 
+import pytest
 import yaml
 from cryptography import x509
-from perennial_localcluster import addons, certificates, configs, services
+from perennial_localcluster import addons, certificates, configs, prometheus, services
 from perennial_localcluster.paths import Paths
 from perennial_localcluster.record import Record
 
@@ -13,6 +17,8 @@ PATHS = Paths(state=Path("/var/lib/x"), cache=Path("/cache"))
 RECORD = Record(
     "native", "/var/lib/x/kubeconfig", "node", "10.213.0.1", "10.213.0.0/16", "10.96.0.0/16", 1400
 )
+
+WITH_PROMETHEUS = replace(RECORD, addons=("prometheus",))
 
 
 def test_containerd_lives_below_the_state_directory_and_lowers_no_oom_score():
@@ -45,23 +51,109 @@ def test_kube_proxy_leaves_conntrack_alone():
     assert config["conntrack"]["maxPerCore"] == 0
 
 
-def test_audit_log_is_written_at_metadata_level():
-    assert yaml.safe_load(configs.render_audit_policy())["rules"] == [{"level": "Metadata"}]
+def test_audit_log_holds_writes_without_bodies_and_is_bounded():
+    reads, questions, rest = yaml.safe_load(configs.render_audit_policy())["rules"]
+    assert (reads["level"], set(reads["verbs"])) == ("None", {"get", "list", "watch"})
+    assert {item["group"] for item in questions["resources"]} == {
+        "authentication.k8s.io",
+        "authorization.k8s.io",
+    }
+    assert rest == {"level": "Metadata"}
     server = next(s for s in services.build_services(PATHS, RECORD) if s.name == "kube-apiserver")
-    assert "--audit-log-path=/var/lib/x/logs/audit.log" in server.command
+    want = {
+        "--audit-log-path=/var/lib/x/logs/audit.log",
+        "--audit-log-maxsize=100",
+        "--audit-log-maxbackup=2",
+    }
+    assert want <= set(server.command)
 
 
 def test_no_two_components_want_the_same_port():
-    ports = [port for service in services.build_services(PATHS, RECORD) for port in service.ports]
+    ports = [port for service in services.build_services(PATHS, WITH_PROMETHEUS) for port in service.ports]
     assert len(ports) == len(set(ports)) > 10
 
 
 def test_dns_service_points_to_the_node():
-    objects = dict(addons.build_objects(RECORD))
+    objects = dict(addons.build_objects(RECORD, "ca"))
     service = objects["/api/v1/namespaces/kube-system/services/kube-dns"]
     assert service["spec"]["clusterIP"] == "10.96.0.10"
     slices = objects["/apis/discovery.k8s.io/v1/namespaces/kube-system/endpointslices/kube-dns-host"]
     assert slices["endpoints"][0]["addresses"] == ["10.213.0.1"]
+    assert [(port["name"], port["protocol"]) for port in slices["ports"]] == [
+        ("dns", "UDP"),
+        ("dns-tcp", "TCP"),
+    ]
+
+
+def test_metrics_api_leads_to_the_host_and_is_trusted_by_our_authority(tmp_path):
+    certificates.write_all(tmp_path, RECORD)
+    objects = dict(addons.build_objects(RECORD, (tmp_path / "ca.crt").read_text()))
+    spec = objects["/apis/apiregistration.k8s.io/v1/apiservices/v1beta1.metrics.k8s.io"]["spec"]
+    authority = x509.load_pem_x509_certificate(base64.b64decode(spec["caBundle"]))
+    certificate = x509.load_pem_x509_certificate((tmp_path / "metrics-server.crt").read_bytes())
+    certificate.verify_directly_issued_by(authority)
+    names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    # The name by which the API server's aggregator checks it.
+    assert f"{spec['service']['name']}.{spec['service']['namespace']}.svc" in names.get_values_for_type(
+        x509.DNSName
+    )
+    slices = objects["/apis/discovery.k8s.io/v1/namespaces/kube-system/endpointslices/metrics-server-host"]
+    process = next(s for s in services.build_services(PATHS, RECORD) if s.name == "metrics-server")
+    assert (process.ports[0].address, process.ports[0].number) == ("10.213.0.1", slices["ports"][0]["port"])
+
+
+def test_prometheus_runs_only_where_it_was_asked_for():
+    def names(record):
+        return {service.name for service in services.build_services(PATHS, record)}
+
+    assert names(WITH_PROMETHEUS) - names(RECORD) == {"prometheus"}
+    more = set(dict(addons.build_objects(WITH_PROMETHEUS, "ca"))) - set(
+        dict(addons.build_objects(RECORD, "ca"))
+    )
+    assert "/api/v1/namespaces/perennial-monitoring/services/prometheus" in more
+
+
+@pytest.mark.parametrize(
+    ("annotations", "want"),
+    [
+        ({"scrape": "true", "port": "8080"}, ("10.213.0.9:8080", "/metrics")),
+        ({"scrape": "true", "path": "/stats"}, ("10.213.0.9:3000", "/stats")),
+        ({"scrape": "false", "port": "8080"}, None),
+        ({}, None),
+    ],
+    ids=["a port", "a path at the declared port", "unwanted", "not annotated"],
+)
+def test_prometheus_scrapes_pods_that_say_so(annotations, want):
+    rules = yaml.safe_load(prometheus.render_config("/k"))["scrape_configs"][0]["relabel_configs"]
+    labels = {
+        "__address__": "10.213.0.9:3000",
+        "__metrics_path__": "/metrics",
+        "__meta_kubernetes_pod_ip": "10.213.0.9",
+        "__meta_kubernetes_pod_phase": "Running",
+        "__meta_kubernetes_pod_name": "wine",
+        "__meta_kubernetes_namespace": "shop",
+        **{
+            f"__meta_kubernetes_pod_annotation_prometheus_io_{name}": text
+            for name, text in annotations.items()
+        },
+    }
+    got = relabel(rules, labels)
+    assert (got and (got["__address__"], got["__metrics_path__"])) == want
+    assert got is None or (got["namespace"], got["pod"]) == ("shop", "wine")
+
+
+def relabel(rules, labels):
+    """What Prometheus does with `keep` and the default action, `replace`; None where the target is dropped."""
+    for rule in rules:
+        value = rule.get("separator", ";").join(
+            labels.get(name, "") for name in rule.get("source_labels", [])
+        )
+        match = re.fullmatch(rule["regex"], value)
+        if rule.get("action") == "keep" and not match:
+            return None
+        if "target_label" in rule and match:
+            labels = {**labels, rule["target_label"]: match[1]}
+    return labels
 
 
 def test_certificates_are_made_once_and_name_the_api_server(tmp_path):
