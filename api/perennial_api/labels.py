@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Final
 
 __all__ = [
+    "ANNOTATION_COMMAND",
     "ANNOTATION_SPEC_HASH",
     "API_VERSION",
     "GROUP",
@@ -38,6 +39,9 @@ LABEL_ROLE: Final = "perennial.dev/role"
 # On a child: hash of what was applied, so that an idle pass writes nothing.
 ANNOTATION_SPEC_HASH: Final = "perennial.dev/spec-hash"
 
+# On a ModelDeployment, by `kubectl perennial`: a verb with an id, in JSON.
+ANNOTATION_COMMAND: Final = "perennial.dev/command"
+
 # Audience of the projected tokens that the observer accepts.
 TOKEN_AUDIENCE: Final = "perennial-observer"  # noqa: S105 - an audience, not a secret
 
@@ -55,6 +59,11 @@ class ConditionType(StrEnum):
 
     READY = "Ready"  # the stable revision answers through the gateway
     PROGRESSING = "Progressing"  # a rollout is under way
+    PAUSED = "Paused"  # a rollout waits for a person or for traffic; the reason says which
+    WITHIN_LATENCY_BUDGET = "WithinLatencyBudget"  # the latest warm-up kept server.latencyBudget
+    EXPERIMENTING = "Experimenting"  # an experiment runs; when it ended, the reason says how
+    SCALING = "Scaling"  # the number of pods can follow the load
+    ANALYZABLE = "Analyzable"  # every metric of the analysis can be read; the message names those that can't
     CANARY_READY = "CanaryReady"  # the revision on trial has ready pods
     ROUTE_READY = "RouteReady"  # every router has applied the route
     MONITORED = "Monitored"  # the observer reports on it

@@ -7,8 +7,8 @@ from pydantic import Field, StringConstraints
 
 from perennial_api.base import Model, Resource, Rule, StatusModel
 from perennial_api.labels import API_VERSION
+from perennial_api.modeldeployment.gate_status import Evidence, EvidenceList
 from perennial_api.modeldeployment.model import ModelUri
-from perennial_api.modeldeployment.status import Evidence, EvidenceList
 from perennial_api.types import Digest, ImageReference, Int, Message, Name, Reason, Time
 
 __all__ = [
@@ -67,6 +67,7 @@ class Origin(StrEnum):
 
     SPEC = "Spec"
     RETRAINING = "Retraining"
+    EXPERIMENT = "Experiment"
 
 
 class ModelRevisionSpec(Model):
@@ -83,6 +84,11 @@ class ModelRevisionSpec(Model):
             message="retrainingRun belongs to origin Retraining, and only to it",
             holds=lambda self: (self.origin is Origin.RETRAINING) == (self.retraining_run is not None),
         ),
+        Rule(
+            cel="(self.origin == 'Experiment') == has(self.variant)",
+            message="variant belongs to origin Experiment, and only to it",
+            holds=lambda self: (self.origin is Origin.EXPERIMENT) == (self.variant is not None),
+        ),
     )
 
     deployment: Name
@@ -98,11 +104,13 @@ class ModelRevisionSpec(Model):
     ]
     """Pod template of the revision's Deployment, as in apps/v1."""
     origin: Origin
-    """Spec (somebody edited the ModelDeployment) or Retraining."""
+    """Spec (somebody edited the ModelDeployment), Retraining or Experiment."""
     parent: Name | None = None
     """Revision that was stable when this one was made."""
     retraining_run: Name | None = None
     """RetrainingRun whose candidate this is."""
+    variant: Name | None = None
+    """Variant of the experiment that this serves."""
     model_hash: Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[0-9a-f]+$")]
     """Hash of the spec.model that was in force when this revision was made."""
     inputs_hash: Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[0-9a-f]+$")]
@@ -115,6 +123,7 @@ class RevisionRole(StrEnum):
 
     CANDIDATE = "Candidate"
     CANARY = "Canary"
+    VARIANT = "Variant"
     STABLE = "Stable"
     RETIRED = "Retired"
     FAILED = "Failed"
@@ -124,7 +133,7 @@ class ModelRevisionStatus(StatusModel):
     """What became of the revision."""
 
     role: RevisionRole = RevisionRole.CANDIDATE
-    """Candidate (not yet serving), Canary (on trial), Stable, Retired (was replaced) or Failed (was rolled back)."""
+    """Candidate (not yet serving), Canary (on trial), Variant (of an experiment), Stable, Retired (was replaced) or Failed (was rolled back)."""
     reason: Reason = ""
     """Why, in one CamelCase word."""
     message: Message = ""
@@ -137,6 +146,9 @@ class ModelRevisionStatus(StatusModel):
     """When its rollout began."""
     stable_time: Time | None = None
     """When it became stable."""
+    consumed_model_hash: Annotated[str, StringConstraints(max_length=64)] | None = None
+    """Hash of the spec.model in force when it last became stable, where that isn't the one it was made under: after an
+    undo, or as the winner of an experiment."""
     retired_time: Time | None = None
     """When it was replaced or rolled back."""
 

@@ -7,9 +7,11 @@ from pydantic import Field
 
 from perennial_api.base import Model, Resource, Rule
 from perennial_api.labels import API_VERSION
+from perennial_api.modeldeployment.analysis import MetricType
+from perennial_api.modeldeployment.experiment import Experiment, Reward
 from perennial_api.modeldeployment.logger import Logger, LoggerMode
 from perennial_api.modeldeployment.model import PERENNIAL_SCHEME, ModelSource
-from perennial_api.modeldeployment.monitoring import Monitoring
+from perennial_api.modeldeployment.monitoring import Monitoring, MonitorType
 from perennial_api.modeldeployment.retraining import Retraining
 from perennial_api.modeldeployment.rollout import Rollout
 from perennial_api.modeldeployment.server import Server
@@ -32,10 +34,55 @@ def _references_exist(spec: "ModelDeploymentSpec") -> bool:
     return named <= known
 
 
+def _counts(spec: "ModelDeploymentSpec", kind: MetricType) -> bool:
+    return any(metric.type is kind for metric in spec.rollout.analysis.metrics)
+
+
+def _reads_feedback(spec: "ModelDeploymentSpec") -> bool:
+    experiment = spec.experiment
+    if _counts(spec, MetricType.FEEDBACK):
+        return True
+    if experiment is None:
+        return False
+    winner = experiment.ab_test.winner if experiment.ab_test else None
+    rewards = (winner.reward if winner else None, experiment.bandit.reward if experiment.bandit else None)
+    return Reward.FEEDBACK in rewards or experiment.shadow is not None
+
+
 class ModelDeploymentSpec(Model):
     """What should be."""
 
     rules = (
+        Rule(
+            cel="has(self.server.latencyBudget) || self.rollout.analysis.metrics.all(m, m.type != 'SlowRate')",
+            message="a metric of type SlowRate counts requests above server.latencyBudget: set that, such as 50ms, or remove the metric",
+            holds=lambda self: (
+                self.server.latency_budget is not None or not _counts(self, MetricType.SLOW_RATE)
+            ),
+        ),
+        Rule(
+            cel=(
+                "self.rollout.analysis.metrics.all(m, m.type != 'OutlierRate')"
+                " || self.monitoring.monitors.exists(m, m.type == 'Outlier')"
+            ),
+            message="a metric of type OutlierRate counts what an Outlier monitor flags: add one to monitoring.monitors or remove the metric",
+            holds=lambda self: (
+                not _counts(self, MetricType.OUTLIER_RATE)
+                or any(monitor.type is MonitorType.OUTLIER for monitor in self.monitoring.monitors)
+            ),
+        ),
+        Rule(
+            cel=(
+                "self.logger.mode == 'All' || self.rollout.analysis.metrics.all(m, m.type != 'Feedback')"
+                " && (!has(self.experiment)"
+                " || (!has(self.experiment.abTest) || !has(self.experiment.abTest.winner)"
+                " || self.experiment.abTest.winner.reward != 'Feedback')"
+                " && (!has(self.experiment.bandit) || self.experiment.bandit.reward != 'Feedback')"
+                " && !has(self.experiment.shadow))"
+            ),
+            message="labels and shadow answers are matched with the prediction log: set logger.mode to All, or choose a metric or reward that needs none",
+            holds=lambda self: self.logger.mode is LoggerMode.ALL or not _reads_feedback(self),
+        ),
         Rule(
             cel=(
                 "!has(self.retraining)"
@@ -68,6 +115,8 @@ class ModelDeploymentSpec(Model):
     """How the model is served. A change makes a new revision of the model that is stable now."""
     rollout: Rollout = Rollout()
     """How a new revision may replace the stable one."""
+    experiment: Experiment | None = None
+    """A long-running comparison of variants with the stable revision. A rollout waits until it ends."""
     logger: Logger = Logger()
     """Which predictions are recorded."""
     monitoring: Monitoring = Monitoring()

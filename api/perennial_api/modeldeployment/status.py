@@ -7,33 +7,29 @@ from pydantic import Field, StringConstraints
 
 from perennial_api.base import StatusModel
 from perennial_api.conditions import Conditions
+from perennial_api.modeldeployment.command_status import LastCommand
+from perennial_api.modeldeployment.experiment_status import ExperimentStatus
+from perennial_api.modeldeployment.gate_status import Count, EvidenceList, Gate
 from perennial_api.modeldeployment.model import ModelUri
+from perennial_api.modeldeployment.scaling_status import ScalingStatus
+from perennial_api.modeldeployment.warmup_status import WarmUp
 from perennial_api.monitorreport import BreachId, MonitorVerdicts
 from perennial_api.retrainingrun import RetrainingPhase
-from perennial_api.types import Digest, Float, Int, KeyedBy, Message, Name, Percent, Reason, Time, Unique
+from perennial_api.types import Bool, Digest, Int, KeyedBy, Message, Name, Percent, Reason, Time, Unique
 
 __all__ = [
-    "ArmCounts",
     "Draining",
-    "Evidence",
-    "EvidenceList",
-    "Gate",
-    "GateDecision",
-    "GateMetric",
     "LastFailure",
     "ModelDeploymentStatus",
     "ModelStatus",
     "RetrainingStatus",
     "RolloutPhase",
     "RolloutStatus",
-    "RouterMark",
     "RunSummary",
     "TransitionStatus",
     "WeightRole",
     "WeightStatus",
 ]
-
-Count = Annotated[Int, Field(ge=0)]
 
 
 class TransitionStatus(StrEnum):
@@ -78,6 +74,7 @@ class WeightRole(StrEnum):
 
     STABLE = "Stable"
     CANARY = "Canary"
+    VARIANT = "Variant"
 
 
 class WeightStatus(StatusModel):
@@ -88,93 +85,7 @@ class WeightStatus(StatusModel):
     weight_percent: Percent
     """Its share of the requests that every router has applied, in percent."""
     role: WeightRole
-    """Stable or Canary."""
-
-
-class ArmCounts(StatusModel):
-    """What one revision answered since the rollout began."""
-
-    requests: Count = 0
-    """Requests finished."""
-    errors: Count = 0
-    """Requests among them that were answered 5xx or not at all."""
-
-
-class GateMetric(StatusModel):
-    """State of one metric's e-process."""
-
-    name: Name
-    """Name of the metric."""
-    log_e_values: Annotated[tuple[Float, ...], Field(max_length=16)] = ()
-    """Natural logarithm of the likelihood ratio for each alternative rate ratio."""
-    log_rate_e_values: Annotated[tuple[Float, ...], Field(max_length=16)] = ()
-    """The same for the bound maxRate."""
-
-
-class RouterMark(StatusModel):
-    """How far one router's counters of one revision have been counted."""
-
-    pod: Annotated[str, StringConstraints(min_length=1, max_length=253)]
-    """Router pod."""
-    epoch: Annotated[str, StringConstraints(max_length=128)]
-    """Id of the counters; it changes when they start at zero."""
-    revision: Name
-    """Revision counted."""
-    requests: Count
-    """Requests counted so far."""
-    errors: Count
-    """Errors counted so far."""
-
-
-class Gate(StatusModel):
-    """Everything that the statistical gate must remember across restarts."""
-
-    metrics: Annotated[tuple[GateMetric, ...], Field(max_length=5), KeyedBy("name")] = ()
-    """State of each metric."""
-    canary: ArmCounts = ArmCounts()
-    """What the new revision answered."""
-    stable: ArmCounts = ArmCounts()
-    """What the stable revision answered meanwhile."""
-    routers: Annotated[tuple[RouterMark, ...], Field(max_length=200)] = ()
-    """How far each router's counters have been counted."""
-    last_analysis_time: Time | None = None
-    """When the counters were last judged."""
-
-
-class GateDecision(StrEnum):
-    """Verdict of a gate."""
-
-    SUCCESSFUL = "Successful"
-    FAILED = "Failed"
-    INCONCLUSIVE = "Inconclusive"
-
-
-class Evidence(StatusModel):
-    """What the gate saw when it decided."""
-
-    time: Time
-    """When."""
-    metric: Annotated[str, StringConstraints(max_length=63)]
-    """Name of the metric."""
-    step_index: Count
-    """Step of the rollout, counted from 0."""
-    canary: ArmCounts
-    """What the new revision had answered."""
-    stable: ArmCounts
-    """What the stable revision had answered."""
-    e_value: Annotated[Float, Field(ge=0)] | None = None
-    """Evidence that the new revision is worse; 1 is none."""
-    bound: Annotated[Float, Field(ge=0)] | None = None
-    """Evidence at which the rollout fails."""
-    decision: GateDecision
-    """Successful, Failed or Inconclusive."""
-    reason: Reason
-    """Why, in one CamelCase word."""
-    message: Message = ""
-    """Why, in a sentence."""
-
-
-EvidenceList = Annotated[tuple[Evidence, ...], Field(max_length=20)]
+    """Stable, Canary or Variant."""
 
 
 class Draining(StatusModel):
@@ -229,7 +140,15 @@ class RolloutStatus(StatusModel):
     draining: Annotated[tuple[Draining, ...], Field(max_length=18), KeyedBy("revision")] = ()
     """Revisions that are being scaled down."""
     failed_revision: Name | None = None
-    """Revision rolled back last; it isn't tried again until the spec changes."""
+    """Revision rolled back or aborted last; it isn't tried again until the spec changes or somebody says retry."""
+    held: Bool = False
+    """True after the verb pause, until resume: no step is taken. A failing gate still rolls back."""
+    pinned: Name | None = None
+    """Revision that the verb undo asked for; it holds until spec.model changes."""
+    preview: Name | None = None
+    """Revision that stands at the preview address."""
+    warm_up: WarmUp | None = None
+    """What the revision on trial answered before it got any traffic."""
     gate: Gate | None = None
     """State of the statistical gate."""
     evidence: EvidenceList = ()
@@ -291,5 +210,11 @@ class ModelDeploymentStatus(StatusModel):
     """The monitors in one word: the worst state, and the monitors in alarm."""
     retraining: RetrainingStatus | None = None
     """What the operator remembers of the runs."""
+    experiment: ExperimentStatus | None = None
+    """How the experiment stands, or ended."""
+    scaling: ScalingStatus | None = None
+    """What the operator remembers of the load, where it scales by Concurrency or Rps."""
+    last_command: LastCommand | None = None
+    """The latest verb, and what became of it."""
     consumed_model_hash: Annotated[str, StringConstraints(max_length=64)] | None = None
     """Hash of the spec.model that the stable revision was made under; a differing spec.model makes a new revision."""
