@@ -53,7 +53,12 @@ def deployment(
 
 
 def canary(
-    *weights: int, pause: str = "3s", min_samples: int = 30, bake: str = "3s", **analysis: Any
+    *weights: int,
+    pause: str = "3s",
+    min_samples: int = 30,
+    bake: str = "3s",
+    scale_down_delay: str = "2s",
+    **analysis: Any,
 ) -> dict[str, Any]:
     """Return a Canary rollout that goes through `weights`, pausing and judging errors at each."""
     steps: list[dict[str, Any]] = []
@@ -67,4 +72,9 @@ def canary(
         "progressDeadline": "5m",
         "metrics": [{"name": "errors", "type": "ErrorRate", "maxRatio": 1.0, "maxRate": 0.05}],
     }
-    return {"type": "Canary", "canary": {"steps": steps}, "analysis": merged(base, analysis)}
+    return {
+        "type": "Canary",
+        "canary": {"steps": steps},
+        "analysis": merged(base, analysis),
+        "scaleDownDelay": scale_down_delay,
+    }
