@@ -1,0 +1,124 @@
+"""Good and bad deployments, but for their rollouts and experiments."""
+
+from tests.contract.crds.table import (
+    DROP,
+    FULL,
+    MINIMAL,
+    MONITORS,
+    OTHER_DIGEST,
+    PVC,
+    Case,
+    bad_deployment,
+    with_changes,
+)
+
+GOOD_DEPLOYMENTS = (
+    Case("the least of a deployment", MINIMAL),
+    Case("every field of a deployment", FULL),
+    Case("a pinned model on a volume", with_changes(MINIMAL, {"spec/model": PVC})),
+    Case("a name of 40 characters", with_changes(MINIMAL, {"metadata/name": "w" * 40})),
+    Case("no log and no monitors", with_changes(MINIMAL, {"spec/logger": {"mode": "None"}})),
+    Case("a days-and-hours duration", with_changes(FULL, {"spec/retraining/data/gap": "1d12h"})),
+)
+
+BAD_DEPLOYMENTS = (
+    bad_deployment("an unknown field", {"spec/canary": {}}),
+    bad_deployment("an unknown field deep down", {"spec/rollout/analysis/window": "5m"}),
+    bad_deployment("no model", {"spec/model": DROP}),
+    bad_deployment("no uri", {"spec/model/uri": DROP}),
+    bad_deployment("another scheme", {"spec/model": {"uri": "s3://bucket/wine"}}),
+    bad_deployment("a short digest", {"spec/model": {"uri": "perennial://sha256:9f2c"}}),
+    bad_deployment("a path that climbs", {"spec/model": {**PVC, "uri": "pvc://models/../../etc"}}),
+    bad_deployment("an unpinned volume", {"spec/model": {"uri": PVC["uri"]}}, "needs sha256", MINIMAL),
+    bad_deployment("two digests", {"spec/model/sha256": OTHER_DIGEST}, "sha256 differs"),
+    bad_deployment("a name too long", {"metadata/name": "w" * 41}, "longer than 40 characters"),
+    bad_deployment("a name that begins with a digit", {"metadata/name": "1wine"}, "begin with a letter"),
+    bad_deployment("a name with a dot", {"metadata/name": "wine.red"}, "begin with a letter"),
+    bad_deployment("no replicas", {"spec/server/minReplicas": 0}),
+    bad_deployment("replicas as text", {"spec/server/minReplicas": "2"}),
+    bad_deployment("replicas as truth", {"spec/server/minReplicas": True}),
+    bad_deployment("a quantity without number", {"spec/server/resources/requests/cpu": "much"}),
+    bad_deployment(
+        "a misspelled resource", {"spec/server/resources/requests/memroy": "1Gi"}, "correct the name"
+    ),
+    bad_deployment(
+        "a request over its limit", {"spec/server/resources/requests/memory": "2Gi"}, "larger than its limit"
+    ),
+    bad_deployment(
+        "a whole request over its limit", {"spec/server/resources/requests/cpu": 3}, "larger than its limit"
+    ),
+    bad_deployment(
+        "a value that Exists ignores", {"spec/server/tolerations/0/value": "x"}, "Exists takes no value"
+    ),
+    bad_deployment("a toleration of nothing", {"spec/server/tolerations/0": {}}, "tolerates every taint"),
+    bad_deployment(
+        "seconds without NoExecute",
+        {"spec/server/tolerations/2/tolerationSeconds": 5},
+        "tolerationSeconds needs effect NoExecute",
+    ),
+    bad_deployment("a pull secret twice", {"spec/server/imagePullSecrets": [{"name": "a"}, {"name": "a"}]}),
+    bad_deployment("half a log", {"spec/logger/mode": "Some"}),
+    bad_deployment("a column excluded twice", {"spec/logger/exclude": ["ssn", "ssn"]}),
+    bad_deployment("monitors without log", {"spec/logger/mode": "None"}, "set logger.mode to All"),
+    bad_deployment("the event time excluded", {"spec/logger/exclude": ["time_hour"]}, "remove that column"),
+    bad_deployment(
+        "a window never judged", {"spec/monitoring/defaults/window/minSamples": 1001}, "no window could ever"
+    ),
+    bad_deployment(
+        "a window never judged for want of defaults",
+        {f"{MONITORS}/0/window": {"size": 100}},
+        "no window could ever",
+    ),
+    bad_deployment(
+        "an alarm never raised", {"spec/monitoring/defaults/alarm/breaches": 4}, "never be raised"
+    ),
+    bad_deployment("hourly false alarms", {"spec/monitoring/defaults/falseAlarmEvery": "59m"}, "at least 1h"),
+    bad_deployment("a monitor twice", {f"{MONITORS}/1/name": "drift"}),
+    bad_deployment("a monitor without type", {f"{MONITORS}/0/type": DROP}),
+    bad_deployment("another monitor", {f"{MONITORS}/0/type": "DataQuality"}),
+    bad_deployment("another detector", {f"{MONITORS}/0/drift/detector": "MMD"}),
+    bad_deployment("a member of another type", {f"{MONITORS}/0/type": "Outlier"}, "must fit the type"),
+    bad_deployment("performance of nothing", {f"{MONITORS}/2/performance": DROP}, "must fit the type"),
+    bad_deployment(
+        "outliers that are usual",
+        {f"{MONITORS}/1/outlier/maxRate": 0.01},
+        "larger than outlier.contamination",
+    ),
+    bad_deployment("performance without bound", {f"{MONITORS}/2/performance/min": DROP}, "exactly one bound"),
+    bad_deployment("performance with two bounds", {f"{MONITORS}/2/performance/max": 1}, "exactly one bound"),
+    bad_deployment(
+        "a score with max", {f"{MONITORS}/2/performance": {"metric": "f1", "max": 0.5}}, "losses and take max"
+    ),
+    bad_deployment(
+        "a loss with min", {f"{MONITORS}/3/performance": {"metric": "mae", "min": 0.5}}, "losses and take max"
+    ),
+    bad_deployment("an unknown performance metric", {f"{MONITORS}/2/performance/metric": "auc"}),
+    bad_deployment("coverage in percent", {f"{MONITORS}/2/performance/labels/minCoverage": 60}),
+    bad_deployment("retraining without triggers", {"spec/retraining/triggers": []}),
+    bad_deployment("the same trigger twice", {"spec/retraining/triggers/1/monitor": "auc"}),
+    bad_deployment(
+        "a trigger that isn't watched",
+        {"spec/retraining/triggers/0/monitor": "accuracy"},
+        "may name only monitors",
+    ),
+    bad_deployment(
+        "a blocker that isn't watched", {"spec/retraining/blockOn": ["quality"]}, "may name only monitors"
+    ),
+    bad_deployment(
+        "a trigger that blocks itself", {"spec/retraining/blockOn": ["drift"]}, "can't be a trigger too"
+    ),
+    bad_deployment(
+        "retraining off a volume", {"spec/model": PVC}, "retraining needs a model in the bundle store"
+    ),
+    bad_deployment(
+        "a cooldown over its maximum", {"spec/retraining/cooldown/base": "8d"}, "raise max or lower base"
+    ),
+    bad_deployment("a backoff that shrinks", {"spec/retraining/cooldown/backoff": 0.5}),
+    bad_deployment("nothing left to train on", {"spec/retraining/data/window": "21d"}, "no row is left"),
+    bad_deployment("base data elsewhere", {"spec/retraining/data/base/uri": "s3://bucket/rows.parquet"}),
+    bad_deployment("other weights", {"spec/retraining/data/weights/type": "Exponential"}),
+    bad_deployment("no age", {"spec/retraining/data/weights/tau": "0s"}, "at least 1s"),
+    bad_deployment("promotion by hand", {"spec/retraining/promotion": "Manual"}),
+    bad_deployment("suspend as text", {"spec/retraining/suspend": "yes"}),
+    bad_deployment("no history", {"spec/revisionHistoryLimit": 0}),
+)
