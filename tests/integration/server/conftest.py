@@ -33,7 +33,7 @@ def wait_for(condition, what):
     """Wait for a condition; a generous deadline, and no assertion on the time it takes."""
     end = time.monotonic() + DEADLINE_S
     while time.monotonic() < end:
-        if (got := condition()) not in (None, False):
+        if got := condition():
             return got
         time.sleep(0.02)
     raise AssertionError(f"waited {DEADLINE_S} s for {what}")
