@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from perennial_api import ModelDeployment, ModelRevision, RetrainingRun
-from perennial_api.modeldeployment.status import Evidence, RolloutStatus
+from perennial_api.modeldeployment.gate_status import Evidence
+from perennial_api.modeldeployment.status import RolloutStatus
 from perennial_api.modelrevision import RevisionRole
 from perennial_api.monitorreport import MonitorState, MonitorVerdict
 from rich.markup import escape
@@ -60,9 +61,9 @@ def _add_rollout(tree: Tree, deployment: ModelDeployment, rollout: RolloutStatus
     if rollout.message:
         text += f"  {escape(rollout.message)}"
     branch = tree.add(text)
-    if rollout.gate:
-        for arm, counts in (("canary", rollout.gate.canary), ("stable", rollout.gate.stable)):
-            branch.add(f"{arm}  {_share(counts.errors, counts.requests)}")
+    for metric in rollout.gate.metrics if rollout.gate else ():
+        for arm, counts in (("canary", metric.canary), ("stable", metric.stable)):
+            branch.add(f"{escape(metric.name)} {arm}  {_share(counts.bad, counts.total)}")
     for evidence in rollout.evidence[-1:]:
         branch.add(_evidence(evidence))
 

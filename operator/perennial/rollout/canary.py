@@ -4,12 +4,20 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from perennial_api.modeldeployment.rollout import Analysis, OnInconclusive, Rollout
-from perennial_api.modeldeployment.status import Evidence, Gate, GateDecision, RolloutPhase, RolloutStatus
+from perennial_api.modeldeployment.analysis import Analysis, OnInconclusive
+from perennial_api.modeldeployment.gate_status import Evidence, Gate, GateDecision
+from perennial_api.modeldeployment.rollout import Rollout
+from perennial_api.modeldeployment.status import RolloutPhase, RolloutStatus
 
-from perennial.rollout import gate as statistics
 from perennial.rollout.decision import EventReason, Notice, Outcome, StepState
-from perennial.rollout.gating import assess_gate, next_look_at, observe_gate, to_evidence
+from perennial.rollout.gate import (
+    Decision,
+    GateVerdict,
+    assess_gate,
+    next_look_at,
+    observe_gate,
+    to_evidence,
+)
 from perennial.rollout.observed import Observed
 from perennial.rollout.settings import RolloutSettings
 from perennial.rollout.steps import FULL_PERCENT, Road, SetWeight
@@ -66,7 +74,7 @@ def progress(spec: Rollout, current: RolloutStatus, observed: Observed, now: dat
     at = Progress(current.model_copy(update={"step_index": index, "phase": RolloutPhase.PROGRESSING}))
     at = _look(road, spec.analysis, at, observed, now)
     verdict = assess_gate(at.rollout.gate or Gate(), spec.analysis, baked=False, at_deadline=False)
-    if verdict.decision is statistics.Decision.FAILED:
+    if verdict.decision is Decision.FAILED:
         return _roll_back(
             at, verdict.reason, verdict.message, _evidence(at, verdict, GateDecision.FAILED, now)
         )
@@ -195,11 +203,11 @@ def _pass_gate(road: Road, analysis: Analysis, at: Progress, now: datetime) -> t
         baked=(now - applied_at).total_seconds() >= bake_s,
         at_deadline=waited_s >= max(analysis.progress_deadline.seconds, bake_s),
     )
-    if verdict.decision is statistics.Decision.SUCCESSFUL:
+    if verdict.decision is Decision.SUCCESSFUL:
         found = _evidence(at, verdict, GateDecision.SUCCESSFUL, now)
         notices = [Notice(EventReason.ROLLOUT_RESUMED, verdict.message)] if _is_inconclusive(rollout) else []
         return at.then(*notices, evidence=(*rollout.evidence, *found)[-MOST_EVIDENCE:]), True
-    if verdict.decision is statistics.Decision.WAITING:
+    if verdict.decision is Decision.WAITING:
         text = f"Analysing at {road.weight_before(rollout.step_index)} %: {verdict.message}"
         return at.then(step_state=StepState.ANALYZING, message=text), False
     return _act_on_inconclusive(analysis, at, verdict, now)
@@ -210,7 +218,7 @@ def _is_inconclusive(rollout: RolloutStatus) -> bool:
 
 
 def _act_on_inconclusive(
-    analysis: Analysis, at: Progress, verdict: statistics.GateVerdict, now: datetime
+    analysis: Analysis, at: Progress, verdict: GateVerdict, now: datetime
 ) -> tuple[Progress, bool]:
     rollout = at.rollout
     found = _evidence(at, verdict, GateDecision.INCONCLUSIVE, now)
@@ -281,6 +289,6 @@ def _without_marks(gate: Gate | None) -> Gate | None:
 
 
 def _evidence(
-    at: Progress, verdict: statistics.GateVerdict, decision: GateDecision, now: datetime
+    at: Progress, verdict: GateVerdict, decision: GateDecision, now: datetime
 ) -> tuple[Evidence, ...]:
     return to_evidence(verdict, decision, at.rollout.step_index, now)

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from perennial_api.modeldeployment.status import Evidence, RolloutStatus
+from perennial_api.modeldeployment.gate_status import Evidence
+from perennial_api.modeldeployment.status import RolloutStatus
 from perennial_api.modelrevision import RevisionRole
 
 __all__ = ["Decision", "EventReason", "Notice", "Outcome", "StepState"]

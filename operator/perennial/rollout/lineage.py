@@ -58,14 +58,27 @@ def hash_model(model: ModelSource) -> str:
     return digest_of(model.to_api())
 
 
+_OUTSIDE_PODS = {
+    "minReplicas",
+    "maxReplicas",
+    "scaleMetric",
+    "scaleTarget",
+    "scaleDownWindow",
+    "latencyBudget",
+    "onTooSlow",
+    "requestTimeout",
+    "maxRequestSize",
+}
+"""Fields of `spec.server` that no pod is made of: changing them, or learning of them, restarts no model."""
+
+
 def hash_inputs(spec: ModelDeploymentSpec, model_uri: str, digest: str) -> str:
-    """Return the hash of what makes a revision: model, server (but not its scale) and logger.
+    """Return the hash of what makes a revision: model, server (but not its scale and limits) and logger.
 
     Neither the runtime's content nor anything that this program adds is part of it: an upgrade of either makes no
     new revision, hence restarts no model. The next one that the user asks for picks them up.
     """
-    server = spec.server.to_api()
-    server.pop("minReplicas", None)
+    server = {key: value for key, value in spec.server.to_api().items() if key not in _OUTSIDE_PODS}
     return digest_of({"uri": model_uri, "digest": digest, "server": server, "logger": spec.logger.to_api()})
 
 

@@ -105,14 +105,20 @@ ROLLOUT = {
         {"revision": "wine-a", "weightPercent": 95, "role": "Stable"},
         {"revision": "wine-b", "weightPercent": 5, "role": "Canary"},
     ],
-    "gate": {"canary": {"requests": 100, "errors": 10}, "stable": {"requests": 1900, "errors": 19}},
+    "gate": {
+        "metrics": [
+            {"name": "errors", "canary": {"total": 100, "bad": 10}, "stable": {"total": 1900, "bad": 19}}
+        ],
+        "canary": 100,
+        "stable": 1900,
+    },
     "evidence": [
         {
             "time": NOW.isoformat(),
             "metric": "errors",
             "stepIndex": 1,
-            "canary": {"requests": 100, "errors": 10},
-            "stable": {"requests": 1900, "errors": 19},
+            "canary": {"total": 100, "bad": 10},
+            "stable": {"total": 1900, "bad": 19},
             "eValue": 50367,
             "bound": 100,
             "decision": "Failed",

@@ -6,7 +6,6 @@ import doctest
 
 import numpy as np
 import pytest
-from perennial.rollout import counters, eprocess
 from perennial.rollout.gate import (
     CounterMark,
     Counts,
@@ -16,7 +15,9 @@ from perennial.rollout.gate import (
     MetricLimit,
     accumulate,
     assess,
+    counters,
     e_value,
+    eprocess,
     excluded_ratio,
     rate_e_value,
     update,

@@ -14,25 +14,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from perennial.rollout.counters import CounterKey, CounterMark, Counts, accumulate
-from perennial.rollout.eprocess import GateState, e_value, excluded_ratio, rate_e_value, update
+from perennial.rollout.gate.counters import Counts
+from perennial.rollout.gate.eprocess import GateState, e_value, excluded_ratio, rate_e_value
 
-__all__ = [
-    "CounterKey",
-    "CounterMark",
-    "Counts",
-    "Decision",
-    "Evidence",
-    "GateState",
-    "GateVerdict",
-    "MetricLimit",
-    "accumulate",
-    "assess",
-    "e_value",
-    "excluded_ratio",
-    "rate_e_value",
-    "update",
-]
+__all__ = ["Decision", "Evidence", "GateVerdict", "MetricLimit", "assess"]
 
 BREAKER_SHARE = 0.5
 BREAKER_REQUESTS = 20

@@ -2,17 +2,19 @@
 
 from datetime import datetime, timedelta
 
-from perennial_api.modeldeployment.rollout import Analysis
-from perennial_api.modeldeployment.status import (
-    ArmCounts,
+from perennial_api.modeldeployment.analysis import Analysis
+from perennial_api.modeldeployment.gate_status import (
     Evidence,
     Gate,
     GateDecision,
     GateMetric,
+    MetricCounts,
     RouterMark,
 )
 
-from perennial.rollout import gate as statistics
+from perennial.rollout.gate import counters, eprocess
+from perennial.rollout.gate import verdict as verdicts
+from perennial.rollout.gate.counters import Counts
 from perennial.rollout.observed import Observed
 
 __all__ = ["SIGNIFICANCE", "assess_gate", "next_look_at", "observe_gate", "to_evidence"]
@@ -48,7 +50,7 @@ def observe_gate(
         return gate
     count_from = weight_since + timedelta(seconds=analysis.initial_delay.seconds)
     baseline = gate.last_analysis_time is None or gate.last_analysis_time < count_from
-    marks, new = statistics.accumulate(_marks(gate), _reading(observed, {canary, stable}))
+    marks, new = counters.accumulate(_marks(gate), _reading(observed, {canary, stable}))
     kept = tuple(
         RouterMark(pod=m.pod, epoch=m.epoch, revision=m.revision, requests=m.requests, errors=m.errors)
         for m in marks
@@ -57,16 +59,16 @@ def observe_gate(
     seen = gate.model_copy(update={"routers": kept, "last_analysis_time": now})
     if baseline:
         return seen
-    none = statistics.Counts()
+    none = Counts()
     return _add_window(seen, analysis, new.get(canary, none), new.get(stable, none))
 
 
-def assess_gate(gate: Gate, analysis: Analysis, *, baked: bool, at_deadline: bool) -> statistics.GateVerdict:
+def assess_gate(gate: Gate, analysis: Analysis, *, baked: bool, at_deadline: bool) -> verdicts.GateVerdict:
     """Return the verdict on what the gate has counted so far."""
     states = {metric.name: _state(gate, metric.name) for metric in analysis.metrics}
-    return statistics.assess(
+    return verdicts.assess(
         states,
-        [statistics.MetricLimit(m.name, m.max_ratio, m.max_rate) for m in analysis.metrics],
+        [verdicts.MetricLimit(m.name, m.max_ratio, m.max_rate) for m in analysis.metrics],
         alpha=SIGNIFICANCE,
         min_samples=analysis.min_samples,
         baked=baked,
@@ -75,7 +77,7 @@ def assess_gate(gate: Gate, analysis: Analysis, *, baked: bool, at_deadline: boo
 
 
 def to_evidence(
-    verdict: statistics.GateVerdict, decision: GateDecision, step_index: int, now: datetime
+    verdict: verdicts.GateVerdict, decision: GateDecision, step_index: int, now: datetime
 ) -> tuple[Evidence, ...]:
     """Render a verdict's figures for the status, one entry per test."""
     return tuple(
@@ -83,8 +85,8 @@ def to_evidence(
             time=now,
             metric=item.metric,
             step_index=step_index,
-            canary=ArmCounts(requests=item.canary.requests, errors=item.canary.errors),
-            stable=ArmCounts(requests=item.stable.requests, errors=item.stable.errors),
+            canary=_to_metric(item.canary),
+            stable=_to_metric(item.stable),
             e_value=item.e_value,
             bound=item.needed,
             decision=decision,
@@ -95,15 +97,13 @@ def to_evidence(
     )
 
 
-def _marks(gate: Gate) -> tuple[statistics.CounterMark, ...]:
-    return tuple(
-        statistics.CounterMark(m.pod, m.epoch, m.revision, m.requests, m.errors) for m in gate.routers
-    )
+def _marks(gate: Gate) -> tuple[counters.CounterMark, ...]:
+    return tuple(counters.CounterMark(m.pod, m.epoch, m.revision, m.requests, m.errors) for m in gate.routers)
 
 
-def _reading(observed: Observed, revisions: set[str]) -> dict[statistics.CounterKey, statistics.Counts]:
+def _reading(observed: Observed, revisions: set[str]) -> dict[counters.CounterKey, Counts]:
     return {
-        (router.pod, router.epoch, revision): statistics.Counts(counters.requests, counters.errors)
+        (router.pod, router.epoch, revision): Counts(counters.requests, counters.errors)
         for router in observed.routers
         if router.reachable
         for revision, counters in router.counters.items()
@@ -111,27 +111,27 @@ def _reading(observed: Observed, revisions: set[str]) -> dict[statistics.Counter
     }
 
 
-def _state(gate: Gate, metric: str) -> statistics.GateState:
+def _state(gate: Gate, metric: str) -> eprocess.GateState:
     found = next((m for m in gate.metrics if m.name == metric), None)
     if found is None:
-        return statistics.GateState()
-    return statistics.GateState(
+        return eprocess.GateState()
+    return eprocess.GateState(
         log_likelihoods=found.log_e_values,
         rate_log_likelihoods=found.log_rate_e_values,
-        canary=statistics.Counts(gate.canary.requests, gate.canary.errors),
-        stable=statistics.Counts(gate.stable.requests, gate.stable.errors),
+        canary=Counts(found.canary.total, found.canary.bad),
+        stable=Counts(found.stable.total, found.stable.bad),
     )
 
 
-def _add_window(gate: Gate, analysis: Analysis, canary: statistics.Counts, stable: statistics.Counts) -> Gate:
+def _add_window(gate: Gate, analysis: Analysis, canary: Counts, stable: Counts) -> Gate:
     metrics = []
     for metric in analysis.metrics:
-        state = statistics.update(
-            _state(gate, metric.name), canary, stable, metric.max_ratio, metric.max_rate
-        )
+        state = eprocess.update(_state(gate, metric.name), canary, stable, metric.max_ratio, metric.max_rate)
         metrics.append(
             GateMetric(
                 name=metric.name,
+                canary=_to_metric(state.canary),
+                stable=_to_metric(state.stable),
                 log_e_values=state.log_likelihoods,
                 log_rate_e_values=state.rate_log_likelihoods,
             )
@@ -139,11 +139,11 @@ def _add_window(gate: Gate, analysis: Analysis, canary: statistics.Counts, stabl
     return gate.model_copy(
         update={
             "metrics": tuple(metrics),
-            "canary": _sum(gate.canary, canary),
-            "stable": _sum(gate.stable, stable),
+            "canary": gate.canary + canary.requests,
+            "stable": gate.stable + stable.requests,
         }
     )
 
 
-def _sum(arm: ArmCounts, new: statistics.Counts) -> ArmCounts:
-    return ArmCounts(requests=arm.requests + new.requests, errors=arm.errors + new.errors)
+def _to_metric(counts: Counts) -> MetricCounts:
+    return MetricCounts(total=counts.requests, bad=counts.errors)

@@ -36,7 +36,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
-from perennial.rollout.counters import Counts
+from perennial.rollout.gate.counters import Counts
 
 ALTERNATIVES = (1.5, 2.0, 3.0, 5.0, 10.0, 20.0)
 """Multiples of the allowed ratio (or odds) that the evidence is spread over."""
