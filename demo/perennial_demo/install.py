@@ -26,7 +26,11 @@ def _say(line: str) -> None:
 
 
 def up(
-    *, images_wanted: Sequence[str] = IMAGES, addons: Sequence[str] = (), report: Report = _say
+    *,
+    images_wanted: Sequence[str] = IMAGES,
+    addons: Sequence[str] = (),
+    values: Sequence[str] = (),
+    report: Report = _say,
 ) -> dict[str, str]:
     """Bring up the cluster with the chart installed and return the environment that reaches it.
 
@@ -36,6 +40,8 @@ def up(
         Folders of ``images/`` to build and load.
     addons
         Optional services of the local cluster, such as ``prometheus``; those that it has stay.
+    values
+        Values of the chart as ``name=value``.
     report
         Is told each step in a sentence.
 
@@ -48,7 +54,7 @@ def up(
     cluster.up(wanted_addons=addons)
     environment = cluster.build_environment()
     revision = load_images(images_wanted, report)
-    install_chart({**os.environ, **environment}, revision, report)
+    install_chart({**os.environ, **environment}, revision, values, report)
     return environment
 
 
@@ -66,7 +72,9 @@ def load_images(names: Sequence[str], report: Report = _say) -> str:
     return digest.hexdigest()[:12]
 
 
-def install_chart(environment: dict[str, str], revision: str, report: Report = _say) -> None:
+def install_chart(
+    environment: dict[str, str], revision: str, values: Sequence[str] = (), report: Report = _say
+) -> None:
     """Install or upgrade the chart; pods restart only when an image changed: same tag, new `revision`.
 
     Raises
@@ -81,6 +89,7 @@ def install_chart(environment: dict[str, str], revision: str, report: Report = _
         "--namespace", NAMESPACE, "--create-namespace", "--take-ownership",
         "--set", f"image.registry={REGISTRY}", "--set", "image.tag=dev",
         "--set", f"image.revision={revision}",
+        *(word for value in values for word in ("--set", value)),
         "--wait", "--timeout", f"{HELM_TIMEOUT_S}s",
     ]  # fmt: skip
     subprocess.run(

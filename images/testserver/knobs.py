@@ -63,9 +63,13 @@ class Knobs:
     def read(cls, environment: Mapping[str, str]) -> "Knobs":
         """Read them; see server.py for what each does."""
         deployment = environment.get("PERENNIAL_DEPLOYMENT", "model")
+        digest = environment.get("PERENNIAL_BUNDLE_SHA256") or "0" * 64
+
+        def text(name: str) -> str:
+            return environment.get(f"{name}_{digest[:8]}") or environment.get(name) or ""
 
         def number(name: str, default: float = 0.0) -> float:
-            return float(environment.get(name) or default)
+            return float(text(name) or default)
 
         return cls(
             deployment=deployment,
@@ -79,11 +83,11 @@ class Knobs:
             invalid_rate=number("INVALID_RATE"),
             slow_rate=number("SLOW_RATE"),
             error_users=number("ERROR_USERS"),
-            fail_reason=environment.get("FAIL_REASON", ""),
+            fail_reason=text("FAIL_REASON"),
             termination_log=environment.get("TERMINATION_LOG", "/dev/termination-log"),
             log=environment.get("LOG", "").lower() == "true",
             observer_url=environment.get("PERENNIAL_OBSERVER_URL", "").rstrip("/"),
             token_file=environment.get("PERENNIAL_TOKEN_FILE", ""),
-            bundle_digest="sha256:" + (environment.get("PERENNIAL_BUNDLE_SHA256") or "0" * 64),
+            bundle_digest=f"sha256:{digest}",
             reference_mean=number("REFERENCE_MEAN"),
         )

@@ -16,6 +16,9 @@ in a fraction of a second on the standard library alone. Its environment, with t
 - FAIL_REASON: write this reason to the termination log and exit with status 1
 - TERMINATION_LOG (/dev/termination-log): where to
 
+A name with `_` and the first eight digits of the bundle's digest, such as ERROR_RATE_bbbbbbbb, goes before the plain
+one: so the variants of an experiment, which share a runtime, behave each in its own way.
+
 Shares are spread evenly over the requests, not by chance. A request with `x-test-echo` is answered with the headers that
 came with it, as JSON in `x-test-echo`.
 """

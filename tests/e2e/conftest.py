@@ -15,24 +15,39 @@ from tests.e2e.support.kube import Kube
 from tests.e2e.support.objects import echo_runtime
 
 TEST_SERVER_IMAGE = "localhost/perennial/testserver:dev"
+VALUES = ("operator.prometheus.addresses[0]=http://prometheus.perennial-monitoring:9090",)
 PUSH = Path(sys.executable).with_name("kubectl-perennial")
 
 
 @pytest.fixture(scope="session")
 def kube() -> Kube:
     """The administrator's kubectl on a cluster where the chart is installed."""
-    environment = install.up(images_wanted=(*install.IMAGES, "testserver"))
+    environment = install.up(
+        images_wanted=(*install.IMAGES, "testserver"), addons=("prometheus",), values=VALUES
+    )
     os.environ.update(environment)
     return Kube({**os.environ, **environment})
 
 
 @pytest.fixture(scope="session")
 def test_runtimes(kube: Kube) -> None:
-    """Runtimes of the tiny test server: one that is fine, one that errs, and others that can't start."""
-    runtimes = {
+    """Runtimes of the tiny test server: one that is fine, and others that misbehave each in its own way.
+
+    Where variants share a runtime, what ends in eight digits is for the model whose digest begins so.
+    """
+    runtimes: dict[str, dict[str, str]] = {
         "test-good": {},
         "test-erring": {"ERROR_RATE": "0.3"},
         "test-failing": {"FAIL_REASON": "ModelLoadFailed"},
+        "test-slow": {"SLOW_RATE": "0.5", "SLOW_MS": "150"},
+        "test-refusing": {"INVALID_RATE": "0.3"},
+        "test-late": {"LATENCY_MS": "80"},
+        "test-later": {"LATENCY_MS": "90"},
+        "test-logging": {"LOG": "true"},
+        "test-foreign": {"LOG": "true", "REFERENCE_MEAN": "8"},
+        "test-arms": {"ERROR_RATE_bbbbbbbb": "0.5", "FAIL_REASON_cccccccc": "ModelLoadFailed"},
+        "test-stable-errs": {"ERROR_RATE_aaaaaaaa": "0.4"},
+        "test-shadow": {"LOG": "true", "PREDICT_bbbbbbbb": "1"},
     }
     for name, env in runtimes.items():
         kube.apply(echo_runtime(name, TEST_SERVER_IMAGE, **env))
