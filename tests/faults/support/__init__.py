@@ -1,0 +1,1 @@
+"""Fault tooling: a proxy before the API server, the operator as a process that can be killed, and oracles."""
