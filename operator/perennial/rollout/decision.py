@@ -1,24 +1,31 @@
 """What `machine.step` returns: the next status, what must run and be routed, and what to tell."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from perennial_api.modeldeployment.gate_status import Evidence
 from perennial_api.modeldeployment.status import RolloutStatus
 from perennial_api.modelrevision import RevisionRole
+from perennial_api.modelroute import Mirror, Sticky
 
-__all__ = ["Decision", "EventReason", "Notice", "Outcome", "StepState"]
+__all__ = ["Decision", "EventReason", "ExperimentPlan", "Notice", "Outcome", "StepState"]
 
 
 class StepState(StrEnum):
     """What a rollout's step is waiting for; stands in `status.rollout.stepState`."""
 
-    WAITING_FOR_PODS = "WaitingForPods"  # no ready endpoint of the new revision
+    WAITING_FOR_EXPERIMENT = "WaitingForExperiment"  # a rollout begins once the experiment has ended
+    WAITING_FOR_PODS = "WaitingForPods"  # too few ready endpoints of the new revision
+    WARMING_UP = "WarmingUp"  # its latency is being measured before it gets any request
+    PREVIEWING = "Previewing"  # it stands at the preview address
+    MIRRORING = "Mirroring"  # it gets copies of requests
+    WAITING_FOR_CAPACITY = "WaitingForCapacity"  # too few ready endpoints for the next weight
     ANALYZING = "Analyzing"  # the gate must succeed before the last weight
     INCONCLUSIVE = "Inconclusive"  # too little traffic to judge; goes on when it comes
     SHIFTING = "Shifting"  # the routers have to apply the step's weight
     PAUSING = "Pausing"  # the step's pause runs
+    AWAITING_PROMOTION = "AwaitingPromotion"  # the step's pause has no end but the verb promote
     COMPLETED = "Completed"  # nothing is on trial
     ROLLED_BACK = "RolledBack"  # the revision failed and is not tried again
 
@@ -28,13 +35,17 @@ class EventReason(StrEnum):
 
     REVISION_CREATED = "RevisionCreated"
     ROLLOUT_STARTED = "RolloutStarted"
+    WARM_UP_MEASURED = "WarmUpMeasured"
     WEIGHT_CHANGED = "WeightChanged"
+    STEP_ENTERED = "StepEntered"
     ROLLOUT_PAUSED = "RolloutPaused"
     ROLLOUT_RESUMED = "RolloutResumed"
     ROLLOUT_SUPERSEDED = "RolloutSuperseded"
     PROMOTED = "Promoted"
     ROLLED_BACK = "RolledBack"
     SCALED_DOWN = "ScaledDown"
+    COMMAND_ACCEPTED = "CommandAccepted"
+    COMMAND_REFUSED = "CommandRefused"
     ALARM_RAISED = "AlarmRaised"
     ALARM_CLEARED = "AlarmCleared"
     RETRAINING_STARTED = "RetrainingStarted"
@@ -65,6 +76,30 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True)
+class ExperimentPlan:
+    """What a running experiment asks of the route and the pods; a rollout doesn't start while there is one.
+
+    Attributes
+    ----------
+    weights
+        Share of every arm in percent, the stable revision among them, sum 100. Where `sticky` is set the order is the
+        route's: the arm whose weight grows comes first and the order never changes.
+    mirror, sticky
+        For the route as they are.
+    keep
+        Variants whose Deployment and Service must exist, also those that have no share yet.
+    roles
+        Role of every variant.
+    """
+
+    weights: Mapping[str, int]
+    mirror: Mirror | None = None
+    sticky: Sticky | None = None
+    keep: frozenset[str] = frozenset()
+    roles: Mapping[str, RevisionRole] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Decision:
     """The outcome of one pass over the rollout.
 
@@ -82,6 +117,10 @@ class Decision:
         Set in the pass in which a rollout ends.
     requeue_after_s
         When to look again, or None for no sooner than the resync.
+    mirror, preview, sticky
+        What the route has beside the weights.
+    warm_up
+        Revision whose latency is to be measured through its own endpoints; the result comes as `Observed.warm_up`.
     """
 
     rollout: RolloutStatus
@@ -91,3 +130,7 @@ class Decision:
     notices: tuple[Notice, ...] = ()
     outcome: Outcome | None = None
     requeue_after_s: float | None = None
+    mirror: Mirror | None = None
+    preview: str | None = None
+    sticky: Sticky | None = None
+    warm_up: str | None = None
