@@ -75,6 +75,11 @@ class Settings(BaseSettings):
         gt=0,
         description="How often statistics are copied to the status while no state changes, in seconds.",
     )
+    prometheus_addresses: tuple[str, ...] = Field(
+        (),
+        description="Addresses that a metric of type Prometheus may name, as a JSON list; the operator asks no other.",
+    )
+    prometheus_timeout_s: float = Field(5.0, gt=0, description="Longest query to Prometheus, in seconds.")
     job_deadline_s: int = Field(3600, gt=0, description="Longest run of a retraining Job, in seconds.")
     watch_max_age_s: float = Field(
         180.0,
