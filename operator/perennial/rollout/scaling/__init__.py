@@ -1,0 +1,23 @@
+"""How many pods each revision has: pure decisions from the load, the rollout and what the user allows.
+
+`policy` says who sets the number, `load` what the routers report, `demand` how many pods that takes, `stabilise` when
+fewer are enough, `capacity` how many a share of the traffic needs, and `plan` puts them together in one pass.
+"""
+
+from perennial.rollout.scaling.capacity import needed_replicas
+from perennial.rollout.scaling.load import Load, Sample, measure_load
+from perennial.rollout.scaling.plan import Arm, Scaling, Situation, plan_scaling
+from perennial.rollout.scaling.policy import Owner, ScalePolicy
+
+__all__ = [
+    "Arm",
+    "Load",
+    "Owner",
+    "Sample",
+    "ScalePolicy",
+    "Scaling",
+    "Situation",
+    "measure_load",
+    "needed_replicas",
+    "plan_scaling",
+]

@@ -1,0 +1,197 @@
+"""One pass over the pods of all revisions of a deployment."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from perennial_api.modeldeployment.scaling_status import RevisionScale, ScalingStatus
+
+from perennial.rollout.scaling.capacity import needed_replicas
+from perennial.rollout.scaling.demand import TOLERANCE, wanted_replicas
+from perennial.rollout.scaling.load import Load
+from perennial.rollout.scaling.policy import Owner, ScalePolicy
+from perennial.rollout.scaling.stabilise import stabilise
+
+__all__ = ["Arm", "Scaling", "Situation", "plan_scaling"]
+
+LOAD_DIGITS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Arm:
+    """One revision that has pods or is to have some.
+
+    Attributes
+    ----------
+    replicas
+        `spec.replicas` of its Deployment, or None while it has none.
+    share_percent
+        The largest share that it has or is about to get, of the requests or of their copies.
+    load
+        What it carries, or None where that isn't known.
+    """
+
+    replicas: int | None = None
+    share_percent: int = 0
+    load: Load | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """What the numbers of pods are decided on.
+
+    Attributes
+    ----------
+    stable
+        The revision that all traffic may return to at any moment.
+    on_trial
+        A canary, or the variants of an experiment. Revisions that are neither are on their way out.
+    arms
+        All revisions that must have pods.
+    keeps_floor
+        Whether the stable revision stays ready to carry everything: in a rollout, but not in an experiment, which may
+        last for weeks.
+    """
+
+    stable: str | None
+    on_trial: frozenset[str]
+    arms: Mapping[str, Arm]
+    keeps_floor: bool = True
+
+    @property
+    def is_guarded(self) -> bool:
+        """Whether the stable revision must be ready to carry everything now."""
+        return bool(self.on_trial) and self.keeps_floor and self.stable is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Scaling:
+    """How many pods each revision should have.
+
+    Attributes
+    ----------
+    status
+        The next `status.scaling`; None where nothing scales.
+    capacity
+        Pods that carry the whole traffic: `needed_replicas` takes a share of it.
+    minimums
+        The fewest pods of each revision: what a HorizontalPodAutoscaler is given.
+    replicas
+        What the operator sets through /scale; empty where somebody else does.
+    requeue_after_s
+        When fewer pods may be enough, or None.
+    """
+
+    status: ScalingStatus | None
+    capacity: int
+    minimums: Mapping[str, int]
+    replicas: Mapping[str, int]
+    requeue_after_s: float | None = None
+
+
+def plan_scaling(
+    policy: ScalePolicy, status: ScalingStatus | None, situation: Situation, now: datetime
+) -> Scaling:
+    """Decide how many pods each revision should have.
+
+    The stable revision keeps, while anything is on trial, the size that it had before, and where the operator scales,
+    what the load of all revisions together takes: traffic may return to it at any moment and waits for no pod. A
+    revision on trial has at least what its share needs. One on its way out stays as it is.
+    """
+    if policy.owner is Owner.MANIFEST:
+        return Scaling(None, policy.minimum, dict.fromkeys(situation.arms, policy.minimum), {})
+    floor = _floor(policy, status, situation)
+    capacity = _capacity(policy, situation, floor)
+    previous = {scale.revision: scale for scale in status.revisions} if status else {}
+    scales = []
+    for name, arm in sorted(situation.arms.items()):
+        before = _before(policy, name, arm, previous.get(name))
+        wanted = _wanted(policy, situation, name, current=before.replicas, floor=floor, capacity=capacity)
+        after = stabilise(before, wanted, policy.window_s, now)
+        scales.append(_note_load(after, arm.load))
+    replicas = {scale.revision: scale.replicas for scale in scales}
+    return Scaling(
+        status=ScalingStatus(
+            revisions=tuple(scales),
+            floor_revision=situation.stable if situation.is_guarded else None,
+            floor=floor,
+        ),
+        capacity=capacity,
+        minimums=replicas,
+        replicas=replicas if policy.owner is Owner.OPERATOR else {},
+        requeue_after_s=_due_s(scales, policy.window_s, now),
+    )
+
+
+def _floor(policy: ScalePolicy, status: ScalingStatus | None, situation: Situation) -> int:
+    """Return the stable revision's size before the rollout; 0 where that isn't kept."""
+    if not situation.is_guarded:
+        return 0
+    if status is not None and status.floor_revision == situation.stable:
+        return status.floor
+    arm = situation.arms.get(situation.stable or "", Arm())
+    return policy.clamp(arm.replicas or policy.minimum)
+
+
+def _capacity(policy: ScalePolicy, situation: Situation, floor: int) -> int:
+    """Return how many pods carry all of the traffic: what the load takes, or what has been enough."""
+    stable = situation.arms.get(situation.stable or "", Arm())
+    present = stable.replicas or policy.minimum
+    loads = [arm.load for arm in situation.arms.values() if arm.load is not None]
+    if policy.owner is Owner.OPERATOR and len(loads) == len(situation.arms):
+        wanted = wanted_replicas(sum(load.value for load in loads), present, policy)
+        present = wanted if all(load.is_complete for load in loads) else max(wanted, present)
+    return policy.clamp(max(floor, present))
+
+
+def _before(policy: ScalePolicy, name: str, arm: Arm, previous: RevisionScale | None) -> RevisionScale:
+    """Return how many pods the revision should have had up to now.
+
+    Where the operator scales, it has what it has: somebody's `kubectl scale` to more, or another's scaling before,
+    goes back after the window like any other surplus; one to fewer goes back at once.
+    """
+    before = previous or RevisionScale(revision=name, replicas=policy.minimum)
+    if policy.owner is Owner.OPERATOR:
+        before = before.model_copy(
+            update={"replicas": max(before.replicas if previous else 0, arm.replicas or 0)}
+        )
+    return before.model_copy(update={"replicas": policy.clamp(before.replicas)})
+
+
+def _wanted(
+    policy: ScalePolicy, situation: Situation, name: str, *, current: int, floor: int, capacity: int
+) -> int:
+    """Return how many pods one revision should have at this moment, the window aside."""
+    arm = situation.arms[name]
+    if name in situation.on_trial:
+        least = needed_replicas(arm.share_percent, capacity, policy)
+    elif name == situation.stable:
+        least = policy.clamp(floor)
+    else:
+        return current
+    if policy.owner is Owner.AUTOSCALER:
+        return least
+    if name == situation.stable and situation.is_guarded:
+        return capacity
+    if arm.load is None:
+        return max(least, current)
+    wanted = max(least, wanted_replicas(arm.load.value, current, policy))
+    return wanted if arm.load.is_complete else max(wanted, current)
+
+
+def _note_load(scale: RevisionScale, load: Load | None) -> RevisionScale:
+    """Write down a load that differs from the one written: each pass would write the status otherwise."""
+    if load is None:
+        return scale
+    written = scale.load
+    if written is not None and math.isclose(load.value, written, rel_tol=TOLERANCE, abs_tol=TOLERANCE):
+        return scale
+    return scale.model_copy(update={"load": round(load.value, LOAD_DIGITS)})
+
+
+def _due_s(scales: list[RevisionScale], window_s: float, now: datetime) -> float | None:
+    due = [
+        s.wanted_less_since + timedelta(seconds=window_s) for s in scales if s.wanted_less_since is not None
+    ]
+    return max(0.0, (min(due) - now).total_seconds()) if due else None
