@@ -24,16 +24,16 @@ def stabilise(previous: RevisionScale, wanted: int, window_s: float, now: dateti
     4
     """
     if wanted >= previous.replicas:
-        update = {"replicas": wanted, "wanted_less_since": None, "peak_wanted": 0}
-        return previous.model_copy(update=update)
+        return _change(previous, wanted, None, 0)
     since = previous.wanted_less_since or now
     peak = max(previous.peak_wanted, wanted)
     if (now - since).total_seconds() < window_s:
-        return previous.model_copy(update={"wanted_less_since": since, "peak_wanted": peak})
-    still_less = wanted < peak
-    update = {
-        "replicas": peak,
-        "wanted_less_since": now if still_less else None,
-        "peak_wanted": wanted if still_less else 0,
-    }
-    return previous.model_copy(update=update)
+        return _change(previous, previous.replicas, since, peak)
+    if wanted < peak:
+        return _change(previous, peak, now, wanted)
+    return _change(previous, peak, None, 0)
+
+
+def _change(scale: RevisionScale, replicas: int, since: datetime | None, peak: int) -> RevisionScale:
+    update = {"replicas": replicas, "wanted_less_since": since, "peak_wanted": peak}
+    return scale.model_copy(update=update)
