@@ -147,8 +147,10 @@ class ModelRevisionStatus(StatusModel):
     stable_time: Time | None = None
     """When it became stable."""
     consumed_model_hash: Annotated[str, StringConstraints(max_length=64)] | None = None
-    """Hash of the spec.model in force when it last became stable, where that isn't the one it was made under: after an
-    undo, or as the winner of an experiment."""
+    """Hash of the spec.model in force when it was last chosen otherwise than by that: by the verb undo, or as the winner
+    of an experiment."""
+    consumed_inputs_hash: Annotated[str, StringConstraints(max_length=64)] | None = None
+    """Hash of the user's wishes then, with this revision's model in the place of spec.model."""
     retired_time: Time | None = None
     """When it was replaced or rolled back."""
 

@@ -123,6 +123,9 @@ class RolloutStatus(StatusModel):
     """Step that the rollout is at, counted from 0."""
     step_state: Annotated[str, StringConstraints(max_length=63)] = ""
     """What the step is waiting for, in one CamelCase word."""
+    steps_hash: Annotated[str, StringConstraints(max_length=64)] = ""
+    """Hash of the steps up to this one. Where the spec's differ, they were edited meanwhile and are entered at the weight
+    reached."""
     step_started_at: Time | None = None
     """When the step began."""
     step_applied_at: Time | None = None
@@ -143,6 +146,8 @@ class RolloutStatus(StatusModel):
     """Revision rolled back or aborted last; it isn't tried again until the spec changes or somebody says retry."""
     held: Bool = False
     """True after the verb pause, until resume: no step is taken. A failing gate still rolls back."""
+    promoted_fully: Bool = False
+    """True after the verb promote with full: no further step and no gate holds the rollout up."""
     pinned: Name | None = None
     """Revision that the verb undo asked for; it holds until spec.model changes."""
     preview: Name | None = None
