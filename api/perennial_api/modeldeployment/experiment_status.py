@@ -7,10 +7,20 @@ from pydantic import Field, StringConstraints
 
 from perennial_api.base import StatusModel
 from perennial_api.modeldeployment.experiment import ExperimentType
-from perennial_api.modeldeployment.gate_status import Count, Gate, MetricCounts
-from perennial_api.types import Float, KeyedBy, Message, Name, Percent, Reason, Time
+from perennial_api.modeldeployment.gate_status import Count, Gate, RouterMark
+from perennial_api.types import Bool, Float, KeyedBy, Message, Name, Percent, Reason, Time
 
-__all__ = ["ArmStatus", "ExperimentPhase", "ExperimentStatus", "ShadowComparison", "VariantState"]
+__all__ = [
+    "ArmStatus",
+    "ExperimentPhase",
+    "ExperimentStatus",
+    "ReportMark",
+    "RewardCounts",
+    "ShadowComparison",
+    "VariantState",
+]
+
+Amount = Annotated[Float, Field(ge=0)]
 
 
 class ExperimentPhase(StrEnum):
@@ -30,17 +40,51 @@ class VariantState(StrEnum):
     ENDED = "Ended"
 
 
+class RewardCounts(StatusModel):
+    """What an arm has earned since the experiment began."""
+
+    total: Count = 0
+    """Rewards counted: requests for NoError, labels for Feedback, clients of either where the split is sticky."""
+    bad: Amount = 0.0
+    """What they lacked in all: the failures, where each reward is 0 or 1."""
+
+
 class ShadowComparison(StatusModel):
     """How a shadow's answers differ from the live ones to the same requests."""
 
+    requests: Count = 0
+    """Copied requests that the shadow answered."""
     pairs: Count = 0
-    """Requests that both answered."""
-    agreements: Count = 0
-    """Those with equal answers."""
-    mean_difference: Float | None = None
-    """Mean of the shadow's number minus the live one's, in the output's unit."""
-    mean_absolute_difference: Float | None = None
-    """Mean size of that difference."""
+    """Those whose live answer was logged too."""
+    disagreements: Count = 0
+    """Pairs whose answers differ in any row."""
+    agreement_rate: Annotated[Float, Field(ge=0, le=1)] | None = None
+    """Share of the pairs with equal answers, a fraction between 0 and 1."""
+    differences: Count = 0
+    """Pairs whose answers are numbers."""
+    difference_sum: Amount = 0.0
+    """Sum of the absolute differences of these pairs, in the output's unit."""
+    mean_difference: Amount | None = None
+    """Mean absolute difference between the shadow's answer and the live one, in the output's unit."""
+    largest_difference: Amount | None = None
+    """Largest of these differences."""
+
+
+class ReportMark(StatusModel):
+    """How far what the observer counted of an arm has been counted here: rewards, or the pairs of a shadow."""
+
+    since: Time
+    """When the observer began to count; its counts started at zero then."""
+    requests: Count = 0
+    """Copied requests counted so far."""
+    total: Count = 0
+    """Rewards or pairs counted so far."""
+    bad: Amount = 0.0
+    """What the rewards lacked, or pairs that differed, so far."""
+    differences: Count = 0
+    """Pairs of numbers counted so far."""
+    difference_sum: Amount = 0.0
+    """Sum of their differences so far."""
 
 
 class ArmStatus(StatusModel):
@@ -55,16 +99,20 @@ class ArmStatus(StatusModel):
     Ended."""
     weight_percent: Percent = 0
     """Its share of the requests, in percent."""
-    counts: MetricCounts = MetricCounts()
-    """Rewards: how many were counted, and how many of them were failures."""
-    successes: Annotated[Float, Field(ge=0)] = 0.0
+    serving_since: Time | None = None
+    """When it last began to get requests, live or copied."""
+    counts: RewardCounts = RewardCounts()
+    """What it has earned."""
+    mark: ReportMark | None = None
+    """How far the observer's counts have been counted."""
+    successes: Amount = 0.0
     """Discounted number of successes of a bandit's arm."""
-    failures: Annotated[Float, Field(ge=0)] = 0.0
+    failures: Amount = 0.0
     """Discounted number of failures of a bandit's arm."""
     probability_best: Annotated[Float, Field(ge=0, le=1)] | None = None
     """Probability that it is the best arm of a bandit."""
-    e_value: Annotated[Float, Field(ge=0)] | None = None
-    """Evidence that a variant of an A/B test is better than stable; 1 is none."""
+    e_value: Amount | None = None
+    """Evidence that a variant of an A/B test earns more than stable; 1 is none."""
     log_e_values: Annotated[tuple[Float, ...], Field(max_length=16)] = ()
     """Natural logarithm of the likelihood ratio for each alternative."""
     gate: Gate | None = None
@@ -95,15 +143,21 @@ class ExperimentStatus(StatusModel):
     seed: Count = 0
     """Seed of a bandit's draws; with tick it gives every share again."""
     tick: Count = 0
-    """How many times a bandit has reckoned its shares."""
+    """How many times the arms have been compared."""
     last_tick_time: Time | None = None
-    """When it did so last."""
+    """When they were compared last."""
+    requested_at: Time | None = None
+    """When it was asked for."""
     started_at: Time | None = None
     """When the arms first got requests."""
     ended_at: Time | None = None
     """When it ended."""
     winner: Name | None = None
     """Name of the arm that won, if one did."""
+    promote: Bool = False
+    """True where the winner is to become the stable revision; a newer spec.model comes before it."""
+    routers: Annotated[tuple[RouterMark, ...], Field(max_length=200)] = ()
+    """How far each router's counters of the arms have been counted."""
     stable: Name | None = None
     """The revision that the variants are compared with."""
     arms: Annotated[tuple[ArmStatus, ...], Field(max_length=9), KeyedBy("name")] = ()
