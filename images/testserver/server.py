@@ -149,7 +149,7 @@ def build_entry(headers: Headers, request: dict[str, Any], predictions: list[flo
         "inputs": {tensor["name"]: tensor["data"] for tensor in request["inputs"]},
         "outputs": {"predict": predictions},
     }
-    if client := headers.get("x-perennial-client") or headers.get("x-user-id"):
+    if client := headers.get("x-perennial-client-key") or headers.get("x-user-id"):
         entry["client"] = client[:64]
     if headers.get("x-perennial-shadow") == "true":
         entry["shadow"] = True

@@ -9,6 +9,7 @@ from typing import Any
 import orjson
 
 from perennial_server.errors import RequestError
+from perennial_server.origin import read_origin
 from perennial_server.predictor import Predictor
 from perennial_server.protocol import describe_model, render_error
 from perennial_server.version import VERSION
@@ -39,6 +40,7 @@ class V2App:
         self._settings = predictor.settings
         self._metrics = predictor.metrics
         self._revision = self._settings.revision.encode()
+        self._salt = f"{self._settings.namespace}/{self._settings.deployment}"
         self.ready = True
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -95,16 +97,18 @@ class V2App:
     async def _infer(self, scope: Scope, receive: Receive, send: Send, match: re.Match[str]) -> None:
         start = time.perf_counter()
         headers: Headers = dict(scope["headers"])
-        wanted_id = headers.get(b"x-prediction-id", b"").decode("latin-1")
-        prediction_id = self._predictor.valid_prediction_id(wanted_id)
-        answer_headers = [(b"x-model-revision", self._revision), (b"x-prediction-id", prediction_id.encode())]
+        origin = read_origin(_finder(headers), self._salt)
+        answer_headers = [
+            (b"x-model-revision", self._revision),
+            (b"x-prediction-id", origin.prediction_id.encode()),
+        ]
         try:
             self._check_model(match)
             _check_head(scope["method"], headers)
             self._predictor.admit()
             try:
                 body = await _read_body(headers, receive, self._settings.max_body_bytes)
-                status, answer = 200, await self._predictor.answer(body, prediction_id)
+                status, answer = 200, await self._predictor.answer(body, origin)
             finally:
                 self._predictor.release()
         except RequestError as error:
@@ -118,11 +122,19 @@ class V2App:
             status, answer = 499, b""
         except Exception:
             # The top of a request: a fault of ours still gets a v2 answer and is counted.
-            logger.exception("request failed prediction_id=%s", prediction_id)
+            logger.exception("request failed prediction_id=%s", origin.prediction_id)
             status, answer = 500, render_error("internal error; see the server's log")
         await _respond(send, status, answer, answer_headers)
         self._metrics.requests.labels(str(status)).inc()
         self._metrics.duration_s.observe(time.perf_counter() - start)
+
+
+def _finder(headers: Headers) -> Callable[[str], str | None]:
+    def find(name: str) -> str | None:
+        value = headers.get(name.encode())
+        return None if value is None else value.decode("latin-1")
+
+    return find
 
 
 class ClientGoneError(Exception):

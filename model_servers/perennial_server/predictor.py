@@ -2,9 +2,7 @@
 
 import asyncio
 import logging
-import re
 import time
-import uuid
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -13,13 +11,12 @@ from perennial_bundle import Bundle, InvalidInput, Outputs
 
 from perennial_server.errors import ModelError, RequestError
 from perennial_server.metrics import Metrics
+from perennial_server.origin import PROBE, Origin
 from perennial_server.prediction_log import LogQueue
 from perennial_server.protocol import parse_request, render_answer, render_log_entry
 from perennial_server.settings import Settings
 
 logger = logging.getLogger(__name__)
-
-_PREDICTION_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
 
 class Predictor:
@@ -59,12 +56,7 @@ class Predictor:
         """Give back a place."""
         self._in_flight -= 1
 
-    @staticmethod
-    def valid_prediction_id(wanted: str) -> str:
-        """Return the id that the gateway gave, or a fresh one if there is none that is fit to be a key."""
-        return wanted if _PREDICTION_ID.fullmatch(wanted) else uuid.uuid4().hex
-
-    async def answer(self, body: bytes, prediction_id: str) -> bytes:
+    async def answer(self, body: bytes, origin: Origin) -> bytes:
         """Answer an inference request.
 
         Parsing is as heavy as predicting for a large body, so all of it leaves the event loop.
@@ -74,18 +66,16 @@ class Predictor:
         RequestError
             The request is at fault, or the model (ModelError).
         """
-        return await asyncio.get_running_loop().run_in_executor(self._pool, self._answer, body, prediction_id)
+        return await asyncio.get_running_loop().run_in_executor(self._pool, self._answer, body, origin)
 
-    async def predict_columns(self, columns: Mapping[str, list[Any]], prediction_id: str) -> Outputs:
+    async def predict_columns(self, columns: Mapping[str, list[Any]], origin: Origin) -> Outputs:
         """Predict rows given as columns; see `predict` for the errors."""
-        return await asyncio.get_running_loop().run_in_executor(
-            self._pool, self.predict, columns, prediction_id
-        )
+        return await asyncio.get_running_loop().run_in_executor(self._pool, self.predict, columns, origin)
 
-    def _answer(self, body: bytes, prediction_id: str) -> bytes:
+    def _answer(self, body: bytes, origin: Origin) -> bytes:
         schema = self.bundle.schema
         query = parse_request(body, schema, max_rows=self.settings.max_rows)
-        outputs = self.predict(query.columns, prediction_id)
+        outputs = self.predict(query.columns, origin)
         return render_answer(
             outputs,
             schema,
@@ -94,8 +84,8 @@ class Predictor:
             model_version=self.settings.revision,
         )
 
-    def predict(self, columns: Mapping[str, list[Any]], prediction_id: str) -> Outputs:
-        """Predict rows given as columns, and log them; blocks.
+    def predict(self, columns: Mapping[str, list[Any]], origin: Origin) -> Outputs:
+        """Predict rows given as columns, and log them unless they are a probe's; blocks.
 
         Raises
         ------
@@ -114,16 +104,26 @@ class Predictor:
         except Exception as error:
             # A model is somebody else's code: whatever it raises is an answer with status 500, not our crash.
             self.metrics.model_errors.inc()
-            logger.exception("model failed prediction_id=%s rows=%d", prediction_id, len(frame))
+            logger.exception("model failed prediction_id=%s rows=%d", origin.prediction_id, len(frame))
             raise ModelError(
                 f"the model failed on this request: {type(error).__name__}: {str(error)[:500]}"
             ) from error
+        if origin.is_probe:
+            return outputs
         self.metrics.predictions.inc(len(frame))
         if self._log is not None:
-            self._log.put(
-                render_log_entry(prediction_id, time_s, columns, outputs, self.settings.log_exclude)
-            )
+            self._log.put(render_log_entry(origin, time_s, columns, outputs, self.settings.log_exclude))
         return outputs
+
+    async def rehearse(self, body: bytes) -> None:
+        """Answer a request in every thread, as it is answered later, and tell nobody.
+
+        Raises
+        ------
+        RequestError
+            It can't be answered.
+        """
+        await asyncio.gather(*(self.answer(body, PROBE) for _ in range(self.settings.predict_threads)))
 
     def close(self) -> None:
         """Let the threads end after the work in hand, without waiting for it."""

@@ -14,6 +14,7 @@ from perennial_bundle import Column, Outputs, Schema
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from perennial_server.errors import RequestError
+from perennial_server.origin import Origin
 
 INTEGERS = frozenset({"INT8", "INT16", "INT32", "INT64", "UINT8", "UINT16", "UINT32", "UINT64"})
 FLOATS = frozenset({"FP16", "FP32", "FP64"})
@@ -221,18 +222,21 @@ def describe_model(schema: Schema, *, name: str, version: str, n_classes: int | 
 
 
 def render_log_entry(
-    prediction_id: str,
+    origin: Origin,
     time_s: float,
     inputs: Mapping[str, list[Any]],
     outputs: Outputs,
     exclude: frozenset[str],
 ) -> bytes:
     """Write one entry of the prediction log; see the observer's ``POST /v1/log``."""
-    return orjson.dumps(
-        {
-            "prediction_id": prediction_id,
-            "time": time_s,
-            "inputs": {name: values for name, values in inputs.items() if name not in exclude},
-            "outputs": {name: np.asarray(values).tolist() for name, values in outputs.items()},
-        }
-    )
+    entry = {
+        "prediction_id": origin.prediction_id,
+        "time": time_s,
+        "inputs": {name: values for name, values in inputs.items() if name not in exclude},
+        "outputs": {name: np.asarray(values).tolist() for name, values in outputs.items()},
+    }
+    if origin.client is not None:
+        entry["client"] = origin.client
+    if origin.is_shadow:
+        entry["shadow"] = True
+    return orjson.dumps(entry)

@@ -41,7 +41,7 @@ def render_reference(bundle: Bundle, revision: str, exclude: frozenset[str]) -> 
             "schema": Schema(inputs=inputs, outputs=schema.outputs).model_dump(mode="json"),
             "task": bundle.manifest.task,
             "rows": {
-                column.name: _plain(reference.inputs[column.name])
+                column.name: plain_values(reference.inputs[column.name])
                 for column in inputs
                 if column.name in reference.inputs
             },
@@ -53,5 +53,6 @@ def render_reference(bundle: Bundle, revision: str, exclude: frozenset[str]) -> 
     )
 
 
-def _plain(values: "pd.Series[Any]") -> list[Any]:
+def plain_values(values: "pd.Series[Any]") -> list[Any]:
+    """Return a column's values as JSON has them, None for what is missing."""
     return values.astype(object).where(values.notna(), None).tolist()

@@ -15,12 +15,14 @@ import numpy as np
 from perennial_bundle import Bundle, ModelLoadFailed, Outputs
 
 from perennial_server.app import V2App
+from perennial_server.errors import RequestError
 from perennial_server.fetching import fetch_bundle
 from perennial_server.metrics import Metrics
 from perennial_server.observer_client import ObserverClient
 from perennial_server.prediction_log import LogQueue, LogSender
 from perennial_server.predictor import Predictor
 from perennial_server.reference import post_reference
+from perennial_server.sample import build_mixed_rows, build_rows, render_request
 from perennial_server.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -36,11 +38,13 @@ class Runtime:
     def __init__(
         self,
         predictor: Predictor,
+        sample: bytes | None,
         sender: LogSender | None,
         tasks: list[asyncio.Task[None]],
         stack: AsyncExitStack,
     ) -> None:
         self.predictor = predictor
+        self.sample = sample
         self.v2 = V2App(predictor)
         self._sender = sender
         self._tasks = tasks
@@ -79,9 +83,12 @@ async def start_runtime(settings: Settings) -> Runtime:
         await asyncio.to_thread(warm_up, bundle)
         metrics = Metrics()
         queue = sender = None
-        tasks: list[asyncio.Task[None]] = []
         if client is not None and settings.log_mode == "All":
             queue = LogQueue(settings.log_queue_bytes, metrics)
+        predictor = Predictor(bundle, settings, metrics, queue)
+        sample = await rehearse(predictor)
+        tasks: list[asyncio.Task[None]] = []
+        if client is not None and queue is not None:
             sender = LogSender(queue, client, metrics, settings)
             tasks.append(asyncio.create_task(post_reference(bundle, client, settings), name="reference"))
         logger.info(
@@ -92,7 +99,7 @@ async def start_runtime(settings: Settings) -> Runtime:
             fetched_s - start_s,
             time.monotonic() - fetched_s,
         )
-        return Runtime(Predictor(bundle, settings, metrics, queue), sender, tasks, stack.pop_all())
+        return Runtime(predictor, sample, sender, tasks, stack.pop_all())
 
 
 def warm_up(bundle: Bundle) -> None:
@@ -118,6 +125,33 @@ def warm_up(bundle: Bundle) -> None:
                 f"{name} differs from what was saved in {share:.0%} of the reference rows; "
                 f"use the libraries it was saved with: {bundle.manifest.libraries}"
             )
+
+
+async def rehearse(predictor: Predictor) -> bytes | None:
+    """Answer requests made of the reference sample on the whole road of a request; return one to hand out.
+
+    None if the model refuses rows mixed of several: some models check one column against another.
+
+    Raises
+    ------
+    ModelLoadFailed
+        The model's own reference rows are refused.
+    """
+    bundle, settings = predictor.bundle, predictor.settings
+    rows = await asyncio.to_thread(build_rows, bundle, min(WARM_UP_ROWS, settings.max_rows))
+    try:
+        await predictor.rehearse(render_request(bundle, rows))
+    except RequestError as error:
+        raise ModelLoadFailed(
+            f"the server can't answer the model's own reference rows: {error.message}"
+        ) from error
+    sample = render_request(bundle, build_mixed_rows(bundle, 1, settings.log_exclude))
+    try:
+        await predictor.rehearse(sample)
+    except RequestError as error:
+        logger.warning("no sample is handed out, since the model refuses mixed rows error=%s", error.message)
+        return None
+    return sample
 
 
 def compare_outputs(want: Outputs, got: Outputs) -> dict[str, float]:

@@ -11,6 +11,7 @@ from bentoml.exceptions import BentoMLException, InvalidArgument, ServiceUnavail
 
 from perennial_server.app import Receive, Scope, Send
 from perennial_server.errors import ModelError, RequestError
+from perennial_server.origin import read_origin
 from perennial_server.predictor import Predictor
 from perennial_server.runtime import Runtime, start_runtime
 from perennial_server.settings import Settings
@@ -54,25 +55,23 @@ def build_service(runtime: Runtime | None = None) -> Any:
         async def predict(self, rows: dict[str, list[Any]], ctx: bentoml.Context) -> dict[str, list[Any]]:
             """Predict rows given as columns; answers with the outputs as columns."""
             assert mounted.runtime is not None
-            prediction_id = ctx.request.headers.get("x-prediction-id", "")
             ctx.response.headers["x-model-revision"] = mounted.runtime.predictor.settings.revision
-            return await predict_columns(mounted.runtime.predictor, rows, prediction_id, ctx)
+            return await predict_columns(mounted.runtime.predictor, rows, ctx)
 
     return PerennialModel
 
 
-async def predict_columns(
-    predictor: Predictor, rows: dict[str, list[Any]], prediction_id: str, ctx: Any
-) -> dict[str, list[Any]]:
+async def predict_columns(predictor: Predictor, rows: dict[str, list[Any]], ctx: Any) -> dict[str, list[Any]]:
     """Predict and log as the v2 protocol does, with BentoML's errors."""
-    prediction_id = predictor.valid_prediction_id(prediction_id)
-    ctx.response.headers["x-prediction-id"] = prediction_id
-    if any(len(values) > predictor.settings.max_rows for values in rows.values()):
-        raise InvalidArgument(f"at most {predictor.settings.max_rows} rows are allowed at once")
+    settings = predictor.settings
+    origin = read_origin(ctx.request.headers.get, f"{settings.namespace}/{settings.deployment}")
+    ctx.response.headers["x-prediction-id"] = origin.prediction_id
+    if any(len(values) > settings.max_rows for values in rows.values()):
+        raise InvalidArgument(f"at most {settings.max_rows} rows are allowed at once")
     try:
         predictor.admit()
         try:
-            outputs = await predictor.predict_columns(rows, prediction_id)
+            outputs = await predictor.predict_columns(rows, origin)
         finally:
             predictor.release()
     except ModelError as error:

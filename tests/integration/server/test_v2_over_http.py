@@ -198,3 +198,14 @@ def test_bentoml_serve_serves_the_same_service(bundle, tmp_path):
             server.popen.wait(30)
         except subprocess.TimeoutExpired:
             server.stop()
+
+
+def test_a_server_answers_the_sample_that_it_hands_out(shared_server):
+    sample = httpx.get(f"{shared_server.url}/sample", timeout=60)
+    assert sample.status_code == 200
+    got = httpx.post(
+        shared_server.url + INFER, content=sample.content, headers={"x-perennial-probe": "true"}, timeout=60
+    )
+    assert got.status_code == 200
+    assert got.json()["outputs"][0]["shape"] == [1]
+    assert httpx.get(f"{shared_server.url}/sample", headers={"x-prediction-id": "p"}).status_code == 404

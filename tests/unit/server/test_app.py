@@ -127,6 +127,20 @@ async def test_an_inference_is_answered_counted_and_logged(client, metrics, queu
     assert entry["outputs"]["predict"] == [0, 1]
 
 
+async def test_a_mirrored_request_is_logged_as_such_under_the_id_of_the_live_one(client, queue):
+    headers = [("x-prediction-id", "p-1"), ("x-perennial-shadow", "true"), ("x-user-id", "ann")]
+    await client.call("POST", INFER, json.dumps(BODY).encode(), headers)
+    (entry,) = [json.loads(e) for e in queue.take(max_bytes=10_000, max_entries=10)]
+    assert (entry["prediction_id"], entry["shadow"]) == ("p-1", True)
+    assert entry["client"]
+
+
+async def test_a_probe_is_answered_and_not_logged(client, metrics, queue):
+    status, *_ = await client.call("POST", INFER, json.dumps(BODY).encode(), [("x-perennial-probe", "true")])
+    assert (status, len(queue)) == (200, 0)
+    assert metrics.registry.get_sample_value("perennial_server_predictions_total") == 0
+
+
 @pytest.mark.parametrize("wanted", ["", "a b", "x" * 200, "é", "a\n"])
 async def test_a_prediction_id_unfit_as_a_key_is_replaced(client, wanted):
     _, _, headers = await client.call("POST", INFER, json.dumps(BODY).encode(), [("x-prediction-id", wanted)])

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from perennial_bundle import Column, InvalidInput, Schema
 from perennial_server.errors import RequestError
+from perennial_server.origin import Origin
 from perennial_server.protocol import (
     describe_model,
     parse_request,
@@ -211,6 +212,14 @@ def test_an_error_with_half_a_character_is_still_json():
 
 def test_a_log_entry_lacks_excluded_columns():
     got = json.loads(
-        render_log_entry("id", 1.5, {"a": [1], "ssn": ["x"]}, {"predict": np.array([1])}, frozenset({"ssn"}))
+        render_log_entry(
+            Origin("id"), 1.5, {"a": [1], "ssn": ["x"]}, {"predict": np.array([1])}, frozenset({"ssn"})
+        )
     )
     assert got == {"prediction_id": "id", "time": 1.5, "inputs": {"a": [1]}, "outputs": {"predict": [1]}}
+
+
+def test_a_log_entry_says_whose_request_it_was_and_whether_it_was_mirrored():
+    origin = Origin("id", client="c0ffee", is_shadow=True)
+    got = json.loads(render_log_entry(origin, 1.5, {"a": [1]}, {"predict": np.array([1])}, frozenset()))
+    assert (got["client"], got["shadow"]) == ("c0ffee", True)
