@@ -101,15 +101,18 @@ def plan_scaling(
     """
     if policy.owner is Owner.MANIFEST:
         return Scaling(None, policy.minimum, dict.fromkeys(situation.arms, policy.minimum), {})
-    floor = _floor(policy, status, situation)
-    capacity = _capacity(policy, situation, floor)
     previous = {scale.revision: scale for scale in status.revisions} if status else {}
+    befores = {
+        name: _before(policy, name, arm, previous.get(name)) for name, arm in sorted(situation.arms.items())
+    }
+    present = _present(policy, situation, befores)
+    floor = _floor(status, situation, present)
+    capacity = _capacity(policy, situation, present, floor)
     scales = []
-    for name, arm in sorted(situation.arms.items()):
-        before = _before(policy, name, arm, previous.get(name))
+    for name, before in befores.items():
         wanted = _wanted(policy, situation, name, current=before.replicas, floor=floor, capacity=capacity)
         after = stabilise(before, wanted, policy.window_s, now)
-        scales.append(_note_load(after, arm.load))
+        scales.append(_note_load(after, situation.arms[name].load))
     replicas = {scale.revision: scale.replicas for scale in scales}
     return Scaling(
         status=ScalingStatus(
@@ -124,24 +127,32 @@ def plan_scaling(
     )
 
 
-def _floor(policy: ScalePolicy, status: ScalingStatus | None, situation: Situation) -> int:
+def _present(policy: ScalePolicy, situation: Situation, befores: Mapping[str, RevisionScale]) -> int:
+    """Return the stable revision's size: as decided where the operator sets it, else as it is."""
+    stable = situation.stable
+    if stable is None or stable not in situation.arms:
+        return policy.minimum
+    if policy.owner is Owner.OPERATOR:
+        return befores[stable].replicas
+    return policy.clamp(situation.arms[stable].replicas or policy.minimum)
+
+
+def _floor(status: ScalingStatus | None, situation: Situation, present: int) -> int:
     """Return the stable revision's size before the rollout; 0 where that isn't kept."""
     if not situation.is_guarded:
         return 0
     if status is not None and status.floor_revision == situation.stable:
         return status.floor
-    arm = situation.arms.get(situation.stable or "", Arm())
-    return policy.clamp(arm.replicas or policy.minimum)
+    return present
 
 
-def _capacity(policy: ScalePolicy, situation: Situation, floor: int) -> int:
+def _capacity(policy: ScalePolicy, situation: Situation, present: int, floor: int) -> int:
     """Return how many pods carry all of the traffic: what the load takes, or what has been enough."""
-    stable = situation.arms.get(situation.stable or "", Arm())
-    present = stable.replicas or policy.minimum
-    loads = [arm.load for arm in situation.arms.values() if arm.load is not None]
-    if policy.owner is Owner.OPERATOR and len(loads) == len(situation.arms):
+    if policy.owner is Owner.OPERATOR:
+        loads = [arm.load for arm in situation.arms.values() if arm.load is not None]
         wanted = wanted_replicas(sum(load.value for load in loads), present, policy)
-        present = wanted if all(load.is_complete for load in loads) else max(wanted, present)
+        is_known = len(loads) == len(situation.arms) and all(load.is_complete for load in loads)
+        present = wanted if is_known else max(wanted, present)
     return policy.clamp(max(floor, present))
 
 
