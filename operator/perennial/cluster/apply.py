@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from perennial.cluster.client import Client
+from perennial.cluster.scale import write_scale
 from perennial.errors import AlreadyExistsError, ConflictError, LeaseLostError, NotFoundError
 from perennial.manifests.plan import Key, Verb, Write, owner_uids
 
@@ -64,6 +65,8 @@ class Applier:
                     return False
             case Verb.APPLY:
                 await self._client.apply(write.body, write.uid, write.resource_version)
+            case Verb.SCALE:
+                await write_scale(self._client, namespace, write)
             case Verb.DELETE:
                 await self._client.delete(
                     key.kind, namespace, key.name, uid=write.uid, resource_version=write.resource_version

@@ -103,6 +103,14 @@ class Client:
         """Server-side apply to the very object that was read; ConflictError if it changed or is another one."""
         return await self._apply(body, {"uid": uid, "resourceVersion": resource_version})
 
+    async def apply_subresource(
+        self, kind: str, namespace: str, name: str, subresource: str, body: Mapping[str, Any], *, manager: str
+    ) -> Json:
+        """Server-side apply to a subresource, whose body is of a kind of its own, under a field manager of its own."""
+        path = KINDS[kind].path(namespace, name, subresource)
+        query = {"fieldManager": manager, "force": "true"}
+        return await self._call("PATCH", path, query=query, body=body, content_type=APPLY)
+
     async def replace(self, body: Mapping[str, Any], subresource: str | None = None) -> Json:
         """Replace an object or its status; its resourceVersion must be the stored one, else ConflictError."""
         metadata = body["metadata"]

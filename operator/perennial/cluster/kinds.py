@@ -33,6 +33,7 @@ KINDS = {
         Kind("v1", "services", "Service"),
         Kind("v1", "serviceaccounts", "ServiceAccount"),
         Kind("apps/v1", "deployments", "Deployment"),
+        Kind("autoscaling/v2", "horizontalpodautoscalers", "HorizontalPodAutoscaler"),
         Kind("batch/v1", "jobs", "Job"),
         Kind("coordination.k8s.io/v1", "leases", "Lease"),
         Kind("discovery.k8s.io/v1", "endpointslices", "EndpointSlice"),

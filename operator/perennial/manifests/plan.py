@@ -16,6 +16,7 @@ class Verb(StrEnum):
 
     CREATE = "create"
     APPLY = "apply"
+    SCALE = "scale"  # of a Deployment: the number of pods alone
     DELETE = "delete"
 
 
@@ -34,7 +35,7 @@ class Write:
     Attributes
     ----------
     body
-        What to create or apply; empty for a delete.
+        What to create or apply; the number of `replicas` for a scale; empty for a delete.
     uid, resource_version
         Of the object as it was read: a write that comes late, or to a namesake, is refused. Empty for a create.
     owner_uid
@@ -64,6 +65,7 @@ _CREATION_ORDER = (
     "ModelRevision",
     "Service",
     "Deployment",
+    "HorizontalPodAutoscaler",
     "ModelRoute",
     "RetrainingRun",
     "Job",

@@ -79,6 +79,8 @@ class Scaling:
         The fewest pods of each revision: what a HorizontalPodAutoscaler is given.
     replicas
         What the operator sets through /scale; empty where somebody else does.
+    needed
+        How many pods of a revision on trial must be ready before it may get its share.
     requeue_after_s
         When fewer pods may be enough, or None.
     """
@@ -87,6 +89,7 @@ class Scaling:
     capacity: int
     minimums: Mapping[str, int]
     replicas: Mapping[str, int]
+    needed: Mapping[str, int]
     requeue_after_s: float | None = None
 
 
@@ -100,7 +103,9 @@ def plan_scaling(
     revision on trial has at least what its share needs. One on its way out stays as it is.
     """
     if policy.owner is Owner.MANIFEST:
-        return Scaling(None, policy.minimum, dict.fromkeys(situation.arms, policy.minimum), {})
+        minimums = dict.fromkeys(situation.arms, policy.minimum)
+        needed = dict.fromkeys(situation.on_trial, policy.minimum)
+        return Scaling(None, policy.minimum, minimums, {}, needed)
     previous = {scale.revision: scale for scale in status.revisions} if status else {}
     befores = {
         name: _before(policy, name, arm, previous.get(name)) for name, arm in sorted(situation.arms.items())
@@ -111,7 +116,7 @@ def plan_scaling(
     scales = []
     for name, before in befores.items():
         wanted = _wanted(policy, situation, name, current=before.replicas, floor=floor, capacity=capacity)
-        after = stabilise(before, wanted, policy.window_s, now)
+        after = before if wanted is None else stabilise(before, wanted, policy.window_s, now)
         scales.append(_note_load(after, situation.arms[name].load))
     replicas = {scale.revision: scale.replicas for scale in scales}
     return Scaling(
@@ -123,6 +128,11 @@ def plan_scaling(
         capacity=capacity,
         minimums=replicas,
         replicas=replicas if policy.owner is Owner.OPERATOR else {},
+        needed={
+            name: needed_replicas(arm.share_percent, capacity, policy)
+            for name, arm in situation.arms.items()
+            if name in situation.on_trial
+        },
         requeue_after_s=_due_s(scales, policy.window_s, now),
     )
 
@@ -172,21 +182,25 @@ def _before(policy: ScalePolicy, name: str, arm: Arm, previous: RevisionScale | 
 
 def _wanted(
     policy: ScalePolicy, situation: Situation, name: str, *, current: int, floor: int, capacity: int
-) -> int:
-    """Return how many pods one revision should have at this moment, the window aside."""
+) -> int | None:
+    """Return how many pods one revision should have at this moment, the window aside.
+
+    None where that isn't known and those that are there are enough: then they stay, and a window that runs goes on.
+    """
     arm = situation.arms[name]
+    is_guarded = name == situation.stable and situation.is_guarded
     if name in situation.on_trial:
         least = needed_replicas(arm.share_percent, capacity, policy)
     elif name == situation.stable:
-        least = policy.clamp(floor)
+        least = capacity if is_guarded and policy.owner is Owner.OPERATOR else policy.clamp(floor)
     else:
-        return current
+        return None
     if policy.owner is Owner.AUTOSCALER:
         return least
-    if name == situation.stable and situation.is_guarded:
-        return capacity
     if arm.load is None:
-        return max(least, current)
+        return least if least > current else None
+    if is_guarded:
+        return least
     wanted = max(least, wanted_replicas(arm.load.value, current, policy))
     return wanted if arm.load.is_complete else max(wanted, current)
 

@@ -63,6 +63,7 @@ def test_where_nothing_scales_each_revision_has_the_minimum_and_nothing_is_remem
     got = plan(ScalePolicy(3, 3), rollout(Arm(3, 95), Arm(None, 5)))
     assert (got.status, got.capacity, got.replicas) == (None, 3, {})
     assert got.minimums == {"wine-1": 3, "wine-2": 3}
+    assert got.needed == {"wine-2": 3}
 
 
 def test_load_brings_pods_at_once():
@@ -90,6 +91,13 @@ def test_operator_that_restarts_within_the_window_does_not_begin_it_anew():
 def test_load_that_is_not_known_in_full_takes_no_pod(load):
     before = status(6, NOON - timedelta(seconds=400), 1)
     assert plan(BUSY, alone(load, 6), before).replicas == {"wine-1": 6}
+
+
+def test_window_runs_on_while_an_operator_that_has_just_started_knows_no_load():
+    before = status(6, NOON - timedelta(seconds=200), 2)
+    unknown = plan(BUSY, alone(None, 6), before)
+    assert unknown.status == before
+    assert plan(BUSY, alone(Load(8.0), 6), unknown.status, after_s=100).replicas == {"wine-1": 2}
 
 
 def test_lower_bound_may_bring_pods():
@@ -130,6 +138,7 @@ def test_stable_can_carry_everything_when_load_grows_on_the_canary():
 def test_canary_gets_the_pods_of_the_share_that_comes():
     got = plan(BUSY, rollout(Arm(8, 95, Load(60.0)), Arm(1, 50, Load(3.0))), status(8))
     assert (got.capacity, got.replicas) == (8, {"wine-1": 8, "wine-2": 4})
+    assert got.needed == {"wine-2": 4}
 
 
 def test_canary_that_needs_more_than_its_share_gets_more():
