@@ -5,26 +5,42 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import aiohttp
 
-from perennial_gateway.bootstrap import EPOCH_PREFIX, STAT_PREFIX
+from perennial_gateway.access_logs import SLOW_STAT
 from perennial_gateway.errors import EnvoyUnavailable
-from perennial_gateway.resources import ROUTE_CONFIG_NAME
+from perennial_gateway.listeners import EPOCH_PREFIX, PIN_PREFIX, STAT_PREFIX
+from perennial_gateway.resources import PIN_CONFIG_NAME, ROUTE_CONFIG_NAME
 
 TIMEOUT_S = 5.0
 
-_CDS = "cluster_manager.cds."
-_RDS = f"http.{STAT_PREFIX}.rds.{ROUTE_CONFIG_NAME}."
+
+class EnvoyFile(StrEnum):
+    """What Envoy watches, by the stem of the file."""
+
+    CLUSTERS = "cds"
+    ROUTES = "rds"
+    PINS = "pins"
+
+
+_PREFIXES = {
+    EnvoyFile.CLUSTERS: "cluster_manager.cds.",
+    EnvoyFile.ROUTES: f"http.{STAT_PREFIX}.rds.{ROUTE_CONFIG_NAME}.",
+    EnvoyFile.PINS: f"http.{PIN_PREFIX}.rds.{PIN_CONFIG_NAME}.",
+}
 _SUBSCRIPTIONS = r"(cds|rds\.[^.]+)\.(version_text|update_rejected|update_failure)$"
+_STATS = "completed|5xx|active|400|422"
+_ACTIVE = rf"http\.({STAT_PREFIX}|{PIN_PREFIX})\.downstream_rq_active"
 _COUNTERS = (
-    r"^(cluster\.[^.]+\.(upstream_rq_completed|upstream_rq_5xx|upstream_rq_active)"
-    rf"|http\.{STAT_PREFIX}\.downstream_rq_active|listener\.{EPOCH_PREFIX}[^.]+\.downstream_cx_active)$"
+    rf"^(cluster\.[^.]+\.upstream_rq_({_STATS})|{re.escape(SLOW_STAT)}[^.]+"
+    rf"|{_ACTIVE}|listener\.{EPOCH_PREFIX}[^.]+\.downstream_cx_active)$"
 )
-_CLUSTER = re.compile(r"cluster\.(?P<cluster>[^.]+)\.upstream_rq_(?P<stat>completed|5xx|active)")
+_CLUSTER = re.compile(rf"cluster\.(?P<cluster>[^.]+)\.upstream_rq_(?P<stat>{_STATS})")
 _EPOCH = re.compile(rf"listener\.{EPOCH_PREFIX}(?P<epoch>[^.]+)\.")
 
 
@@ -38,11 +54,21 @@ class Subscription:
 
 @dataclass(frozen=True, slots=True)
 class ClusterCounters:
-    """Of one revision since Envoy started: finished requests, those answered 5xx or not at all, active ones."""
+    """Of one cluster since Envoy started.
+
+    Attributes
+    ----------
+    requests, errors, active
+        Finished requests, those of them answered 5xx or not at all, and those under way.
+    slow, invalid
+        Finished requests above the latency budget, and those answered 400 or 422.
+    """
 
     requests: int = 0
     errors: int = 0
     active: int = 0
+    slow: int = 0
+    invalid: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,10 +112,10 @@ class EnvoyAdmin:
         if self._session:
             await self._session.close()
 
-    async def read_subscriptions(self) -> tuple[Subscription, Subscription]:
-        """Return what Envoy did with the clusters' and with the routes' file."""
+    async def read_subscriptions(self) -> dict[EnvoyFile, Subscription]:
+        """Return what Envoy did with each file."""
         stats = dict(_parse(await self._call("GET", "/stats", {"filter": _SUBSCRIPTIONS})))
-        return _subscription(stats, _CDS), _subscription(stats, _RDS)
+        return {file: _subscription(stats, prefix) for file, prefix in _PREFIXES.items()}
 
     async def read_counters(self) -> EnvoyCounters:
         """Return all counters and their epoch, from one answer."""
@@ -125,16 +151,25 @@ def parse_counters(text: str) -> EnvoyCounters:
     for name, value in _parse(text):
         if match := _CLUSTER.fullmatch(name):
             clusters.setdefault(match["cluster"], {})[match["stat"]] = int(value)
+        elif name.startswith(SLOW_STAT):
+            clusters.setdefault(name.removeprefix(SLOW_STAT), {})["slow"] = int(value)
         elif match := _EPOCH.match(name):
-            epoch, connections = match["epoch"], int(value)
+            epoch = match["epoch"]
+            connections += int(value)
         elif name.endswith("downstream_rq_active"):
-            requests = int(value)
+            requests += int(value)
     if not epoch:
         raise EnvoyUnavailable("Envoy has not opened its listener yet")
     return EnvoyCounters(
         epoch=epoch,
         clusters={
-            name: ClusterCounters(values.get("completed", 0), values.get("5xx", 0), values.get("active", 0))
+            name: ClusterCounters(
+                requests=values.get("completed", 0),
+                errors=values.get("5xx", 0),
+                active=values.get("active", 0),
+                slow=values.get("slow", 0),
+                invalid=values.get("400", 0) + values.get("422", 0),
+            )
             for name, values in clusters.items()
         },
         active_requests=requests,

@@ -12,8 +12,9 @@ from enum import StrEnum
 from typing import Protocol
 
 from perennial_gateway.applier import REJECTED_MESSAGE, Applier, save_last_good
+from perennial_gateway.clients import ClientCounter
 from perennial_gateway.errors import EnvoyUnavailable, InvalidRoute
-from perennial_gateway.model import Backend, InvalidResource, Route, RouteKey, Snapshot, effective_weights
+from perennial_gateway.model import InvalidResource, Route, RouteKey, Snapshot, build_slots
 from perennial_gateway.publisher import Publisher
 from perennial_gateway.resources import Fragment, build_fragment
 from perennial_gateway.settings import AgentSettings
@@ -65,6 +66,8 @@ class Agent:
         Where routes come from.
     publisher, applier
         What talks to Envoy.
+    clients
+        Told which routes are sticky, before Envoy is.
     clock
         Monotonic seconds.
     """
@@ -75,17 +78,20 @@ class Agent:
         source: RouteSource,
         publisher: Publisher,
         applier: Applier,
+        *,
+        clients: ClientCounter,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._settings = settings
         self._source = source
         self._publisher = publisher
         self._applier = applier
+        self._clients = clients
         self._clock = clock
         self._seen: Snapshot | None = None
         self._refusals: dict[RouteKey, str] = {}
         self._applied: dict[RouteKey, tuple[str, int]] = {}
-        self._built: dict[RouteKey, tuple[tuple[Backend, ...], Fragment]] = {}
+        self._built: dict[RouteKey, tuple[Route, Fragment]] = {}
         self._lagging_since: float | None = clock()
         self.last_tick = clock()
 
@@ -101,6 +107,12 @@ class Agent:
         snapshot = self._source.snapshot() or Snapshot()
         known: dict[RouteKey, Route | InvalidResource] = {**snapshot.routes, **snapshot.invalid}
         return {key: self._status(key, resource) for key, resource in known.items()}
+
+    def status(self, key: RouteKey) -> RouteStatus | None:
+        """Return the state of one route, or None if the source doesn't know it."""
+        snapshot = self._source.snapshot() or Snapshot()
+        resource = snapshot.routes.get(key) or snapshot.invalid.get(key)
+        return self._status(key, resource) if resource else None
 
     def _status(self, key: RouteKey, resource: Route | InvalidResource) -> RouteStatus:
         uid, generation = self._applied.get(key, ("", 0))
@@ -164,6 +176,7 @@ class Agent:
         for key in (*refusals, *snapshot.invalid):
             if key in self._applier.last_good:
                 fragments[key] = self._applier.last_good[key]
+        self._clients.follow(snapshot.routes)
         before = self._applier.last_good
         started = self._clock()
         await self._applier.apply(fragments)
@@ -187,10 +200,11 @@ class Agent:
 
     def _build(self, route: Route) -> Fragment:
         """Build a route's part, or take the last one if the route is the same: a thousand others change nothing."""
-        backends, fragment = self._built.get(route.key, (None, None))
-        if fragment is None or backends != route.backends:
-            fragment = build_fragment(route, self._settings.cluster_domain)
-            self._built[route.key] = (route.backends, fragment)
+        built = self._built.get(route.key)
+        if built is not None and built[0].has_same_content(route):
+            return built[1]
+        fragment = build_fragment(route, self._settings.cluster_domain, str(self._settings.shadow_socket))
+        self._built[route.key] = (route, fragment)
         return fragment
 
 
@@ -198,6 +212,6 @@ def _weights_message(route: Route) -> str:
     without = [b.revision for b in route.backends if b.weight_percent and not b.endpoints]
     if not without:
         return ""
-    if not effective_weights(route.backends):
+    if not build_slots(route.backends):
         return "No server is ready; requests are answered 503."
     return f"No ready server for {', '.join(without)}; its share goes to the other revisions."

@@ -1,4 +1,4 @@
-"""Build Envoy's cluster of each revision, with its endpoints inline.
+"""Build Envoy's clusters of each revision, with their endpoints inline.
 
 Endpoints are inline because Envoy opens one inotify instance per endpoint file and aborts at about
 a hundred of them.
@@ -6,6 +6,7 @@ a hundred of them.
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Any
 
 from perennial_gateway.model import Backend, Route
@@ -17,49 +18,85 @@ UPSTREAM_IDLE_TIMEOUT = "4s"
 MAX_UPSTREAM_REQUESTS = 16_384
 """Per cluster; servers shed load themselves, and Envoy's default of 1,024 would do it for them."""
 
+MAX_MIRRORED_REQUESTS = 256
+"""Copies under way per revision; more are not sent, so that a slow shadow costs the gateway no memory."""
+
 _HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 
 
-def cluster_name(namespace: str, revision: str) -> str:
-    """Return the name of a revision's cluster, which is also the key of its counters in `/status`.
+class Traffic(StrEnum):
+    """Why a revision gets requests; each kind has a cluster, hence counters and connections, of its own."""
 
-    A revision keeps one cluster whatever its role, so that promotion moves no counter. Neither part
-    may hold a dot or a slash, hence two revisions never share statistics.
+    LIVE = ""
+    SHADOW = "shadow"
+    PIN = "pin"
+    MIRROR = "mirror"
+    """The way of copies to the gateway's own inner listener, which sends them on as `SHADOW`."""
+
+
+def cluster_name(namespace: str, revision: str, traffic: Traffic = Traffic.LIVE) -> str:
+    """Return the name of a revision's cluster; that of live traffic is also the key in `/status`.
+
+    A revision keeps one cluster whatever its role, so that promotion moves no counter. No part may
+    hold a dot or a slash, hence two revisions never share statistics.
     """
-    return f"{namespace}/{revision}"
+    name = f"{namespace}/{revision}"
+    return f"{name}/{traffic}" if traffic else name
 
 
-def build_clusters(route: Route) -> tuple[dict[str, Any], ...]:
-    """Return one STATIC cluster per revision, those of weight 0 too: they stay warm."""
-    return tuple(_build_cluster(route.key.namespace, backend) for backend in route.backends)
+def build_clusters(route: Route, shadow_socket: str) -> tuple[dict[str, Any], ...]:
+    """Return the STATIC clusters of all revisions, those of weight 0 too: they stay warm."""
+    namespace = route.key.namespace
+    clusters = []
+    for backend in route.backends:
+        clusters.append(_build_cluster(namespace, backend, Traffic.LIVE))
+        clusters.append(_build_cluster(namespace, backend, Traffic.PIN))
+        if backend.revision == route.mirror:
+            clusters.append(_build_cluster(namespace, backend, Traffic.SHADOW))
+            clusters.append(_build_mirror(namespace, backend.revision, shadow_socket))
+    return tuple(clusters)
 
 
-def _build_cluster(namespace: str, backend: Backend) -> dict[str, Any]:
-    name = cluster_name(namespace, backend.revision)
+def _build_cluster(namespace: str, backend: Backend, traffic: Traffic) -> dict[str, Any]:
+    name = cluster_name(namespace, backend.revision, traffic)
+    addresses = [
+        {"socket_address": {"address": e.address, "port_value": e.port}} for e in sorted(backend.endpoints)
+    ]
+    return _static(name, addresses, MAX_UPSTREAM_REQUESTS) | {
+        "lb_policy": "LEAST_REQUEST",
+        # Never send to endpoints set aside because too few are left: a canary has one or two.
+        "common_lb_config": {"healthy_panic_threshold": {"value": 0}},
+        "outlier_detection": _outlier_detection(),
+    }
+
+
+def _build_mirror(namespace: str, revision: str, shadow_socket: str) -> dict[str, Any]:
+    """Return the way to the inner listener; its breaker drops copies before they are counted as requests."""
+    name = cluster_name(namespace, revision, Traffic.MIRROR)
+    return _static(name, [{"pipe": {"path": shadow_socket}}], MAX_MIRRORED_REQUESTS)
+
+
+def _static(name: str, addresses: list[dict[str, Any]], max_requests: int) -> dict[str, Any]:
     return {
         "@type": "type.googleapis.com/envoy.config.cluster.v3.Cluster",
         "name": name,
         "alt_stat_name": name,
         "type": "STATIC",
         "connect_timeout": CONNECT_TIMEOUT,
-        "lb_policy": "LEAST_REQUEST",
         "load_assignment": {
             "cluster_name": name,
-            "endpoints": [
-                {"lb_endpoints": [_lb_endpoint(e.address, e.port) for e in sorted(backend.endpoints)]}
-            ],
+            "endpoints": [{"lb_endpoints": [{"endpoint": {"address": a}} for a in addresses]}],
         },
         "circuit_breakers": {
             "thresholds": [
                 {
-                    "max_connections": MAX_UPSTREAM_REQUESTS,
-                    "max_pending_requests": MAX_UPSTREAM_REQUESTS,
-                    "max_requests": MAX_UPSTREAM_REQUESTS,
-                    "max_retries": MAX_UPSTREAM_REQUESTS,
+                    "max_connections": max_requests,
+                    "max_pending_requests": max_requests,
+                    "max_requests": max_requests,
+                    "max_retries": max_requests,
                 }
             ]
         },
-        "outlier_detection": _outlier_detection(),
         "typed_extension_protocol_options": {_HTTP_OPTIONS: http_protocol_options()},
     }
 
@@ -68,7 +105,8 @@ def _outlier_detection() -> dict[str, Any]:
     """Set aside an endpoint that can't be reached, until its pod is out of the EndpointSlice.
 
     A dead endpoint has no active requests, so least-request would send it most of them. Only
-    failures on our side of the connection count: a server's own 5xx must reach the gate.
+    failures on our side of the connection count: a server's own 5xx must reach the gate. At most
+    half are set aside, so never a canary's only pod: each failed connection must be counted.
     """
     return {
         "split_external_local_origin_errors": True,
@@ -81,6 +119,7 @@ def _outlier_detection() -> dict[str, Any]:
         "interval": "1s",
         "base_ejection_time": "5s",
         "max_ejection_percent": 50,
+        "always_eject_one_host": False,
     }
 
 
@@ -91,7 +130,3 @@ def http_protocol_options() -> dict[str, Any]:
         "common_http_protocol_options": {"idle_timeout": UPSTREAM_IDLE_TIMEOUT},
         "explicit_http_config": {"http_protocol_options": {}},
     }
-
-
-def _lb_endpoint(address: str, port: int) -> dict[str, Any]:
-    return {"endpoint": {"address": {"socket_address": {"address": address, "port_value": port}}}}

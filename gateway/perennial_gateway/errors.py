@@ -17,3 +17,7 @@ class ConfigRejected(GatewayError):
 
 class InvalidRoute(GatewayError):
     """A ModelRoute or EndpointSlice can't be used as it is: quarantine it and say why."""
+
+
+class KeysUnavailable(GatewayError):
+    """The API server's keys have never been read: nobody can be authenticated yet."""

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Mapping
 from kubernetes.aio import client, config
 from perennial_api.labels import GROUP, VERSION
 
+from perennial_gateway.jwks import ServiceAccountKeys
 from perennial_gateway.model import Snapshot
 from perennial_gateway.reflector import Reflector
 from perennial_gateway.resolve import SLICE_SELECTOR, build_snapshot
@@ -69,6 +70,10 @@ class KubeSource:
         """Return how often each watch has failed."""
         return {"modelroutes": self._routes.failures, "endpointslices": self._slices.failures}
 
+    def silent_s(self) -> float:
+        """Return for how long the API server has said nothing on the quieter of both watches."""
+        return max(self._routes.silent_s(), self._slices.silent_s())
+
     async def run(self) -> None:
         """Follow the API server until cancelled."""
         async with asyncio.TaskGroup() as group:
@@ -77,11 +82,11 @@ class KubeSource:
 
 
 @contextlib.asynccontextmanager
-async def connect(settings: AgentSettings) -> AsyncIterator[KubeSource]:
-    """Yield a source that uses the pod's service account, or a kubeconfig outside a cluster."""
+async def connect(settings: AgentSettings) -> AsyncIterator[tuple[KubeSource, ServiceAccountKeys]]:
+    """Yield a source and the keys; they use the pod's service account, or a kubeconfig outside a cluster."""
     try:
         config.load_incluster_config()
     except config.ConfigException:
         await config.load_kube_config()
     async with client.ApiClient() as api:
-        yield KubeSource(api, settings)
+        yield KubeSource(api, settings), ServiceAccountKeys(api, settings.request_timeout_s)

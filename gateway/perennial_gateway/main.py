@@ -12,11 +12,13 @@ from aiohttp import web
 from perennial_gateway.admin import EnvoyAdmin
 from perennial_gateway.agent import Agent
 from perennial_gateway.applier import Applier, load_last_good
+from perennial_gateway.clients import ClientCounter
 from perennial_gateway.drain import drain
 from perennial_gateway.kube_source import connect
+from perennial_gateway.peers import Knowledge, Peers
 from perennial_gateway.publisher import Publisher
 from perennial_gateway.run_envoy import run_envoy
-from perennial_gateway.server import build_app
+from perennial_gateway.server import Facts, build_app
 from perennial_gateway.settings import AgentSettings, DrainSettings, EnvoySettings
 
 
@@ -44,18 +46,38 @@ async def run_agent(settings: AgentSettings) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    async with EnvoyAdmin(settings.admin_socket) as admin, connect(settings) as source:
+    async with EnvoyAdmin(settings.admin_socket) as admin, connect(settings) as (source, keys):
         publisher = Publisher(settings, admin)
         applier = Applier(publisher, load_last_good(settings.last_good_path))
-        agent = Agent(settings, source, publisher, applier)
-        runner = web.AppRunner(
-            build_app(agent, admin, settings.pod_name, source.watch_failures), access_log=None
+        clients = ClientCounter(settings.clients_path, settings.most_clients)
+        agent = Agent(settings, source, publisher, applier, clients=clients)
+
+        def knowledge() -> Knowledge:
+            snapshot = source.snapshot()
+            if snapshot is None:
+                return Knowledge(watching=False, digest="")
+            return Knowledge(watching=source.silent_s() < settings.stale_after_s, digest=snapshot.digest())
+
+        peers = Peers(
+            settings.peers_host, settings.agent_port, knowledge, source.silent_s, settings.stale_after_s
         )
+        facts = Facts(
+            pod=settings.pod_name,
+            agent=agent,
+            admin=admin,
+            clients=clients,
+            watch_failures=source.watch_failures,
+            knowledge=knowledge,
+            is_outdated=lambda: peers.newer,
+            read_keys=keys.read,
+        )
+        runner = web.AppRunner(build_app(facts), access_log=None)
         await runner.setup()
         await web.TCPSite(runner, settings.agent_address, settings.agent_port).start()
         try:
             async with asyncio.TaskGroup() as group:
-                tasks = [group.create_task(source.run()), group.create_task(agent.run())]
+                jobs = (source.run(), agent.run(), clients.run(settings.clients_socket), peers.run())
+                tasks = [group.create_task(job) for job in jobs]
                 await stop.wait()
                 for task in tasks:
                     task.cancel()

@@ -11,6 +11,7 @@ from prometheus_client.registry import Collector
 
 from perennial_gateway.admin import EnvoyCounters
 from perennial_gateway.agent import RouteState, RouteStatus
+from perennial_gateway.clusters import Traffic
 
 
 class _Reading(Collector):
@@ -20,11 +21,13 @@ class _Reading(Collector):
         counters: EnvoyCounters | None,
         watch_failures: Mapping[str, int],
         *,
+        dropped_clients: int,
         ready: bool,
     ) -> None:
         self._states = Tally(status.state for status in statuses)
         self._counters = counters
         self._watch_failures = watch_failures
+        self._dropped_clients = dropped_clients
         self._ready = ready
 
     def collect(self) -> Iterator[Metric]:
@@ -41,24 +44,47 @@ class _Reading(Collector):
         for kind, count in self._watch_failures.items():
             failures.add_metric([kind], count)
         yield failures
+        dropped = CounterMetricFamily(
+            "perennial_router_clients_dropped",
+            "Requests of clients beyond the limit, whose client isn't counted",
+        )
+        dropped.add_metric([], self._dropped_clients)
+        yield dropped
         if self._counters:
             yield from _per_revision(self._counters)
 
 
 def _per_revision(counters: EnvoyCounters) -> Iterator[Metric]:
-    labels = ["namespace", "revision"]
+    labels = ["namespace", "revision", "traffic"]
     requests = CounterMetricFamily("perennial_gateway_requests", "Finished requests", labels=labels)
     errors = CounterMetricFamily(
         "perennial_gateway_errors", "Finished requests answered 5xx or not at all", labels=labels
     )
+    slow = CounterMetricFamily(
+        "perennial_gateway_slow", "Finished requests above the route's latency budget", labels=labels
+    )
+    invalid = CounterMetricFamily(
+        "perennial_gateway_invalid", "Finished requests answered 400 or 422", labels=labels
+    )
     active = GaugeMetricFamily("perennial_gateway_active_requests", "Requests under way", labels=labels)
     for cluster, values in counters.clusters.items():
-        namespace, separator, revision = cluster.partition("/")
-        if separator:
-            requests.add_metric([namespace, revision], values.requests)
-            errors.add_metric([namespace, revision], values.errors)
-            active.add_metric([namespace, revision], values.active)
-    yield from (requests, errors, active)
+        where = _labels(cluster)
+        if where is None:
+            continue
+        requests.add_metric(where, values.requests)
+        errors.add_metric(where, values.errors)
+        slow.add_metric(where, values.slow)
+        invalid.add_metric(where, values.invalid)
+        active.add_metric(where, values.active)
+    yield from (requests, errors, slow, invalid, active)
+
+
+def _labels(cluster: str) -> list[str] | None:
+    """Return namespace, revision and kind of traffic, or None for a cluster that is no revision's."""
+    parts = cluster.split("/")
+    if len(parts) == 1 or parts[-1] == Traffic.MIRROR:
+        return None
+    return [*parts, "live"] if len(parts) == 2 else parts  # noqa: PLR2004 - namespace and revision
 
 
 def render_metrics(
@@ -66,9 +92,12 @@ def render_metrics(
     counters: EnvoyCounters | None,
     watch_failures: Mapping[str, int],
     *,
+    dropped_clients: int,
     ready: bool,
 ) -> bytes:
     """Return the metrics in Prometheus' text format; without Envoy's counters if it doesn't answer."""
     registry = CollectorRegistry()
-    registry.register(_Reading(statuses, counters, watch_failures, ready=ready))
+    registry.register(
+        _Reading(statuses, counters, watch_failures, dropped_clients=dropped_clients, ready=ready)
+    )
     return generate_latest(registry)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from perennial_gateway.errors import InvalidRoute
 
 TOTAL_WEIGHT = 100
 
+_TOKEN = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 
 
@@ -42,13 +44,62 @@ class Backend:
 
 
 @dataclass(frozen=True, slots=True)
+class Stickiness:
+    """How a route tells clients apart.
+
+    Attributes
+    ----------
+    name
+        Of the header, or of the cookie.
+    salt
+        Enters every hash, so that another one draws anew for each client.
+    is_cookie
+        Whether the gateway issues the key itself.
+    ttl_s
+        Of the cookie; None until the browser is closed.
+    """
+
+    name: str
+    salt: str
+    is_cookie: bool = False
+    ttl_s: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Route:
-    """A ModelRoute with its endpoints resolved."""
+    """A ModelRoute with its endpoints resolved.
+
+    Attributes
+    ----------
+    backends
+        In the order of the spec, which the split of sticky clients rests on.
+    mirror, mirror_percent
+        Revision that gets copies, and of which share of the requests.
+    preview
+        Revision that answers on the preview address.
+    latency_budget_ms
+        Above it an answer counts as slow; None counts none.
+    """
 
     key: RouteKey
     uid: str
     generation: int
     backends: tuple[Backend, ...]
+    sticky: Stickiness | None = None
+    mirror: str | None = None
+    mirror_percent: int = 100
+    preview: str | None = None
+    latency_budget_ms: int | None = None
+    timeout_s: float = 60.0
+    max_body_bytes: int = 16 * 2**20
+
+    def has_server(self, revision: str) -> bool:
+        """Return whether a revision of this route has a ready pod."""
+        return any(b.revision == revision and b.endpoints for b in self.backends)
+
+    def has_same_content(self, other: Route) -> bool:
+        """Return whether Envoy would be told the same: generations change for less."""
+        return replace(self, uid="", generation=0) == replace(other, uid="", generation=0)
 
     def validate(self) -> None:
         """Refuse what could break the configuration of other routes.
@@ -67,6 +118,10 @@ class Route:
         weights = [b.weight_percent for b in self.backends]
         if min(weights) < 0 or sum(weights) != TOTAL_WEIGHT:
             raise InvalidRoute("the weights of spec.revisions must be between 0 and 100 and sum to 100")
+        if not {self.mirror or revisions[0], self.preview or revisions[0]} <= set(revisions):
+            raise InvalidRoute("spec.mirror and spec.preview must name one of spec.revisions")
+        if self.sticky and not (_TOKEN.fullmatch(self.sticky.name) and _TOKEN.fullmatch(self.sticky.salt)):
+            raise InvalidRoute("name and salt of spec.sticky must be of letters, digits, '.', '_' and '-'")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +130,11 @@ class Snapshot:
 
     routes: Mapping[RouteKey, Route] = field(default_factory=dict)
     invalid: Mapping[RouteKey, InvalidResource] = field(default_factory=dict)
+
+    def digest(self) -> str:
+        """Return what is equal for two pods that know the same routes and endpoints."""
+        known = [*sorted(self.routes.items()), *sorted(self.invalid.items())]
+        return hashlib.blake2b(repr(known).encode(), digest_size=16).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,15 +146,19 @@ class InvalidResource:
     message: str
 
 
-def effective_weights(backends: tuple[Backend, ...]) -> dict[str, int]:
-    """Return each revision's weight once those without a ready endpoint are left out.
+def build_slots(backends: tuple[Backend, ...]) -> tuple[tuple[str, int], ...]:
+    """Return who gets which share, in order; the shares sum to 100 whatever happens.
 
-    Empty when no revision of positive weight has an endpoint: the route then answers 503 itself.
-    A revision that loses its last pod must not cost its share of requests until the operator has
-    seen it, so its weight falls to the others in proportion.
+    A sticky client's hash falls into one slot, so order and total must never change: the slot of a
+    revision without a ready pod stays and is served by the heaviest of the others, and no other
+    client moves. Empty when no revision of positive weight has a pod: the route then answers 503.
 
-    >>> effective_weights((Backend("a", 90, (Endpoint("10.0.0.1", 80),)), Backend("b", 10)))
-    {'a': 90, 'b': 0}
+    >>> build_slots((Backend("b", 10), Backend("a", 90, (Endpoint("10.0.0.1", 80),))))
+    (('a', 10), ('a', 90))
     """
-    weights = {b.revision: b.weight_percent if b.endpoints else 0 for b in backends}
-    return weights if any(weights.values()) else {}
+    alive = [b for b in backends if b.endpoints and b.weight_percent]
+    if not alive:
+        return ()
+    # The last of equals: the stable revision stands behind its canary.
+    heir = max(reversed(alive), key=lambda b: b.weight_percent).revision
+    return tuple((b.revision if b.endpoints else heir, b.weight_percent) for b in backends)

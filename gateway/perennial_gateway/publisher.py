@@ -7,16 +7,16 @@ import json
 import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping
-from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from perennial_gateway.admin import EnvoyAdmin, Subscription
+from perennial_gateway.admin import EnvoyAdmin, EnvoyFile, Subscription
 from perennial_gateway.errors import ConfigRejected, EnvoyUnavailable
 from perennial_gateway.files import write_atomically
 from perennial_gateway.model import RouteKey
 from perennial_gateway.resources import (
     Fragment,
+    build_pin_configuration,
     build_route_configuration,
     clusters_of,
     digest,
@@ -27,13 +27,8 @@ from perennial_gateway.settings import AgentSettings
 POLL_S = 0.02
 
 
-class _File(StrEnum):
-    CLUSTERS = "cds"
-    ROUTES = "rds"
-
-
 class Publisher:
-    """Writes `cds.json`, then `rds.json`; takes an unused cluster away only when its requests have ended.
+    """Writes the clusters' file, then those of the routes; takes an unused cluster away only when its requests have ended.
 
     Every write has a version of its own, so that a confirmation can't be that of an older file.
 
@@ -55,8 +50,8 @@ class Publisher:
         self._clock = clock
         self._clusters = _read_clusters(settings.cds_path)
         self._unused_since: dict[str, float] = {}
-        self._confirmed: dict[_File, str] = {}
-        self._content: dict[_File, str] = {}
+        self._confirmed: dict[EnvoyFile, str] = {}
+        self._content: dict[EnvoyFile, str] = {}
         self._instance = uuid.uuid4().hex[:8]
         self._writes = 0
 
@@ -72,9 +67,10 @@ class Publisher:
         """
         wanted = clusters_of(fragments)
         self._clusters = self._clusters | wanted
-        await self._put(_File.CLUSTERS, self._clusters.values())
+        await self._put(EnvoyFile.CLUSTERS, self._clusters.values())
         routes = build_route_configuration(fragments, self._settings.gateway_url)
-        await self._put(_File.ROUTES, [routes])
+        await self._put(EnvoyFile.ROUTES, [routes])
+        await self._put(EnvoyFile.PINS, [build_pin_configuration(fragments)])
         now = self._clock()
         unused = self._clusters.keys() - wanted.keys()
         self._unused_since = {name: self._unused_since.get(name, now) for name in unused}
@@ -95,7 +91,7 @@ class Publisher:
         if not gone:
             return
         self._forget(gone)
-        await self._put(_File.CLUSTERS, self._clusters.values())
+        await self._put(EnvoyFile.CLUSTERS, self._clusters.values())
 
     def drop_clusters(self, keep: Iterable[str]) -> None:
         """Forget all clusters but these, since one of them may be what Envoy refuses."""
@@ -103,11 +99,8 @@ class Publisher:
 
     async def verify(self) -> bool:
         """Return whether Envoy still serves what it confirmed; a restarted one might not."""
-        clusters, routes = await self._admin.read_subscriptions()
-        holds = (
-            self._confirmed.get(_File.CLUSTERS) == clusters.version
-            and self._confirmed.get(_File.ROUTES) == routes.version
-        )
+        found = await self._admin.read_subscriptions()
+        holds = all(self._confirmed.get(file) == found[file].version for file in EnvoyFile)
         if not holds:
             self._confirmed.clear()
         return holds
@@ -117,7 +110,7 @@ class Publisher:
             self._clusters.pop(name, None)
             self._unused_since.pop(name, None)
 
-    async def _put(self, file: _File, resources: Iterable[dict[str, Any]]) -> None:
+    async def _put(self, file: EnvoyFile, resources: Iterable[dict[str, Any]]) -> None:
         resources = list(resources)
         content = digest(resources)
         if self._confirmed.get(file) and self._content.get(file) == content:
@@ -126,13 +119,13 @@ class Publisher:
         refused_before = (await self._read(file)).refused
         self._writes += 1
         version = f"{self._instance}.{self._writes}.{content}"
-        path = self._settings.cds_path if file is _File.CLUSTERS else self._settings.rds_path
+        path = self._settings.gateway_directory / f"{file}.json"
         await asyncio.to_thread(write_atomically, path, render_response(resources, version))
         await self._wait(file, version, refused_before)
         self._confirmed[file] = version
         self._content[file] = content
 
-    async def _wait(self, file: _File, version: str, refused_before: int) -> None:
+    async def _wait(self, file: EnvoyFile, version: str, refused_before: int) -> None:
         deadline = self._clock() + self._settings.apply_timeout_s
         while self._clock() < deadline:
             subscription = await self._read(file)
@@ -145,9 +138,8 @@ class Publisher:
             f"Envoy has not taken up {file}.json within {self._settings.apply_timeout_s} s"
         )
 
-    async def _read(self, file: _File) -> Subscription:
-        clusters, routes = await self._admin.read_subscriptions()
-        return clusters if file is _File.CLUSTERS else routes
+    async def _read(self, file: EnvoyFile) -> Subscription:
+        return (await self._admin.read_subscriptions())[file]
 
 
 def _read_clusters(path: Path) -> dict[str, dict[str, Any]]:

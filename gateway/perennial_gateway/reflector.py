@@ -17,7 +17,7 @@ from kubernetes.aio import client
 _LOG = logging.getLogger(__name__)
 
 PAGE_SIZE = 500
-WATCH_S = 30
+WATCH_S = 10
 """A watch is renewed this often, so that a connection that died silently is noticed."""
 
 FIRST_RETRY_S = 0.5
@@ -66,6 +66,11 @@ class Reflector:
         self.objects: dict[tuple[str, str], dict[str, Any]] = {}
         self.synced = False
         self.failures = 0
+        self._heard_at = time.monotonic()
+
+    def silent_s(self) -> float:
+        """Return for how long the API server has said nothing, not even that a watch begins."""
+        return time.monotonic() - self._heard_at
 
     async def run(self) -> None:
         """Follow the API server until cancelled; what is known stays known while it doesn't answer."""
@@ -99,6 +104,7 @@ class Reflector:
                 _request_timeout=self._request_timeout_s,
                 **({"_continue": page["metadata"]["continue"]} if page else {}),
             )
+            self._heard_at = time.monotonic()
             objects |= {_key(item): item for item in page["items"]}
             if not page["metadata"].get("continue"):
                 break
@@ -135,8 +141,10 @@ class Reflector:
         try:
             if response.status != HTTPStatus.OK:
                 raise client.ApiException(status=response.status, reason=response.reason)
+            self._heard_at = time.monotonic()
             rest = b""
             async for chunk in response.content.iter_any():
+                self._heard_at = time.monotonic()
                 *lines, rest = (rest + chunk).split(b"\n")
                 if len(rest) > MAX_EVENT_BYTES:
                     raise ValueError(f"an event is larger than {MAX_EVENT_BYTES} bytes")

@@ -8,10 +8,20 @@ from typing import Any
 
 from perennial_api import ModelRoute
 from perennial_api.labels import LABEL_DEPLOYMENT, LABEL_MANAGED_BY, MANAGED_BY
+from perennial_api.modelroute import ModelRouteSpec, Sticky, StickyType
+from perennial_api.quantities import parse_quantity
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 
-from perennial_gateway.model import Backend, Endpoint, InvalidResource, Route, RouteKey, Snapshot
+from perennial_gateway.model import (
+    Backend,
+    Endpoint,
+    InvalidResource,
+    Route,
+    RouteKey,
+    Snapshot,
+    Stickiness,
+)
 
 LABEL_SERVICE = "kubernetes.io/service-name"
 LABEL_SLICE_MANAGED_BY = "endpointslice.kubernetes.io/managed-by"
@@ -19,6 +29,7 @@ SLICE_CONTROLLER = "endpointslice-controller.k8s.io"
 SLICE_SELECTOR = f"{LABEL_MANAGED_BY}={MANAGED_BY},{LABEL_SLICE_MANAGED_BY}={SLICE_CONTROLLER}"
 
 _ServiceKey = tuple[str, str, str]  # namespace, deployment, service
+_Addresses = Mapping[_ServiceKey, set[str]]
 
 
 class _Stored(BaseModel):
@@ -104,19 +115,46 @@ def build_snapshot(routes: Iterable[dict[str, Any]], slices: Iterable[dict[str, 
         except ValidationError as error:
             invalid[key] = InvalidResource(uid, generation, _first_problem(error))
             continue
-        backends = tuple(
-            Backend(
-                revision=r.name,
-                weight_percent=r.weight_percent,
-                endpoints=tuple(
-                    Endpoint(address, r.port)
-                    for address in sorted(addresses.get((key.namespace, key.name, r.service), ()))
-                ),
-            )
-            for r in spec.revisions
-        )
-        valid[key] = Route(key, uid, generation, backends)
+        valid[key] = _resolve(key, uid, generation, spec, addresses)
     return Snapshot(valid, invalid)
+
+
+def _resolve(key: RouteKey, uid: str, generation: int, spec: ModelRouteSpec, addresses: _Addresses) -> Route:
+    backends = tuple(
+        Backend(
+            revision=r.name,
+            weight_percent=r.weight_percent,
+            endpoints=tuple(
+                Endpoint(address, r.port)
+                for address in sorted(addresses.get((key.namespace, key.name, r.service), ()))
+            ),
+        )
+        for r in spec.revisions
+    )
+    return Route(
+        key=key,
+        uid=uid,
+        generation=generation,
+        backends=backends,
+        sticky=_stickiness(spec.sticky),
+        mirror=spec.mirror.revision if spec.mirror else None,
+        mirror_percent=spec.mirror.percent if spec.mirror else 100,
+        preview=spec.preview,
+        latency_budget_ms=spec.latency_budget_ms,
+        timeout_s=spec.limits.timeout.seconds,
+        max_body_bytes=int(parse_quantity(spec.limits.max_body)),
+    )
+
+
+def _stickiness(sticky: Sticky | None) -> Stickiness | None:
+    if sticky is None:
+        return None
+    return Stickiness(
+        name=sticky.name if sticky.type is StickyType.COOKIE else sticky.name.lower(),
+        salt=sticky.salt,
+        is_cookie=sticky.type is StickyType.COOKIE,
+        ttl_s=int(sticky.ttl.seconds) if sticky.ttl else None,
+    )
 
 
 def _addresses_by_service(slices: Iterable[dict[str, Any]]) -> dict[_ServiceKey, set[str]]:

@@ -1,4 +1,4 @@
-"""Compose Envoy's two files from what each route contributes."""
+"""Compose Envoy's three files from what each route contributes."""
 
 from __future__ import annotations
 
@@ -10,14 +10,16 @@ from typing import Any
 
 from perennial_gateway.clusters import build_clusters
 from perennial_gateway.model import Route, RouteKey
+from perennial_gateway.pins import build_pin_path_routes, build_pin_virtual_host
 from perennial_gateway.routes import (
     build_bare_name_route,
     build_not_found_route,
     build_path_routes,
-    build_virtual_host,
+    build_virtual_hosts,
 )
 
 ROUTE_CONFIG_NAME = "models"
+PIN_CONFIG_NAME = "pins"
 _ROUTE_CONFIG_TYPE = "type.googleapis.com/envoy.config.route.v3.RouteConfiguration"
 
 
@@ -29,24 +31,30 @@ class Fragment:
     ----------
     clusters
         By name.
-    path_routes, virtual_host
-        As Envoy spells them.
+    path_routes, virtual_hosts
+        Of the public port, as Envoy spells them.
+    pin_routes, pin_host
+        Of the pinning port.
     """
 
     clusters: Mapping[str, dict[str, Any]]
     path_routes: list[dict[str, Any]]
-    virtual_host: dict[str, Any]
+    virtual_hosts: list[dict[str, Any]]
+    pin_routes: list[dict[str, Any]]
+    pin_host: dict[str, Any]
 
     def to_json(self) -> dict[str, Any]:
         """Return the form kept on disk."""
         return {
             "clusters": dict(self.clusters),
             "path_routes": self.path_routes,
-            "virtual_host": self.virtual_host,
+            "virtual_hosts": self.virtual_hosts,
+            "pin_routes": self.pin_routes,
+            "pin_host": self.pin_host,
         }
 
 
-def build_fragment(route: Route, cluster_domain: str) -> Fragment:
+def build_fragment(route: Route, cluster_domain: str, shadow_socket: str) -> Fragment:
     """Return a route's part of the configuration.
 
     Raises
@@ -56,9 +64,11 @@ def build_fragment(route: Route, cluster_domain: str) -> Fragment:
     """
     route.validate()
     return Fragment(
-        clusters={cluster["name"]: cluster for cluster in build_clusters(route)},
+        clusters={cluster["name"]: cluster for cluster in build_clusters(route, shadow_socket)},
         path_routes=build_path_routes(route),
-        virtual_host=build_virtual_host(route, cluster_domain),
+        virtual_hosts=build_virtual_hosts(route, cluster_domain),
+        pin_routes=build_pin_path_routes(route),
+        pin_host=build_pin_virtual_host(route, cluster_domain),
     )
 
 
@@ -69,12 +79,22 @@ def build_route_configuration(fragments: Mapping[RouteKey, Fragment], gateway_ur
         by_name.setdefault(key.name, []).append(key)
     paths = [route for key in sorted(fragments) for route in fragments[key].path_routes]
     bare = [build_bare_name_route(name, keys, gateway_url) for name, keys in by_name.items()]
-    any_host = {"name": "any", "domains": ["*"], "routes": [*paths, *bare, build_not_found_route()]}
-    return {
-        "@type": _ROUTE_CONFIG_TYPE,
-        "name": ROUTE_CONFIG_NAME,
-        "virtual_hosts": [*(fragments[key].virtual_host for key in sorted(fragments)), any_host],
-    }
+    hosts = [host for key in sorted(fragments) for host in fragments[key].virtual_hosts]
+    return _configuration(ROUTE_CONFIG_NAME, hosts, [*paths, *bare, build_not_found_route()])
+
+
+def build_pin_configuration(fragments: Mapping[RouteKey, Fragment]) -> dict[str, Any]:
+    """Return the RouteConfiguration of the pinning port."""
+    paths = [route for key in sorted(fragments) for route in fragments[key].pin_routes]
+    hosts = [fragments[key].pin_host for key in sorted(fragments)]
+    return _configuration(PIN_CONFIG_NAME, hosts, [*paths, build_not_found_route()])
+
+
+def _configuration(
+    name: str, hosts: list[dict[str, Any]], any_host_routes: list[dict[str, Any]]
+) -> dict[str, Any]:
+    any_host = {"name": "any", "domains": ["*"], "routes": any_host_routes}
+    return {"@type": _ROUTE_CONFIG_TYPE, "name": name, "virtual_hosts": [*hosts, any_host]}
 
 
 def clusters_of(fragments: Mapping[RouteKey, Fragment]) -> dict[str, dict[str, Any]]:

@@ -8,29 +8,47 @@ from __future__ import annotations
 
 from typing import Any
 
-from perennial_gateway.clusters import cluster_name
-from perennial_gateway.model import Route, RouteKey, effective_weights
+from perennial_gateway.clusters import Traffic, cluster_name
+from perennial_gateway.headers import BUDGET_HEADER, CLIENT_HEADER, REVISION_HEADER, overwrite
+from perennial_gateway.mirror import build_mirror_policies
+from perennial_gateway.model import Route, RouteKey, build_slots
+from perennial_gateway.sticky import build_issuing, build_matched
 
 OBSERVER_CLUSTER = "observer"
-REVISION_HEADER = "x-model-revision"
-PREDICTION_HEADER = "x-prediction-id"
-ROUTE_TIMEOUT_S = 60
+FEEDBACK_TIMEOUT_S = 60
+IDLE_MARGIN_S = 15
+"""The idle timeout stays behind the route's timeout, whose 504 says more."""
 
 
 def build_path_routes(route: Route) -> list[dict[str, Any]]:
     """Return the routes ``/<namespace>/<name>/…`` of the virtual host that answers on any name."""
     prefix = f"/{route.key.namespace}/{route.key.name}"
-    return [_feedback(route.key, f"{prefix}/feedback"), _predict(route, f"{prefix}/")]
+    preview = [_preview(route, f"{prefix}:preview/")] if route.preview else []
+    return [_feedback(route.key, f"{prefix}/feedback"), *_predict(route, f"{prefix}/"), *preview]
 
 
-def build_virtual_host(route: Route, cluster_domain: str) -> dict[str, Any]:
-    """Return the virtual host of the route's own names, as an ExternalName Service makes clients send them."""
-    host = f"{route.key.name}.{route.key.namespace}"
-    return {
+def build_virtual_hosts(route: Route, cluster_domain: str) -> list[dict[str, Any]]:
+    """Return the virtual hosts of the route's own names, as an ExternalName Service makes clients send them."""
+    own = {
         "name": str(route.key),
-        "domains": [host, f"{host}.svc", f"{host}.svc.{cluster_domain}"],
-        "routes": [_feedback(route.key, "/feedback"), _predict(route, "/")],
+        "domains": own_domains(route.key, cluster_domain),
+        "routes": [_feedback(route.key, "/feedback"), *_predict(route, "/")],
     }
+    # In a namespace called svc that host would be another model's `<name>.<namespace>.svc`.
+    if not route.preview or route.key.namespace == "svc":
+        return [own]
+    preview = {
+        "name": f"{route.key}:preview",
+        "domains": [f"preview.{route.key.name}.{route.key.namespace}"],
+        "routes": [_preview(route, "/")],
+    }
+    return [own, preview]
+
+
+def own_domains(key: RouteKey, cluster_domain: str) -> list[str]:
+    """Return the host names that stand for a route."""
+    host = f"{key.name}.{key.namespace}"
+    return [host, f"{host}.svc", f"{host}.svc.{cluster_domain}"]
 
 
 def build_bare_name_route(name: str, keys: list[RouteKey], gateway_url: str) -> dict[str, Any]:
@@ -43,11 +61,8 @@ def build_bare_name_route(name: str, keys: list[RouteKey], gateway_url: str) -> 
         f"The host {name} does not say which namespace is meant. "
         f"Use {urls}, or {gateway_url}/<namespace>/{name}/v2/ ."
     )
-    return {
-        "name": f"bare:{name}",
-        "match": {"prefix": "/", "headers": [{"name": ":authority", "string_match": {"exact": name}}]},
-        "direct_response": {"status": 421, "body": {"inline_string": message}},
-    }
+    match = {"prefix": "/", "headers": [{"name": ":authority", "string_match": {"exact": name}}]}
+    return {"name": f"bare:{name}", "match": match} | direct_response(421, message)
 
 
 def build_not_found_route() -> dict[str, Any]:
@@ -57,39 +72,107 @@ def build_not_found_route() -> dict[str, Any]:
         "`kubectl get modeldeployments -A` lists the names, and RouteReady in a ModelDeployment's "
         "status says whether its route is in force."
     )
-    return {
-        "name": "not-found",
-        "match": {"prefix": "/"},
-        "direct_response": {"status": 404, "body": {"inline_string": message}},
+    return {"name": "not-found", "match": {"prefix": "/"}} | direct_response(404, message)
+
+
+def direct_response(status: int, message: str) -> dict[str, Any]:
+    """Return the part of a route that answers by itself."""
+    return {"direct_response": {"status": status, "body": {"inline_string": message}}}
+
+
+def build_single(route: Route, revision: str, traffic: Traffic) -> dict[str, Any]:
+    """Return what a route to one revision does, outside of the split and of its counts."""
+    common = _common(route)
+    headers = [overwrite(REVISION_HEADER, revision), *common["request_headers_to_add"]]
+    action = {"cluster": cluster_name(route.key.namespace, revision, traffic), **common["route"]}
+    return common | {
+        "request_headers_to_add": headers,
+        "request_headers_to_remove": [CLIENT_HEADER],
+        "route": action,
     }
 
 
-def _predict(route: Route, prefix: str) -> dict[str, Any]:
-    weights = effective_weights(route.backends)
-    result: dict[str, Any] = {"name": str(route.key), "match": {"prefix": prefix}}
-    if not weights:
+def _predict(route: Route, prefix: str) -> list[dict[str, Any]]:
+    """Return the routes of predictions; where it is sticky, that of requests with a key comes first."""
+    slots = build_slots(route.backends)
+    if not slots:
         message = (
             f"No server of {route.key} is ready. `kubectl -n {route.key.namespace} describe "
             f"modeldeployment {route.key.name}` says why."
         )
-        return result | {"direct_response": {"status": 503, "body": {"inline_string": message}}}
-    return result | {
+        return [_named(route, prefix) | direct_response(503, message)]
+    plain = _named(route, prefix) | _split(route, slots)
+    if not route.sticky:
+        return [plain | {"request_headers_to_remove": [CLIENT_HEADER]}]
+    match, part = build_matched(route.sticky)
+    keyed = _merge(plain | _named(route, prefix, match), part)
+    if not route.sticky.is_cookie:
+        return [keyed, plain | {"request_headers_to_remove": [CLIENT_HEADER]}]
+    return [keyed, _merge(plain, build_issuing(route.sticky, prefix))]
+
+
+def _named(route: Route, prefix: str, *headers: dict[str, Any]) -> dict[str, Any]:
+    match = {"prefix": prefix, "headers": list(headers)} if headers else {"prefix": prefix}
+    return {"name": str(route.key), "match": match}
+
+
+def _split(route: Route, slots: tuple[tuple[str, int], ...]) -> dict[str, Any]:
+    common = _common(route)
+    clusters = [
+        {
+            "name": cluster_name(route.key.namespace, revision),
+            "weight": weight,
+            "request_headers_to_add": [overwrite(REVISION_HEADER, revision)],
+        }
+        for revision, weight in slots
+    ]
+    action = {
+        "weighted_clusters": {"clusters": clusters},
+        **common["route"],
+        "request_mirror_policies": build_mirror_policies(route),
+    }
+    return common | {"route": action}
+
+
+def _merge(route: dict[str, Any], part: dict[str, Any]) -> dict[str, Any]:
+    """Add a sticky part: its lists are appended, its action's fields added, and the split goes by the hash."""
+    weighted = {**route["route"]["weighted_clusters"], "use_hash_policy": True}
+    return {
+        **route,
+        **part,
+        "request_headers_to_add": [
+            *route["request_headers_to_add"],
+            *part.get("request_headers_to_add", ()),
+        ],
+        "route": {**route["route"], **part["route"], "weighted_clusters": weighted},
+    }
+
+
+def _common(route: Route) -> dict[str, Any]:
+    """Return what every route to a server has: path, limits, retries, latency budget."""
+    budget = (
+        [] if route.latency_budget_ms is None else [overwrite(BUDGET_HEADER, f"{route.latency_budget_ms}ms")]
+    )
+    return {
+        "request_headers_to_add": budget,
+        "typed_per_filter_config": {
+            "envoy.filters.http.buffer": {
+                "@type": "type.googleapis.com/envoy.extensions.filters.http.buffer.v3.BufferPerRoute",
+                "buffer": {"max_request_bytes": route.max_body_bytes},
+            }
+        },
         "route": {
             "prefix_rewrite": "/",
-            "timeout": f"{ROUTE_TIMEOUT_S}s",
-            "weighted_clusters": {
-                "clusters": [
-                    {
-                        "name": cluster_name(route.key.namespace, revision),
-                        "weight": weight,
-                        "request_headers_to_add": [_set_header(REVISION_HEADER, revision)],
-                    }
-                    for revision, weight in weights.items()
-                ]
-            },
-            "retry_policy": _retry_policy(),
-        }
+            "timeout": f"{route.timeout_s:.3f}s",
+            "idle_timeout": f"{route.timeout_s + IDLE_MARGIN_S:.3f}s",
+            "retry_policy": retry_policy(),
+        },
     }
+
+
+def _preview(route: Route, prefix: str) -> dict[str, Any]:
+    single = build_single(route, route.preview or "", Traffic.PIN)
+    return {"name": f"{route.key}:preview", "match": {"prefix": prefix}} | single
 
 
 def _feedback(key: RouteKey, path: str) -> dict[str, Any]:
@@ -97,16 +180,17 @@ def _feedback(key: RouteKey, path: str) -> dict[str, Any]:
     return {
         "name": f"{key}/feedback",
         "match": {"path": path, "headers": [{"name": ":method", "string_match": {"exact": "POST"}}]},
+        "request_headers_to_remove": [CLIENT_HEADER],
         "route": {
             "cluster": OBSERVER_CLUSTER,
             "prefix_rewrite": f"/v1/namespaces/{key.namespace}/deployments/{key.name}/feedback",
-            "timeout": f"{ROUTE_TIMEOUT_S}s",
-            "retry_policy": _retry_policy(),
+            "timeout": f"{FEEDBACK_TIMEOUT_S}s",
+            "retry_policy": retry_policy(),
         },
     }
 
 
-def _retry_policy() -> dict[str, Any]:
+def retry_policy() -> dict[str, Any]:
     """Retry only what has not reached a server: anything else would blind the gate or predict twice."""
     predicate = "envoy.retry_host_predicates.previous_hosts"
     return {
@@ -123,7 +207,3 @@ def _retry_policy() -> dict[str, Any]:
         # Least-request prefers the dead endpoint with probability 3/4 among two; 30 draws miss it.
         "host_selection_retry_max_attempts": 30,
     }
-
-
-def _set_header(name: str, value: str) -> dict[str, Any]:
-    return {"header": {"key": name, "value": value}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}

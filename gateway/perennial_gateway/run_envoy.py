@@ -8,7 +8,7 @@ import uuid
 
 from perennial_gateway.bootstrap import build_bootstrap
 from perennial_gateway.files import write_atomically, write_if_missing
-from perennial_gateway.resources import build_route_configuration, render_response
+from perennial_gateway.resources import build_pin_configuration, build_route_configuration, render_response
 from perennial_gateway.settings import EnvoySettings
 
 EMPTY_VERSION = "empty"
@@ -20,9 +20,11 @@ def prepare(settings: EnvoySettings) -> list[str]:
     write_if_missing(settings.cds_path, render_response([], EMPTY_VERSION))
     routes = build_route_configuration({}, gateway_url="")
     write_if_missing(settings.rds_path, render_response([routes], EMPTY_VERSION))
+    write_if_missing(settings.pins_path, render_response([build_pin_configuration({})], EMPTY_VERSION))
     bootstrap = build_bootstrap(settings, epoch=uuid.uuid4().hex)
     write_atomically(settings.bootstrap_path, json.dumps(bootstrap, indent=1).encode())
     settings.admin_socket.unlink(missing_ok=True)
+    settings.shadow_socket.unlink(missing_ok=True)
     return [
         settings.envoy_binary,
         "--config-path",

@@ -18,6 +18,12 @@ class SharedSettings(BaseSettings):
         description="Directory shared by Envoy and the router agent (an emptyDir): Envoy's files and admin socket.",
     )
     pod_name: str = Field(default="gateway", description="Name of this gateway pod, from the downward API.")
+    agent_port: int = Field(
+        default=9902,
+        ge=0,
+        le=65535,
+        description="Port of the router agent: /status, /applied, /jwks, /healthz, /readyz and /metrics.",
+    )
 
     @property
     def admin_socket(self) -> Path:
@@ -40,6 +46,26 @@ class SharedSettings(BaseSettings):
         return self.gateway_directory / "rds.json"
 
     @property
+    def pins_path(self) -> Path:
+        """Envoy's routes of the pinning port."""
+        return self.gateway_directory / "pins.json"
+
+    @property
+    def shadow_socket(self) -> Path:
+        """Where Envoy's inner listener takes copied requests."""
+        return self.gateway_directory / "shadow.sock"
+
+    @property
+    def clients_socket(self) -> Path:
+        """Where the agent hears which clients a sticky route has served."""
+        return self.gateway_directory / "clients.sock"
+
+    @property
+    def clients_path(self) -> Path:
+        """The clients counted so far, as hashes, for an agent that restarts."""
+        return self.gateway_directory / "clients.json"
+
+    @property
     def last_good_path(self) -> Path:
         """The routes that Envoy has confirmed, for an agent that restarts."""
         return self.gateway_directory / "last-good.json"
@@ -52,13 +78,25 @@ class EnvoySettings(SharedSettings):
     envoy_concurrency: int = Field(default=2, ge=1, le=64, description="Envoy's worker threads.")
     listen_address: str = Field(default="0.0.0.0", description="Address that Envoy listens on.")  # noqa: S104
     listen_port: int = Field(default=8080, ge=1, le=65535, description="Port that Envoy listens on.")
+    pin_port: int = Field(
+        default=8443,
+        ge=1,
+        le=65535,
+        description="Port for authenticated clients that name the revision which answers.",
+    )
+    pin_audience: str = Field(
+        default="perennial-gateway",
+        description="Audience that a ServiceAccount's token must have on the pinning port.",
+    )
     observer_host: str = Field(
         default="perennial-observer.perennial-system.svc.cluster.local",
         description="Host of the observer, which gets feedback.",
     )
     observer_port: int = Field(default=80, ge=1, le=65535, description="Port of the observer.")
     max_body_bytes: int = Field(
-        default=8 * 1024 * 1024, ge=1024, description="Largest request body, in bytes; larger ones get 413."
+        default=8 * 1024 * 1024,
+        ge=1024,
+        description="Largest feedback, in bytes; larger ones get 413. A model's own limit is in its ModelRoute.",
     )
     max_connections: int = Field(
         default=10_000, ge=1, description="Open client connections; more are refused."
@@ -73,9 +111,6 @@ class EnvoySettings(SharedSettings):
 class AgentSettings(SharedSettings):
     """Settings of the router agent's container (`run`)."""
 
-    agent_port: int = Field(
-        default=9902, ge=0, le=65535, description="Port of /status, /healthz, /readyz and /metrics."
-    )
     agent_address: str = Field(default="0.0.0.0", description="Address that the agent listens on.")  # noqa: S104
     cluster_domain: str = Field(default="cluster.local", description="DNS domain of the Kubernetes cluster.")
     gateway_url: str = Field(
@@ -101,6 +136,21 @@ class AgentSettings(SharedSettings):
         default=90.0,
         gt=0,
         description="Seconds after which an unused cluster goes even if requests are still active.",
+    )
+    stale_after_s: float = Field(
+        default=15.0,
+        gt=0,
+        description="Seconds without word from the API server after which the other gateway pods are asked whether "
+        "they know newer routes; if so, the pod turns unready.",
+    )
+    peers_host: str = Field(
+        default="",
+        description="Host name of all gateway pods (a headless Service); empty asks none.",
+    )
+    most_clients: int = Field(
+        default=500_000,
+        ge=1_000,
+        description="Clients of sticky routes that are counted at most, over all routes; 100 bytes each.",
     )
     resync_s: float = Field(
         default=300.0,

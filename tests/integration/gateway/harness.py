@@ -19,20 +19,37 @@ from aiohttp import web
 from perennial_gateway.admin import EnvoyAdmin
 from perennial_gateway.agent import Agent
 from perennial_gateway.applier import Applier, load_last_good
-from perennial_gateway.errors import EnvoyUnavailable
+from perennial_gateway.clients import ClientCounter
+from perennial_gateway.errors import EnvoyUnavailable, KeysUnavailable
 from perennial_gateway.model import Backend, InvalidResource, Route, RouteKey, Snapshot
+from perennial_gateway.peers import Knowledge
 from perennial_gateway.publisher import Publisher
 from perennial_gateway.run_envoy import prepare
-from perennial_gateway.server import build_app
+from perennial_gateway.server import Facts, build_app
 from perennial_gateway.settings import AgentSettings, EnvoySettings
 
 WAIT_S = 20.0
+NOTHING_COUNTED: dict[str, Any] = {
+    "requests": 0,
+    "errors": 0,
+    "active": 0,
+    "slow": 0,
+    "invalid": 0,
+    "users": 0,
+    "failingUsers": 0,
+    "shadow": {"requests": 0, "errors": 0, "slow": 0},
+}
 
 
 def route(
-    name: str, *backends: Backend, namespace: str = "shop", generation: int = 1, uid: str = "uid"
+    name: str,
+    *backends: Backend,
+    namespace: str = "shop",
+    generation: int = 1,
+    uid: str = "uid",
+    **fields: Any,
 ) -> Route:
-    return Route(RouteKey(namespace, name), uid, generation, backends)
+    return Route(RouteKey(namespace, name), uid, generation, backends, **fields)
 
 
 class ListSource:
@@ -66,12 +83,15 @@ class GatewayPod:
     def __init__(self, observer_port: int, **overrides: Any) -> None:
         # Not pytest's tmp_path: the path of a Unix socket must stay below 108 characters.
         self.directory = Path(tempfile.mkdtemp(prefix="gw-"))
+        agent_port = free_port()
         self.envoy_settings = EnvoySettings(
+            agent_port=agent_port,
             gateway_directory=self.directory,
             pod_name="gateway-0",
             envoy_binary=str(Path(sys.executable).with_name("envoy")),
             listen_address="127.0.0.1",
             listen_port=free_port(),
+            pin_port=free_port(),
             observer_host="127.0.0.1",
             observer_port=observer_port,
         )
@@ -80,7 +100,7 @@ class GatewayPod:
                 "gateway_directory": self.directory,
                 "pod_name": "gateway-0",
                 "agent_address": "127.0.0.1",
-                "agent_port": free_port(),
+                "agent_port": agent_port,
                 "gateway_url": "http://gateway",
                 "apply_timeout_s": 5.0,
                 "cluster_grace_s": 0.2,
@@ -89,11 +109,15 @@ class GatewayPod:
         )
         self.source = ListSource()
         self.url = f"http://127.0.0.1:{self.envoy_settings.listen_port}"
+        self.pin_url = f"http://127.0.0.1:{self.envoy_settings.pin_port}"
         self.agent_url = f"http://127.0.0.1:{self.agent_settings.agent_port}"
         self.admin = EnvoyAdmin(self.agent_settings.admin_socket)
         self.envoy: asyncio.subprocess.Process | None = None
         self.log = self.directory / "envoy.log"
-        self._task: asyncio.Task[None] | None = None
+        self.keys = b""
+        self.outdated = False
+        self.knowledge = Knowledge(watching=True, digest="")
+        self._tasks: list[asyncio.Task[None]] = []
         self._runner: web.AppRunner | None = None
 
     async def __aenter__(self) -> Self:
@@ -132,18 +156,33 @@ class GatewayPod:
     async def start_agent(self) -> None:
         publisher = Publisher(self.agent_settings, self.admin)
         applier = Applier(publisher, load_last_good(self.agent_settings.last_good_path))
-        self.agent = Agent(self.agent_settings, self.source, publisher, applier)
-        self._runner = web.AppRunner(build_app(self.agent, self.admin, "gateway-0", dict))
+        clients = ClientCounter(self.agent_settings.clients_path, self.agent_settings.most_clients)
+        self.agent = Agent(self.agent_settings, self.source, publisher, applier, clients=clients)
+        facts = Facts(
+            pod="gateway-0",
+            agent=self.agent,
+            admin=self.admin,
+            clients=clients,
+            watch_failures=dict,
+            knowledge=lambda: self.knowledge,
+            is_outdated=lambda: self.outdated,
+            read_keys=self.read_keys,
+        )
+        self._runner = web.AppRunner(build_app(facts))
         await self._runner.setup()
         await web.TCPSite(self._runner, "127.0.0.1", self.agent_settings.agent_port).start()
-        self._task = asyncio.create_task(self.agent.run())
+        self._tasks = [
+            asyncio.create_task(self.agent.run()),
+            asyncio.create_task(clients.run(self.agent_settings.clients_socket)),
+        ]
 
     async def stop_agent(self) -> None:
-        if self._task and self._runner:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        if self._tasks and self._runner:
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
             await self._runner.cleanup()
-            self._task = None
+            self._tasks = []
 
     async def until(self, condition: Callable[[], Any], what: str) -> None:
         """Wait for a condition, plain or asynchronous."""
@@ -171,6 +210,28 @@ class GatewayPod:
         await self.until(settled, "routes applied")
         return 1000 * (time.perf_counter() - started)
 
+    async def read_keys(self) -> bytes:
+        """Stand in for the API server's key set; tests set `keys`."""
+        if not self.keys:
+            raise KeysUnavailable("no keys")
+        return self.keys
+
+    async def counts(self, cluster: str) -> dict[str, Any]:
+        """Return one revision's counters."""
+        return (await self.status())["counters"].get(cluster, {})
+
+    async def until_counts(self, cluster: str, **want: Any) -> None:
+        """Wait until some of a revision's counters have these values; Envoy's logs may lag behind its answers."""
+
+        async def reached() -> bool:
+            got = await self.counts(cluster)
+            return all(got.get(name) == value for name, value in want.items())
+
+        try:
+            await self.until(reached, f"{cluster} counts {want}")
+        except AssertionError as error:
+            raise AssertionError(f"want {want}, got {await self.counts(cluster)}") from error
+
     async def status(self) -> dict[str, Any]:
         async with self.client.get(f"{self.agent_url}/status") as response:
             assert response.status == 200, await response.text()
@@ -184,23 +245,27 @@ class GatewayPod:
         host: str = "gateway",
         headers: dict[str, str] | None = None,
         data: bytes = b"{}",
+        url: str = "",
     ) -> tuple[int, dict[str, str], Any]:
-        """Return status, headers (lower case) and JSON body of one request through Envoy."""
+        """Return status, headers (lower case) and JSON body of one request through Envoy's public or another port."""
         async with self.client.request(
-            method, f"{self.url}{path}", data=io.BytesIO(data), headers={"host": host, **(headers or {})}
+            method,
+            f"{url or self.url}{path}",
+            data=io.BytesIO(data),
+            headers={"host": host, **(headers or {})},
         ) as response:
             got = {k.lower(): v for k, v in response.headers.items()}
             return response.status, got, await response.json(content_type=None)
 
     async def call_many(
-        self, path: str, count: int, parallel: int = 16
+        self, path: str, count: int, parallel: int = 16, **kwargs: Any
     ) -> list[tuple[int, dict[str, str], Any]]:
         results: list[tuple[int, dict[str, str], Any]] = []
         pending = iter(range(count))
 
         async def worker(numbers: Iterable[int]) -> None:
             for _ in numbers:
-                results.append(await self.call(path))
+                results.append(await self.call(path, **kwargs))
 
         await asyncio.gather(*(worker(pending) for _ in range(parallel)))
         return results

@@ -112,7 +112,11 @@ async def test_other_methods_on_the_feedback_path_are_the_models(pod, wine) -> N
 
 
 async def test_body_above_the_cap_is_refused_and_one_below_it_passes(pod, wine) -> None:
-    cap = pod.envoy_settings.max_body_bytes
+    cap = 3 * 2**20
+    await pod.apply(
+        route("wine", Backend("wine-a", 100, (wine.endpoint,)), generation=2, max_body_bytes=cap),
+        route("beer", Backend("beer-a", 100, (wine.endpoint,))),
+    )
     status, _, body = await pod.call("/shop/wine/v2", data=b"x" * cap)
     assert (status, body["size_bytes"]) == (200, cap)
     status, headers, _ = await pod.call(
@@ -121,6 +125,16 @@ async def test_body_above_the_cap_is_refused_and_one_below_it_passes(pod, wine) 
     assert status == 413
     assert is_uuid(headers["x-prediction-id"])
     assert wine.requests == 1
+    assert (await pod.call("/shop/beer/v2", data=b"x" * (cap + 1)))[0] == 200
+
+
+async def test_answer_after_the_routes_timeout_is_a_504(pod, wine) -> None:
+    await pod.apply(route("wine", Backend("wine-a", 100, (wine.endpoint,)), generation=2, timeout_s=0.3))
+    wine.delay_s = 5.0
+    status, headers, body = await pod.call("/shop/wine/v2")
+    assert (status, headers["x-model-revision"]) == (504, "wine-a")
+    assert "timeout" in body["error"]
+    await pod.until_counts("shop/wine-a", requests=1, errors=1)
 
 
 async def test_paths_that_climb_or_hide_stay_within_their_route(pod, wine) -> None:

@@ -10,7 +10,7 @@ from collections import Counter
 from perennial_gateway.model import Backend, Endpoint, InvalidResource, RouteKey
 
 from tests.integration.gateway.backends import running
-from tests.integration.gateway.harness import GatewayPod, route
+from tests.integration.gateway.harness import NOTHING_COUNTED, GatewayPod, route
 
 DEAD = Endpoint("127.0.0.1", 1)
 UNPARSABLE = Endpoint("not-an-address", 80)
@@ -61,8 +61,7 @@ async def test_endpoints_swapped_under_load_fail_no_request(pod) -> None:
         await asyncio.gather(*tasks)
         print(f"30 swaps, {sum(statuses.values())} requests, median {sorted(took)[15]:.0f} ms")
         assert list(statuses) == [200]
-        counters = (await pod.status())["counters"]["shop/wine-a"]
-        assert counters == {"requests": sum(statuses.values()), "errors": 0, "active": 0}
+        assert await pod.counts("shop/wine-a") == NOTHING_COUNTED | {"requests": sum(statuses.values())}
 
 
 async def test_retry_hides_a_dead_endpoint(pod) -> None:
@@ -70,7 +69,7 @@ async def test_retry_hides_a_dead_endpoint(pod) -> None:
         await pod.apply(route("wine", Backend("wine-a", 100, (a.endpoint, DEAD))))
         answers = await pod.call_many("/shop/wine/v2", 100)
         assert {status for status, _, _ in answers} == {200}
-        assert (await pod.status())["counters"]["shop/wine-a"] == {"requests": 100, "errors": 0, "active": 0}
+        assert await pod.counts("shop/wine-a") == NOTHING_COUNTED | {"requests": 100}
 
 
 async def test_server_that_dies_under_load_costs_only_what_it_was_answering(pod) -> None:
@@ -96,9 +95,9 @@ async def test_errors_are_the_servers_5xx_and_requests_that_reach_none(pod) -> N
             assert "error" in body
         assert {s for s, _, _ in await pod.call_many("/shop/strict/v2", 5)} == {422}
         assert (await pod.status())["counters"] == {
-            "shop/failing-a": {"requests": 20, "errors": 20, "active": 0},
-            "shop/dead-a": {"requests": 10, "errors": 10, "active": 0},
-            "shop/strict-a": {"requests": 5, "errors": 0, "active": 0},
+            "shop/failing-a": NOTHING_COUNTED | {"requests": 20, "errors": 20},
+            "shop/dead-a": NOTHING_COUNTED | {"requests": 10, "errors": 10},
+            "shop/strict-a": NOTHING_COUNTED | {"requests": 5, "invalid": 5},
         }
 
 
@@ -245,6 +244,8 @@ async def test_metrics_tell_states_and_counts_per_revision(pod) -> None:
         await pod.call_many("/shop/wine/v2", 3)
         async with pod.client.get(f"{pod.agent_url}/metrics") as response:
             text = await response.text()
-        assert 'perennial_gateway_requests_total{namespace="shop",revision="wine-a"} 3.0' in text
+        assert (
+            'perennial_gateway_requests_total{namespace="shop",revision="wine-a",traffic="live"} 3.0' in text
+        )
         assert 'perennial_router_routes{state="Applied"} 1.0' in text
         assert "perennial_router_ready 1.0" in text

@@ -16,14 +16,17 @@ def backend(revision: str = "wine-a", weight: int = 100, *endpoints: Endpoint) -
     return Backend(revision, weight, endpoints or (endpoint(),))
 
 
-def route(name: str = "wine", *backends: Backend, namespace: str = "shop", generation: int = 1) -> Route:
-    return Route(RouteKey(namespace, name), f"uid-{name}", generation, backends or (backend(f"{name}-a"),))
+def route(
+    name: str = "wine", *backends: Backend, namespace: str = "shop", generation: int = 1, **fields: Any
+) -> Route:
+    key = RouteKey(namespace, name)
+    return Route(key, f"uid-{name}", generation, backends or (backend(f"{name}-a"),), **fields)
 
 
 def fragment(name: str, mark: str = "good") -> Fragment:
     """A fragment whose only cluster carries a mark that a fake Envoy may refuse."""
     cluster = f"shop/{name}-a"
-    return Fragment({cluster: {"name": cluster, "mark": mark}}, [], {"name": name})
+    return Fragment({cluster: {"name": cluster, "mark": mark}}, [], [], [], {"name": name})
 
 
 def model_route(name: str = "wine", namespace: str = "shop", **spec: Any) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from perennial_gateway.admin import ClusterCounters, parse_counters
+from perennial_gateway.clients import ClientCounts
 from perennial_gateway.errors import EnvoyUnavailable
 from perennial_gateway.server import build_status
 
@@ -12,17 +13,25 @@ cluster.observer.upstream_rq_active: 0
 cluster.shop/wine-a.upstream_rq_5xx: 2
 cluster.shop/wine-a.upstream_rq_active: 1
 cluster.shop/wine-a.upstream_rq_completed: 40
+cluster.shop/wine-a.upstream_rq_400: 3
+cluster.shop/wine-a.upstream_rq_422: 4
+cluster.shop/wine-a/pin.upstream_rq_completed: 11
+cluster.shop/wine-b/shadow.upstream_rq_completed: 9
+cluster.shop/wine-b/shadow.upstream_rq_5xx: 1
 cluster.shop/wine-b.upstream_rq_active: 0
 cluster.shop/wine-b.upstream_rq_completed: 7
 http.ingress.downstream_rq_active: 3
+http.pin.downstream_rq_active: 1
 listener.epoch-abc123.downstream_cx_active: 5
+perennial.slow.cluster.shop/wine-a: 6
+perennial.slow.cluster.shop/wine-b/shadow: 2
 """
 
 
 def test_counters_come_with_their_epoch() -> None:
     got = parse_counters(STATS)
-    assert (got.epoch, got.active_requests, got.active_connections) == ("abc123", 3, 5)
-    assert got.clusters["shop/wine-a"] == ClusterCounters(40, 2, 1)
+    assert (got.epoch, got.active_requests, got.active_connections) == ("abc123", 4, 5)
+    assert got.clusters["shop/wine-a"] == ClusterCounters(40, 2, 1, slow=6, invalid=7)
     assert got.clusters["shop/wine-b"] == ClusterCounters(7, 0, 0)
 
 
@@ -32,7 +41,29 @@ def test_counters_without_an_epoch_are_none(text) -> None:
         parse_counters(text)
 
 
-def test_status_leaves_out_clusters_that_are_no_revision() -> None:
-    got = build_status("gateway-0", {}, parse_counters(STATS))
-    assert set(got["counters"]) == {"shop/wine-a", "shop/wine-b"}
+def test_status_counts_copies_apart_and_pinned_requests_nowhere() -> None:
+    clients = {"shop/wine-a": ClientCounts(5, 1)}
+    got = build_status("gateway-0", {}, parse_counters(STATS), clients)
     assert (got["pod"], got["epoch"]) == ("gateway-0", "abc123")
+    assert got["counters"] == {
+        "shop/wine-a": {
+            "requests": 40,
+            "errors": 2,
+            "active": 1,
+            "slow": 6,
+            "invalid": 7,
+            "users": 5,
+            "failingUsers": 1,
+            "shadow": {"requests": 0, "errors": 0, "slow": 0},
+        },
+        "shop/wine-b": {
+            "requests": 7,
+            "errors": 0,
+            "active": 0,
+            "slow": 0,
+            "invalid": 0,
+            "users": 0,
+            "failingUsers": 0,
+            "shadow": {"requests": 9, "errors": 1, "slow": 2},
+        },
+    }

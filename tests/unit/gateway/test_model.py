@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from perennial_gateway.errors import InvalidRoute
-from perennial_gateway.model import Backend, effective_weights
+from perennial_gateway.model import Backend, Stickiness, build_slots
 
 from tests.unit.gateway.builders import backend, endpoint, route
 
@@ -23,6 +23,10 @@ from tests.unit.gateway.builders import backend, endpoint, route
         route("wine", backend("wine-a", 50), backend("wine-a", 50)),
         route("wine", backend("wine-a", -10), backend("wine-b", 110)),
         route("wine", backend("wine.a")),
+        route("wine", mirror="wine-b"),
+        route("wine", preview="wine-b"),
+        route("wine", sticky=Stickiness("x-user; evil", "s")),
+        route("wine", sticky=Stickiness("x-user", "%REQ(x)%")),
     ],
 )
 def test_route_that_could_break_others_is_refused(bad) -> None:
@@ -30,20 +34,35 @@ def test_route_that_could_break_others_is_refused(bad) -> None:
         bad.validate()
 
 
-def test_weights_hold_while_every_revision_has_a_server() -> None:
-    got = effective_weights((backend("a", 95), backend("b", 5), backend("c", 0)))
-    assert got == {"a": 95, "b": 5, "c": 0}
+def test_slots_are_the_weights_while_every_revision_has_a_server() -> None:
+    got = build_slots((backend("c", 0), backend("b", 5), backend("a", 95)))
+    assert got == (("c", 0), ("b", 5), ("a", 95))
+
+
+def test_slot_of_a_revision_without_server_goes_to_the_heaviest_and_stays_in_its_place() -> None:
+    got = build_slots((Backend("b", 5), backend("c", 20), backend("a", 75)))
+    assert got == (("a", 5), ("c", 20), ("a", 75))
+
+
+def test_among_equals_the_last_takes_over_since_stable_stands_last() -> None:
+    assert build_slots((Backend("c", 50), backend("b", 25), backend("a", 25))) == (
+        ("a", 50),
+        ("b", 25),
+        ("a", 25),
+    )
 
 
 def test_revision_of_weight_zero_does_not_take_over() -> None:
-    assert effective_weights((Backend("a", 100), backend("b", 0))) == {}
+    assert build_slots((Backend("a", 100), backend("b", 0))) == ()
 
 
 @given(st.lists(st.tuples(st.integers(0, 100), st.booleans()), min_size=1, max_size=6))
-def test_only_revisions_with_servers_and_weight_get_requests(parts) -> None:
+def test_only_revisions_with_servers_and_weight_get_requests_and_no_share_is_lost(parts) -> None:
     backends = tuple(
         Backend(f"r{i}", weight, (endpoint(),) if alive else ()) for i, (weight, alive) in enumerate(parts)
     )
-    got = effective_weights(backends)
+    got = build_slots(backends)
     want = {b.revision for b in backends if b.weight_percent and b.endpoints}
-    assert {revision for revision, weight in got.items() if weight} == want
+    assert {revision for revision, weight in got if weight} == want
+    if got:
+        assert [weight for _, weight in got] == [b.weight_percent for b in backends]

@@ -19,7 +19,7 @@ from tests.unit.gateway.builders import backend, endpoint, route
 
 
 def configuration(*routes):
-    fragments = {r.key: build_fragment(r, "cluster.local") for r in routes}
+    fragments = {r.key: build_fragment(r, "cluster.local", "/run/shadow.sock") for r in routes}
     return build_route_configuration(fragments, "http://gateway"), fragments
 
 
@@ -29,7 +29,14 @@ def names(routes) -> list[str]:
 
 def test_each_revision_has_one_cluster_whatever_its_weight() -> None:
     _, fragments = configuration(route("wine", backend("wine-a", 100), backend("wine-b", 0)))
-    assert set(clusters_of(fragments)) == {"shop/wine-a", "shop/wine-b"}
+    assert {name for name in clusters_of(fragments) if name.count("/") == 1} == {"shop/wine-a", "shop/wine-b"}
+
+
+def test_pinned_and_copied_requests_have_clusters_of_their_own() -> None:
+    _, fragments = configuration(route("wine", backend("wine-b", 0), backend("wine-a", 100), mirror="wine-b"))
+    got = {name for name in clusters_of(fragments) if name.startswith("shop/wine-b/")}
+    assert got == {"shop/wine-b/pin", "shop/wine-b/shadow", "shop/wine-b/mirror"}
+    assert "shop/wine-a/shadow" not in clusters_of(fragments)
 
 
 def test_generation_alone_changes_nothing() -> None:
@@ -46,7 +53,12 @@ def test_order_of_routes_and_endpoints_changes_nothing() -> None:
 
 
 def test_no_domain_appears_twice() -> None:
-    got, _ = configuration(route("wine"), route("wine", namespace="svc"), route("svc", namespace="wine"))
+    got, _ = configuration(
+        route("wine", preview="wine-a"),
+        route("wine", namespace="svc", preview="wine-a"),
+        route("svc", namespace="wine", preview="svc-a"),
+        route("preview", namespace="wine", preview="preview-a"),
+    )
     domains = [domain for host in got["virtual_hosts"] for domain in host["domains"]]
     assert len(domains) == len(set(domains))
 

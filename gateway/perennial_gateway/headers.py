@@ -1,0 +1,34 @@
+"""Names of the headers that the gateway sets, reads and keeps from clients."""
+
+from __future__ import annotations
+
+from typing import Any
+
+REVISION_HEADER = "x-model-revision"
+"""Answered: who served it. On the pinning port also asked for."""
+
+PREDICTION_HEADER = "x-prediction-id"
+"""Drawn by the gateway for each request: the key of feedback."""
+
+SHADOW_HEADER = "x-perennial-shadow"
+"""`true` on copied requests: the server must not act on them."""
+
+CLIENT_HEADER = "x-perennial-client-key"
+"""What tells clients apart on a sticky route: the header's or the cookie's value, or a fresh draw."""
+
+BUDGET_HEADER = "x-perennial-latency-budget"
+"""The route's latency budget as a duration, on requests of routes that have one."""
+
+SHADOW_CLUSTER_HEADER = "x-perennial-shadow-cluster"
+"""Cluster that a copied request goes to."""
+
+PIN_HEADER = "x-perennial-pin"
+"""On the pinning port: the revision that the client has asked for."""
+
+INTERNAL_HEADERS = (SHADOW_HEADER, CLIENT_HEADER, BUDGET_HEADER, SHADOW_CLUSTER_HEADER, PIN_HEADER)
+"""What a client must never send: these steer routing and counting."""
+
+
+def overwrite(name: str, value: str) -> dict[str, Any]:
+    """Return Envoy's instruction to set a header whatever it was."""
+    return {"header": {"key": name, "value": value}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}

@@ -1,0 +1,41 @@
+"""Build the routes of the pinning port, where an authenticated client names the revision that answers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from perennial_gateway.clusters import Traffic
+from perennial_gateway.headers import PIN_HEADER, REVISION_HEADER
+from perennial_gateway.model import Route
+from perennial_gateway.routes import build_single, direct_response, own_domains
+
+
+def build_pin_path_routes(route: Route) -> list[dict[str, Any]]:
+    """Return the routes ``/<namespace>/<name>/…`` of the pinning port."""
+    return _pins(route, f"/{route.key.namespace}/{route.key.name}/")
+
+
+def build_pin_virtual_host(route: Route, cluster_domain: str) -> dict[str, Any]:
+    """Return the virtual host of the route's own names on the pinning port."""
+    return {
+        "name": str(route.key),
+        "domains": own_domains(route.key, cluster_domain),
+        "routes": _pins(route, "/"),
+    }
+
+
+def _pins(route: Route, prefix: str) -> list[dict[str, Any]]:
+    revisions = [b.revision for b in route.backends]
+    message = f"Say in {REVISION_HEADER} which revision of {route.key} shall answer: {', '.join(revisions)}."
+    unnamed = {"name": str(route.key), "match": {"prefix": prefix}} | direct_response(400, message)
+    return [*(_pin(route, prefix, revision) for revision in revisions), unnamed]
+
+
+def _pin(route: Route, prefix: str, revision: str) -> dict[str, Any]:
+    single = build_single(route, revision, Traffic.PIN)
+    asked = {"name": PIN_HEADER, "string_match": {"exact": revision}}
+    return single | {
+        "name": f"{route.key}/{revision}",
+        "match": {"prefix": prefix, "headers": [asked]},
+        "request_headers_to_remove": [*single["request_headers_to_remove"], PIN_HEADER],
+    }
