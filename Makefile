@@ -3,7 +3,7 @@ PY := .venv/bin/python
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 PACKAGES := perennial_api perennial perennial_gateway perennial_bundle perennial_server perennial_observer perennial_training perennial_localcluster perennial_demo
 
-.PHONY: help bootstrap demo test test-fast lint format crds golden docs verify up down status lock
+.PHONY: help bootstrap demo test campaign test-fast lint format crds golden docs verify up down status lock
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -15,7 +15,10 @@ demo: bootstrap ## Run the main job: cluster, operator, model, traffic, drift, r
 	@$(PY) -m perennial_demo
 
 test: bootstrap ## Run every test, the real cluster's included
-	@scripts/test tests/unit tests/property tests/contract tests/integration tests/e2e
+	@scripts/test tests/unit tests/property tests/contract tests/integration tests/faults tests/e2e
+
+campaign: bootstrap ## Run the fault tests in full: every write, long outages, ten minutes under fire
+	@PERENNIAL_CAMPAIGN=1 scripts/test tests/faults
 
 test-fast: bootstrap ## Run the tests that need neither cluster nor detectors
 	@$(PY) -m pytest -q tests/unit tests/property
