@@ -9,6 +9,10 @@ class CliError(PerennialError):
     """Shown as it is; exit status 1."""
 
 
+class UsageError(CliError):
+    """The words on the command line don't go together; exit status 2."""
+
+
 class BadBundleError(CliError):
     """What should be pushed is not a bundle, or not the one that its manifest describes."""
 
@@ -17,5 +21,13 @@ class ClusterError(CliError):
     """The API server can't be reached, or refuses."""
 
 
+class NotAllowedError(ClusterError):
+    """The user lacks a right."""
+
+
 class StoreError(CliError):
     """The bundle store refuses."""
+
+
+class RefusedVerbError(CliError):
+    """The operator refuses a verb, or nobody has answered it."""

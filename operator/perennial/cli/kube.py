@@ -12,13 +12,15 @@ import urllib3
 from kubernetes import client, config
 from perennial_api.labels import GROUP, LABEL_DEPLOYMENT, VERSION
 
-from perennial.cli.errors import ClusterError
+from perennial.cli.errors import ClusterError, NotAllowedError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 TIMEOUT_S = 15.0
 UPLOAD_TIMEOUT_S = 600.0
+PROXY_TIMEOUT_S = 5.0
+PAGE_SIZE = 500
 TOKEN_LIFETIME_S = 600
 """The shortest that the API server issues."""
 
@@ -85,20 +87,63 @@ class Cluster:
                     return None
                 raise
 
-    def list(self, plural: str, namespace: str, deployment: str) -> list[dict[str, Any]]:
-        """Return all resources of a kind that belong to a deployment."""
+    def find(self, plural: str, namespace: str | None, deployment: str | None) -> list[dict[str, Any]]:
+        """Return all resources of a kind, in one namespace or all, of one deployment or all."""
         objects = client.CustomObjectsApi(self._api)
-        with self._translated(f"list {plural} in {namespace}"):
-            answer = objects.list_namespaced_custom_object(
-                GROUP,
-                VERSION,
-                namespace,
-                plural,
-                label_selector=f"{LABEL_DEPLOYMENT}={deployment}",
-                limit=500,
-                _request_timeout=TIMEOUT_S,
+        selector = {"label_selector": f"{LABEL_DEPLOYMENT}={deployment}"} if deployment else {}
+        found: list[dict[str, Any]] = []
+        token = None
+        with self._translated(f"list {plural} in {namespace or 'all namespaces'}"):
+            while True:
+                page = {"limit": PAGE_SIZE, "_request_timeout": TIMEOUT_S} | (
+                    {"_continue": token} if token else {}
+                )
+                answer = (
+                    objects.list_namespaced_custom_object(
+                        GROUP, VERSION, namespace, plural, **selector, **page
+                    )
+                    if namespace
+                    else objects.list_cluster_custom_object(GROUP, VERSION, plural, **selector, **page)
+                )
+                found += answer["items"]
+                token = answer["metadata"].get("continue")
+                if not token:
+                    return found
+
+    def annotate(
+        self, plural: str, namespace: str, name: str, uid: str, annotations: Mapping[str, str]
+    ) -> None:
+        """Set annotations of one of our resources, if it is still the object of that uid."""
+        body = {"metadata": {"uid": uid, "annotations": dict(annotations)}}
+        with self._translated(
+            f"patch {plural} {namespace}/{name}", f"patch on {plural}.{GROUP} in {namespace}"
+        ):
+            client.CustomObjectsApi(self._api).patch_namespaced_custom_object(
+                GROUP, VERSION, namespace, plural, name, body, _request_timeout=TIMEOUT_S
             )
-        return list(answer["items"])
+
+    def list_pods(self, namespace: str, selector: str) -> list[dict[str, Any]] | None:
+        """Return pods by their labels, or None where the user may not see them."""
+        core = client.CoreV1Api(self._api)
+        try:
+            with self._translated(f"list pods in {namespace}"):
+                answer = core.list_namespaced_pod(
+                    namespace, label_selector=selector, _request_timeout=TIMEOUT_S, _preload_content=False
+                )
+                return list(json.loads(answer.data)["items"])
+        except NotAllowedError:
+            return None
+
+    def get_through_proxy(self, namespace: str, pod: str, port: int, path: str) -> Answer:
+        """GET a page of a pod through the API server; an answer of any status is returned."""
+        url = f"{self.host}/api/v1/namespaces/{namespace}/pods/{pod}:{port}/proxy{path}"
+        headers: dict[str, str] = {}
+        self._api.update_params_for_auth(headers, [], ["BearerToken"], url, "GET", None)
+        with self._translated(f"reach pod {namespace}/{pod}"):
+            response = self._api.rest_client.pool_manager.request(
+                "GET", url, headers=headers, timeout=PROXY_TIMEOUT_S, retries=False
+            )
+        return Answer(response.status, response.data)
 
     def create_token(self, namespace: str, service_account: str, audience: str) -> str:
         """Return a short-lived token of a ServiceAccount, if the user may create one."""
@@ -164,11 +209,11 @@ class Cluster:
             )
 
     @contextmanager
-    def _translated(self, action: str) -> Iterator[None]:
+    def _translated(self, action: str, right: str = "") -> Iterator[None]:
         try:
             yield
         except client.ApiException as error:
-            raise ClusterError(_explain(action, error)) from error
+            raise _explain(action, right, error) from error
         except (urllib3.exceptions.ProtocolError, urllib3.exceptions.SSLError) as error:
             raise ClusterError(
                 f"Could not {action}: the connection to {self.host} broke off ({error})."
@@ -179,11 +224,14 @@ class Cluster:
             ) from error
 
 
-def _explain(action: str, error: client.ApiException) -> str:
+def _explain(action: str, right: str, error: client.ApiException) -> ClusterError:
     try:
         message = json.loads(error.body)["message"]
     except (ValueError, KeyError, TypeError):
         message = error.reason
     if error.status in _FORBIDDEN:
-        return f"You are not allowed to {action}: {message}. Ask whoever runs the cluster for that right."
-    return f"Could not {action}: {message} (HTTP {error.status})."
+        wanted = f"the right {right}" if right else "that right"
+        return NotAllowedError(
+            f"You are not allowed to {action}: {message}. Ask whoever runs the cluster for {wanted}."
+        )
+    return ClusterError(f"Could not {action}: {message} (HTTP {error.status}).")

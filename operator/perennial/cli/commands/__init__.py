@@ -1,0 +1,1 @@
+"""The commands, one file each: words in, calls to the cluster, a view or JSON out."""
