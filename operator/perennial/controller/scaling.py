@@ -1,0 +1,85 @@
+"""Bring together what one pass needs to know to decide on pods, and what it does about them. Pure."""
+
+from collections.abc import Mapping
+from datetime import datetime
+
+from perennial_api.modeldeployment.experiment_status import ExperimentPhase
+from perennial_api.modeldeployment.resource import ModelDeployment
+
+from perennial.cluster.observe import Children
+from perennial.rollout.machine import find_stable
+from perennial.rollout.road import next_weight
+from perennial.rollout.scaling import Arm, Load, Owner, ScalePolicy, Scaling, Situation, plan_scaling
+
+__all__ = ["decide_scaling", "scale_targets", "view_situation"]
+
+
+def decide_scaling(
+    deployment: ModelDeployment, children: Children, loads: Mapping[str, Load], now: datetime
+) -> Scaling:
+    """Decide how many pods each revision should have; called before the rollout, which waits for them.
+
+    Parameters
+    ----------
+    loads
+        By revision, as the autoscaler knows them.
+    """
+    situation = view_situation(deployment, children, loads)
+    return plan_scaling(ScalePolicy.of(deployment.spec.server), deployment.status.scaling, situation, now)
+
+
+def view_situation(deployment: ModelDeployment, children: Children, loads: Mapping[str, Load]) -> Situation:
+    """Reduce what was observed to what the numbers of pods are decided on."""
+    status, views = deployment.status, children.views
+    stable = find_stable(status.rollout, views)
+    coming = {name: share for name, share in _coming(deployment).items() if name in views and name != stable}
+    sizes = _sizes(children)
+    now = _present_shares(children)
+    arms = {
+        name: Arm(sizes.get(name), max(now.get(name, 0), coming.get(name, 0)), loads.get(name))
+        for name in sorted(sizes.keys() | coming.keys())
+    }
+    canary = status.rollout.canary if status.rollout else None
+    return Situation(stable, frozenset(coming), arms, keeps_floor=canary in coming)
+
+
+def _coming(deployment: ModelDeployment) -> dict[str, int]:
+    """Return the revisions on trial, and the share in percent that each is to have."""
+    rollout, experiment = deployment.status.rollout, deployment.status.experiment
+    shares: dict[str, int] = {}
+    if experiment is not None and experiment.phase is not ExperimentPhase.ENDED:
+        shares |= {arm.revision: arm.weight_percent for arm in experiment.arms if arm.revision}
+    if rollout is not None and rollout.canary:
+        shares[rollout.canary] = next_weight(deployment.spec.rollout, rollout)
+    return shares
+
+
+def _present_shares(children: Children) -> dict[str, int]:
+    """Return what each revision gets by the stored route, in percent: of the requests, or of their copies."""
+    route = children.route
+    if route is None:
+        return {}
+    shares = dict(route.weights)
+    if route.mirror is not None:
+        shares[route.mirror.revision] = max(shares.get(route.mirror.revision, 0), route.mirror.percent)
+    return shares
+
+
+def scale_targets(policy: ScalePolicy, scaling: Scaling) -> Mapping[str, int | None]:
+    """Return the Deployments whose manifests leave the number of pods out, and the number where the operator sets it."""
+    match policy.owner:
+        case Owner.MANIFEST:
+            return {}
+        case Owner.AUTOSCALER:
+            return dict.fromkeys(scaling.minimums)
+        case Owner.OPERATOR:
+            return scaling.replicas
+
+
+def _sizes(children: Children) -> dict[str, int]:
+    """Return how many pods each revision's Deployment asks for."""
+    return {
+        key.name: stored["spec"].get("replicas", 1)
+        for key, stored in children.stored.items()
+        if key.kind == "Deployment" and key.name in children.views
+    }
