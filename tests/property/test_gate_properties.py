@@ -11,13 +11,13 @@ from perennial.rollout.gate import (
     Counts,
     Decision,
     GateState,
-    MetricLimit,
     accumulate,
-    assess,
     e_value,
     rate_e_value,
     update,
 )
+
+from tests.unit.operator.gate.builders import ERRORS, judged
 
 
 @st.composite
@@ -74,29 +74,27 @@ def test_one_more_stable_error_never_strengthens_the_evidence(canary, stable, ma
 
 
 @given(
-    pairs=windows,
+    canary=counts(),
+    stable=counts(),
     max_ratio=ratios,
-    max_rate=rates,
+    max_rate=st.none() | st.floats(0.001, 0.999),
     baked=st.booleans(),
     at_deadline=st.booleans(),
-    min_samples=st.integers(1, 100_000),
+    min_samples=st.integers(1, 20_000),
 )
 def test_only_failure_overrules_the_samples_and_waiting_ends_at_the_deadline(
-    *, pairs, max_ratio, max_rate, baked, at_deadline, min_samples
+    *, canary, stable, max_ratio, max_rate, baked, at_deadline, min_samples
 ) -> None:
-    state = run(pairs, max_ratio, max_rate)
-    metric = MetricLimit("errors", max_ratio, max_rate)
-    got = assess(
-        {"errors": state},
-        [metric],
-        alpha=0.01,
-        min_samples=min_samples,
-        baked=baked,
-        at_deadline=at_deadline,
+    scene = judged(
+        {"requests": canary.requests, "errors": canary.errors},
+        {"requests": stable.requests, "errors": stable.errors},
+        ERRORS | {"maxRatio": max_ratio, "maxRate": max_rate},
+        minSamples=min_samples,
     )
+    got = scene.verdict(baked=baked, at_deadline=at_deadline)
     if got.decision is Decision.SUCCESSFUL:
         assert baked
-        assert state.canary.requests >= min_samples
+        assert canary.requests >= min_samples
     assert got.decision is not (Decision.WAITING if at_deadline else Decision.INCONCLUSIVE)
 
 

@@ -56,7 +56,9 @@ class GateMetric(StatusModel):
     value: Float | None = None
     """What Prometheus answered last."""
     readings: Count = 0
-    """How many numbers Prometheus has answered."""
+    """How many answers of Prometheus in a row were on the same side of the bounds as value."""
+    read_at: Time | None = None
+    """When value was read."""
     decision: GateDecision = GateDecision.INCONCLUSIVE
     """Verdict at the last look."""
     reason: Reason = ""
@@ -93,14 +95,12 @@ class ArmMark(StatusModel):
 
     revision: Name
     """Revision counted."""
-    predictions: Count = 0
-    """Predictions counted so far."""
-    outliers: Count = 0
-    """Outliers counted so far."""
-    labelled: Count = 0
-    """Labelled predictions counted so far."""
-    wrong: Count = 0
-    """Wrong ones counted so far."""
+    since: Time
+    """When the observer's counts started at zero."""
+    outliers: MetricCounts = MetricCounts()
+    """Predictions judged so far, and the outliers among them."""
+    labels: MetricCounts = MetricCounts()
+    """Labelled predictions counted so far, and the wrong ones among them."""
 
 
 class Gate(StatusModel):
@@ -112,6 +112,10 @@ class Gate(StatusModel):
     """Requests that the new revision answered since the rollout began."""
     stable: Count = 0
     """Requests that the stable revision answered meanwhile."""
+    recent_canary: MetricCounts = MetricCounts()
+    """Requests of the new revision since its weight last changed, and the failed ones: for the breaker."""
+    recent_stable: MetricCounts = MetricCounts()
+    """The same of the stable revision."""
     by_client: Bool = False
     """True where the split is sticky, so that clients are counted instead of requests."""
     routers: Annotated[tuple[RouterMark, ...], Field(max_length=200)] = ()

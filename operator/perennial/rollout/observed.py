@@ -4,11 +4,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from perennial_api.arms import Arm
 from perennial_api.modelrevision import Origin, RevisionRole
 
 __all__ = [
     "Failure",
     "Observed",
+    "Reading",
     "RevisionView",
     "RouteView",
     "RouterCounters",
@@ -140,6 +142,15 @@ class RouterView:
 
 
 @dataclass(frozen=True, slots=True)
+class Reading:
+    """What Prometheus answered to one metric's query: a finite number, or why there is none and what to do."""
+
+    value: float | None = None
+    reason: str = ""
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Observed:
     """Everything that `machine.step` decides on beside spec, status and time.
 
@@ -149,6 +160,12 @@ class Observed:
         The revision that the spec asks for, or None when that can't be honoured.
     replicas
         How many endpoints of a canary must be ready before it gets its first requests.
+    by_client
+        Whether each client keeps its revision, so that the gate counts clients instead of requests.
+    arms
+        The observer's counts by revision.
+    readings
+        Answers of Prometheus by name of the metric; one that wasn't asked in this pass is left out.
     """
 
     revisions: Mapping[str, RevisionView]
@@ -156,6 +173,9 @@ class Observed:
     route: RouteView | None = None
     routers: tuple[RouterView, ...] = ()
     replicas: int = 1
+    by_client: bool = False
+    arms: Mapping[str, Arm] = field(default_factory=dict)
+    readings: Mapping[str, Reading] = field(default_factory=dict)
 
     def ready_endpoints(self, revision: str | None) -> int:
         """Return how many ready endpoints a revision has; 0 for one that isn't there."""

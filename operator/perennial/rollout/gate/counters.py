@@ -2,7 +2,8 @@
 
 A router's counters start at zero with every Envoy, and disappear with every router pod. The gate
 must see each request at most once all the same: an error counted twice is a false alarm. So beside
-the gate's state stands, per router pod, the highest value already counted.
+the gate's state stands, per router pod, the highest value already counted. Counters come in pairs:
+how many there were, and how many of those were bad.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ MAX_EPOCHS_PER_POD = 2
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """Finished requests, and those of them that failed."""
+    """Finished requests, and those of them that failed; or clients, or predictions, and the bad ones among them."""
 
     requests: int = 0
     errors: int = 0
@@ -42,7 +43,7 @@ class CounterMark:
 
 
 def accumulate(
-    marks: tuple[CounterMark, ...], reading: Mapping[CounterKey, Counts]
+    marks: tuple[CounterMark, ...], reading: Mapping[CounterKey, Counts], *, distinct: bool = False
 ) -> tuple[tuple[CounterMark, ...], dict[str, Counts]]:
     """Return the new marks, and what came in per revision since the old ones.
 
@@ -62,6 +63,10 @@ def accumulate(
         As returned by the last call, least recently seen pod first; ``()`` at the start.
     reading
         The routers' counters by pod, epoch and revision.
+    distinct
+        Whether they count distinct clients since the attempt began. Then a pod never seen before counts
+        in full, and a client may turn bad long after it was counted: the bad ones are at most all that
+        were counted, not at most those of the same look.
 
     Examples
     --------
@@ -80,11 +85,11 @@ def accumulate(
         pod, epoch, revision = key
         # Removed and inserted again: the dictionary's order is the order of last sight.
         mark = by_key.pop(key, None)
-        if pod not in known_pods:
+        if pod not in known_pods and not distinct:
             by_key[key] = CounterMark(pod, epoch, revision, counts.requests, counts.errors)
             continue
         counted = Counts(mark.requests, mark.errors) if mark else Counts()
-        delta = _increase(counted, counts)
+        delta = _increase(counted, counts, held_by=counted.requests - counted.errors if distinct else 0)
         counted += delta
         by_key[key] = CounterMark(pod, epoch, revision, counted.requests, counted.errors)
         new[revision] = new.get(revision, Counts()) + delta
@@ -92,14 +97,15 @@ def accumulate(
     return _bounded(tuple(by_key.values()), seen_pods), new
 
 
-def _increase(counted: Counts, counts: Counts) -> Counts:
+def _increase(counted: Counts, counts: Counts, *, held_by: int) -> Counts:
     """Return what is new; errors never exceed requests, since the two are not read in one instant.
 
-    An error held back stays below the mark and is counted at the next look.
+    An error held back stays below the mark and is counted at the next look. `held_by` is how many of those
+    counted earlier may still turn bad.
     """
     requests = max(0, counts.requests - counted.requests)
     errors = max(0, counts.errors - counted.errors)
-    return Counts(requests, min(errors, requests))
+    return Counts(requests, min(errors, requests + held_by))
 
 
 def _bounded(marks: tuple[CounterMark, ...], seen_pods: set[str]) -> tuple[CounterMark, ...]:

@@ -16,8 +16,13 @@ and ``E = mean_j exp(L_j)`` has expectation at most 1 at every look as long as t
 may look at every tick, and the weights may change between windows. The same mixture with
 binomial likelihoods tests the canary's own rate against ``max_rate``.
 
+A client that keeps its revision is one unit however many requests it sends: `update_clients` takes
+clients instead of requests. A client turns bad at its first failure, at any time, so the parts of
+``theta`` are the clients still at risk, those seen that have not failed yet: the safe logrank test
+of ter Schure, Perez-Ortiz, Ly and Grunwald, "The Safe Logrank Test", 2021 (arXiv 2011.06931).
+
 The first form takes a failure to be rare. With a ratio of 1 it is conservative at any rate; with a
-larger one it stays valid in the simulations of ``tests/unit/operator/test_gate.py``, up to a share
+larger one it stays valid in the simulations of ``tests/property/operator/test_rollout_simulation.py``, up to a share
 of 30 %.
 
 Worked example: 19 of 1,900 stable requests failed and 10 of 100 canary requests. With ``r_0 = 1``,
@@ -96,6 +101,44 @@ def update(
         canary=state.canary + canary_delta,
         stable=state.stable + stable_delta,
     )
+
+
+def update_clients(
+    state: GateState,
+    canary_delta: Counts,
+    stable_delta: Counts,
+    max_ratio: float,
+    max_rate: float | None = None,
+    *,
+    routers: int = 1,
+) -> GateState:
+    """Return the state after one more window in which clients were counted, each on one revision for good.
+
+    Parameters
+    ----------
+    canary_delta, stable_delta
+        Clients seen for the first time since the last window, and those seen now or earlier that failed for
+        the first time, as `accumulate` returns them for distinct clients.
+    routers
+        By how many routers they were counted. Each counts a client that it meets, so one client's failures
+        may show as often; the evidence is divided by that.
+
+    The rest is as for `update`. The shares of the revisions must not change while clients are counted: a
+    client that moves starts anew on one side and leaves a used-up one on the other.
+    """
+    at_risk = (_at_risk(state.canary, canary_delta), _at_risk(state.stable, stable_delta))
+    ratio = _ratio_terms(*at_risk, max_ratio)
+    rate = _rate_terms(canary_delta, max_rate)
+    return GateState(
+        log_likelihoods=_add(state.log_likelihoods, tuple(x / routers for x in ratio)),
+        rate_log_likelihoods=_add(state.rate_log_likelihoods, tuple(x / routers for x in rate)),
+        canary=state.canary + canary_delta,
+        stable=state.stable + stable_delta,
+    )
+
+
+def _at_risk(counted: Counts, delta: Counts) -> Counts:
+    return Counts(counted.requests - counted.errors + delta.requests, delta.errors)
 
 
 def e_value(state: GateState) -> float:

@@ -1,26 +1,42 @@
-"""Decide from counts whether a canary may go on.
+"""Put the metrics together: the canary may go on, must go back, or one can't tell yet.
 
-One gate holds one `GateState` per metric. At every look the operator feeds it what the routers
-counted since the last (`accumulate`, then `update`) and asks `assess` for a verdict. A canary fails
-when the evidence against it reaches ``m / alpha`` for ``m`` tests, which happens to an equal canary
-with probability at most ``alpha`` over the whole rollout, however often one looks. It succeeds when
-it has not failed, has been seen by enough requests, and has stood long enough at its weight.
-No traffic is neither.
+A canary fails when the evidence of any metric reaches ``m / alpha`` for ``m`` metrics that decide, which happens to a
+canary that keeps every limit with probability at most ``alpha`` over the whole rollout, however often one looks. It
+succeeds when it has not failed, every metric has seen enough, and it has stood long enough at its weight. No traffic
+and no answer are neither.
 """
 
-from __future__ import annotations
-
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 
-from perennial.rollout.gate.counters import Counts
-from perennial.rollout.gate.eprocess import GateState, e_value, excluded_ratio, rate_e_value
+from perennial_api.modeldeployment.analysis import Analysis, Metric, MetricType
+from perennial_api.modeldeployment.gate_status import Evidence, Gate, GateDecision, GateMetric
 
-__all__ = ["Decision", "Evidence", "GateVerdict", "MetricLimit", "assess"]
+from perennial.rollout.gate.breaker import trip
+from perennial.rollout.gate.judge import (
+    NO_TRAFFIC,
+    TOO_FEW_SAMPLES,
+    WITHIN_LIMITS,
+    MetricVerdict,
+    judge_metric,
+)
+from perennial.rollout.gate.readings import NO_READING
 
-BREAKER_SHARE = 0.5
-BREAKER_REQUESTS = 20
+__all__ = [
+    "SIGNIFICANCE",
+    "Decision",
+    "GateVerdict",
+    "assess_gate",
+    "find_unreadable",
+    "judge_metrics",
+    "to_evidence",
+]
+
+SIGNIFICANCE = 0.01
+"""Probability, over a whole rollout, of failing a canary that keeps every limit."""
+
+_READ_ELSEWHERE = {MetricType.OUTLIER_RATE, MetricType.FEEDBACK, MetricType.PROMETHEUS}
 
 
 class Decision(StrEnum):
@@ -33,90 +49,31 @@ class Decision(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class MetricLimit:
-    """What one metric allows the canary.
-
-    Attributes
-    ----------
-    name
-        The metric's name in the spec.
-    max_ratio
-        Failure share of the canary over that of the stable revision, at least 1.
-    max_rate
-        Failure share of the canary itself, or None.
-    """
-
-    name: str
-    max_ratio: float = 1.0
-    max_rate: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Evidence:
-    """One test's figures at one look.
-
-    Attributes
-    ----------
-    metric
-        The metric's name.
-    test
-        ``Ratio`` (canary against stable) or ``Rate`` (canary in itself).
-    limit
-        The ratio or rate allowed.
-    e_value, needed
-        Evidence against the canary, and how much of it fails the canary.
-    canary, stable
-        Totals behind it.
-    excluded_ratio
-        Smallest failure ratio that the counts rule out; None where none yet, or for ``Rate``.
-    """
-
-    metric: str
-    test: str
-    limit: float
-    e_value: float
-    needed: float
-    canary: Counts
-    stable: Counts
-    excluded_ratio: float | None = None
-
-    @property
-    def exceeded(self) -> bool:
-        """Whether this test alone fails the canary."""
-        return self.e_value >= self.needed
-
-
-@dataclass(frozen=True, slots=True)
 class GateVerdict:
-    """The gate's answer: a decision, why, and the figures behind it."""
+    """The gate's answer.
+
+    Attributes
+    ----------
+    decision, reason, message
+        What, why in one CamelCase word, and why in a sentence with the figures.
+    metric
+        The metric that decided; empty where no single one did.
+    evidence
+        What each metric says by itself.
+    """
 
     decision: Decision
     reason: str
     message: str
-    evidence: tuple[Evidence, ...] = ()
+    metric: str = ""
+    evidence: tuple[MetricVerdict, ...] = ()
 
 
-def assess(
-    states: Mapping[str, GateState],
-    metrics: Sequence[MetricLimit],
-    *,
-    alpha: float,
-    min_samples: int,
-    baked: bool,
-    at_deadline: bool,
-) -> GateVerdict:
-    """Return the verdict on the canary at this look.
+def assess_gate(gate: Gate, analysis: Analysis, *, baked: bool, at_deadline: bool) -> GateVerdict:
+    """Return the verdict on what the gate has counted so far.
 
     Parameters
     ----------
-    states
-        The gate's state by metric name; a metric without one has seen nothing.
-    metrics
-        The gated metrics (those in dry run left out).
-    alpha
-        Probability, over the whole rollout, of failing a canary that keeps every limit.
-    min_samples
-        Canary requests needed for success, for every metric.
     baked
         Whether the canary has stood at its weight for as long as asked.
     at_deadline
@@ -125,97 +82,123 @@ def assess(
     Returns
     -------
     GateVerdict
-        ``Failed`` comes before everything else; ``Inconclusive`` only at the deadline.
+        ``Failed`` comes before everything else; ``Inconclusive`` only at the deadline, ``Waiting`` before it.
     """
-    evidence = _gather(states, metrics, alpha)
-    for check in (_check_breaker, _check_evidence):
-        if failure := check(evidence):
-            return failure
-    decision = Decision.INCONCLUSIVE if at_deadline else Decision.WAITING
-    samples = min((states.get(m.name, GateState()).canary.requests for m in metrics), default=0)
-    if metrics and samples < min_samples:
-        reason = "TooFewSamples" if samples else "NoTraffic"
-        message = f"The canary has answered {samples} of the {min_samples} requests that a verdict needs."
-        return GateVerdict(decision, reason, message, evidence)
+    metrics = _judge(gate, analysis)
+    if tripped := trip(gate, analysis.metrics):
+        name, why = tripped
+        return GateVerdict(Decision.FAILED, "Breaker", why, name, metrics)
+    deciding = [item for item in metrics if not item.dry_run]
+    for item in deciding:
+        if item.decision is GateDecision.FAILED:
+            return GateVerdict(Decision.FAILED, item.reason, item.message, item.metric, metrics)
+    unsure = Decision.INCONCLUSIVE if at_deadline else Decision.WAITING
+    if lack := _find_lack(gate, analysis, deciding):
+        reason, message, name = lack
+        return GateVerdict(unsure, reason, message, name, metrics)
     if not baked:
         message = "Nothing speaks against the canary, but it has not stood at its weight for long enough yet."
-        return GateVerdict(decision, "Baking", message, evidence)
-    return GateVerdict(Decision.SUCCESSFUL, "WithinLimits", _success_message(evidence), evidence)
+        return GateVerdict(unsure, "Baking", message, "", metrics)
+    message = " ".join(item.message for item in deciding)
+    if not deciding:
+        message = "Every metric is in dry run, and the canary has stood at its weight for long enough."
+    return GateVerdict(Decision.SUCCESSFUL, WITHIN_LIMITS, message, "", metrics)
 
 
-def _gather(
-    states: Mapping[str, GateState], metrics: Sequence[MetricLimit], alpha: float
+def judge_metrics(gate: Gate, analysis: Analysis) -> Gate:
+    """Return the gate with each metric's own verdict written beside its figures, for people to read."""
+    verdicts = {item.metric: item for item in _judge(gate, analysis)}
+    return gate.model_copy(update={"metrics": tuple(_with(m, verdicts[m.name]) for m in gate.metrics)})
+
+
+def _with(metric: GateMetric, verdict: MetricVerdict) -> GateMetric:
+    said = {"decision": verdict.decision, "reason": verdict.reason, "message": verdict.message}
+    return metric.model_copy(update=said)
+
+
+def find_unreadable(gate: Gate, analysis: Analysis) -> tuple[tuple[str, str, str], ...]:
+    """Return name, reason and message of the metrics that can't be read: a person has to see to them.
+
+    Called for the condition Analyzable. The observer is given until the canary has answered `minSamples` requests.
+    """
+    if gate.last_analysis_time is None:
+        return ()
+    kinds = {metric.name: metric.type for metric in analysis.metrics}
+    return tuple(
+        (item.metric, item.reason, item.message)
+        for item in _judge(gate, analysis)
+        if kinds[item.metric] in _READ_ELSEWHERE and _is_unread(item, gate, analysis)
+    )
+
+
+def _is_unread(item: MetricVerdict, gate: Gate, analysis: Analysis) -> bool:
+    if item.bound is None:
+        return item.value is None and item.reason != NO_READING
+    return item.reason == NO_READING and gate.canary >= analysis.min_samples
+
+
+def _judge(gate: Gate, analysis: Analysis) -> tuple[MetricVerdict, ...]:
+    deciding = sum(not metric.dry_run and _has_evidence(metric) for metric in analysis.metrics)
+    bound = max(1, deciding) / SIGNIFICANCE
+    return tuple(
+        judge_metric(metric, gate, min_samples=analysis.min_samples, alpha=SIGNIFICANCE, bound=bound)
+        for metric in analysis.metrics
+    )
+
+
+def _has_evidence(metric: Metric) -> bool:
+    return metric.type is not MetricType.PROMETHEUS
+
+
+def _find_lack(gate: Gate, analysis: Analysis, deciding: list[MetricVerdict]) -> tuple[str, str, str] | None:
+    """Return reason, message and metric of what is missing for a verdict, or None."""
+    if gate.canary == 0:
+        return (
+            NO_TRAFFIC,
+            "No request has reached the canary yet: send it traffic, or promote it yourself.",
+            "",
+        )
+    for item in deciding:
+        if item.decision is GateDecision.INCONCLUSIVE:
+            unread = item.bound is None and item.value is None
+            return NO_READING if unread else item.reason, item.message, item.metric
+    if gate.canary < analysis.min_samples:
+        text = f"The canary has answered {gate.canary} of the {analysis.min_samples} requests that a verdict needs."
+        return TOO_FEW_SAMPLES, text, ""
+    return None
+
+
+def to_evidence(
+    verdict: GateVerdict, decision: GateDecision, step_index: int, now: datetime
 ) -> tuple[Evidence, ...]:
-    tests = len(metrics) + sum(metric.max_rate is not None for metric in metrics)
-    needed = tests / alpha
-    evidence = []
-    for metric in metrics:
-        state = states.get(metric.name, GateState())
-        evidence.append(
-            Evidence(
-                metric.name,
-                "Ratio",
-                metric.max_ratio,
-                e_value(state),
-                needed,
-                state.canary,
-                state.stable,
-                excluded_ratio(state, metric.max_ratio, alpha),
-            )
-        )
-        if metric.max_rate is not None:
-            rate = rate_e_value(state)
-            evidence.append(
-                Evidence(metric.name, "Rate", metric.max_rate, rate, needed, state.canary, state.stable)
-            )
-    return tuple(evidence)
+    """Render what each metric said when the gate decided, for the status; the one that decided comes last.
+
+    Parameters
+    ----------
+    decision
+        What the verdict led to: a metric that is fine by itself is still Inconclusive where the whole is.
+    """
+    ordered = sorted(verdict.evidence, key=lambda item: (not item.dry_run, item.metric == verdict.metric))
+    return tuple(_render(item, verdict, decision, step_index, now) for item in ordered)
 
 
-def _check_breaker(evidence: tuple[Evidence, ...]) -> GateVerdict | None:
-    """Fail a canary that fails most of its requests at once, before any statistics."""
-    for item in evidence:
-        requests, errors = item.canary.requests, item.canary.errors
-        if requests >= BREAKER_REQUESTS and errors > BREAKER_SHARE * requests:
-            message = f"{errors} of {requests} requests to the canary failed ({item.metric})."
-            return GateVerdict(Decision.FAILED, "GrossFailure", message, evidence)
-    return None
-
-
-def _check_evidence(evidence: tuple[Evidence, ...]) -> GateVerdict | None:
-    for item in evidence:
-        if not item.exceeded:
-            continue
-        against = (
-            f"more than {item.limit:g} times the stable share ({_share(item.stable)})"
-            if item.test == "Ratio"
-            else f"more than the {item.limit:.2%} allowed"
-        )
-        message = (
-            f"{item.metric}: {_share(item.canary)} of the canary's requests failed, {against}; "
-            f"evidence {item.e_value:.3g}, {item.needed:.3g} fails the canary."
-        )
-        return GateVerdict(Decision.FAILED, f"{item.test}Exceeded", message, evidence)
-    return None
-
-
-def _success_message(evidence: tuple[Evidence, ...]) -> str:
-    if not evidence:
-        return "No metric is gated and the canary has stood at its weight for long enough."
-    parts = []
-    for item in evidence:
-        if item.test == "Ratio":
-            bound = (
-                f"a ratio of {item.excluded_ratio:g} or more is ruled out"
-                if item.excluded_ratio
-                else "no ratio is ruled out yet"
-            )
-            parts.append(
-                f"{item.metric}: {_share(item.canary)} against {_share(item.stable)} failed, {bound}"
-            )
-    return "; ".join(parts) + "."
-
-
-def _share(counts: Counts) -> str:
-    if not counts.requests:
-        return "none of 0"
-    return f"{counts.errors / counts.requests:.2%} of {counts.requests}"
+def _render(
+    item: MetricVerdict, verdict: GateVerdict, decision: GateDecision, step_index: int, now: datetime
+) -> Evidence:
+    decided = item.metric == verdict.metric
+    waits = decision is GateDecision.INCONCLUSIVE and item.decision is GateDecision.SUCCESSFUL
+    says_whole = not item.dry_run and (decided or waits)
+    return Evidence(
+        time=now,
+        metric=item.metric,
+        step_index=step_index,
+        canary=item.canary,
+        stable=item.stable,
+        value=item.value,
+        e_value=item.e_value,
+        bound=item.bound,
+        dry_run=item.dry_run,
+        decision=decision if says_whole else item.decision,
+        reason=verdict.reason if says_whole else item.reason,
+        message=verdict.message if says_whole else item.message,
+    )
