@@ -60,6 +60,7 @@ class ClientCounter:
         self._seen: dict[str, _Seen] = _load(path)
         self._kept = sum(len(seen.users) for seen in self._seen.values())
         self._changed = False
+        self._connections: set[asyncio.StreamWriter] = set()
         self.dropped = 0
 
     def follow(self, routes: Mapping[RouteKey, Route]) -> None:
@@ -82,7 +83,7 @@ class ClientCounter:
         status = record.get("status")
         if seen is None or seen.salt != record.get("salt") or not isinstance(status, int) or not status:
             return
-        client = _hash(seen.salt, str(record.get("client")))
+        client = _hash(seen.salt, _key(record))
         if client not in seen.users:
             if self._kept >= self._most:
                 self.dropped += 1
@@ -102,15 +103,20 @@ class ClientCounter:
         """Take Envoy's records from a Unix socket, and save the counts now and then, until cancelled."""
         await asyncio.to_thread(socket.unlink, missing_ok=True)
         server = await asyncio.start_unix_server(self._receive, socket)
-        async with server:
+        try:
             while True:
                 await asyncio.sleep(SAVE_EVERY_S)
                 if self._changed:
                     self._changed = False
                     await asyncio.to_thread(write_atomically, self._path, self._dump())
+        finally:
+            server.close()
+            for connection in tuple(self._connections):
+                connection.close()
 
     async def _receive(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         records = RecordReader()
+        self._connections.add(writer)
         try:
             while data := await reader.read(READ_BYTES):
                 for record in records.feed(data):
@@ -118,6 +124,7 @@ class ClientCounter:
         except (Malformed, OSError) as error:
             _LOG.warning("clients' log broken error=%s", error)
         finally:
+            self._connections.discard(writer)
             writer.close()
 
     def _dump(self) -> bytes:
@@ -127,6 +134,15 @@ class ClientCounter:
                 for cluster, s in self._seen.items()
             }
         ).encode()
+
+
+def _key(record: Record) -> str:
+    """Return what tells the client apart: its header, its cookie, or the draw that becomes its cookie."""
+    client, cookie = str(record.get("client")), record.get("cookie")
+    if not isinstance(cookie, str):
+        return client
+    pairs = (pair.strip().partition("=") for pair in client.split(";"))
+    return next((value for name, _, value in pairs if name == cookie), client)
 
 
 def _hash(salt: str, client: str) -> int:

@@ -13,7 +13,8 @@ from perennial_gateway.model import Stickiness
 
 METADATA = "perennial"
 SALT_KEY = "salt"
-MOST_KEY_CHARACTERS = 256
+COOKIE_KEY = "cookie"
+MOST_KEY_CHARACTERS = 8192
 """Of a client's key, as it is counted; a longer one is cut."""
 
 
@@ -22,11 +23,12 @@ def build_matched(sticky: Stickiness) -> tuple[dict[str, Any], dict[str, Any]]:
     if sticky.is_cookie:
         match = _header_match("cookie", rf"(.*?;\s*)?{sticky.name}=[^;]+(;.*)?")
         policy = _hash_policy("cookie", rf"^(?:.*?;\s*)?{sticky.name}=([^;]+).*$", rf"{sticky.salt}:\1")
-        key = f"%COOKIE({sticky.name}):{MOST_KEY_CHARACTERS}%"
     else:
         match = _header_match(sticky.name, ".+")
         policy = _hash_policy(sticky.name, "^", f"{sticky.salt}:")
-        key = f"%REQ({sticky.name}):{MOST_KEY_CHARACTERS}%"
+    # Envoy has no operator for one cookie: the agent takes it out of the whole header.
+    source = "cookie" if sticky.is_cookie else sticky.name
+    key = f"%REQ({source}):{MOST_KEY_CHARACTERS}%"
     return match, _sticky_part(sticky, policy) | {"request_headers_to_add": [overwrite(CLIENT_HEADER, key)]}
 
 
@@ -43,8 +45,9 @@ def build_issuing(sticky: Stickiness, path: str) -> dict[str, Any]:
 
 
 def _sticky_part(sticky: Stickiness, policy: dict[str, Any]) -> dict[str, Any]:
+    metadata = {SALT_KEY: sticky.salt} | ({COOKIE_KEY: sticky.name} if sticky.is_cookie else {})
     return {
-        "metadata": {"filter_metadata": {METADATA: {SALT_KEY: sticky.salt}}},
+        "metadata": {"filter_metadata": {METADATA: metadata}},
         "route": {"hash_policy": [policy]},
     }
 

@@ -269,3 +269,16 @@ class GatewayPod:
 
         await asyncio.gather(*(worker(pending) for _ in range(parallel)))
         return results
+
+    async def arms(self, path: str, clients: list[str], header: str) -> dict[str, str]:
+        """Return which revision answers each client, asked once each, told apart by a header."""
+        got: dict[str, str] = {}
+        pending = iter(clients)
+
+        async def worker(mine: Iterable[str]) -> None:
+            for client in mine:
+                _, headers, _ = await self.call(path, headers={header: client})
+                got[client] = headers["x-model-revision"]
+
+        await asyncio.gather(*(worker(pending) for _ in range(16)))
+        return got

@@ -1,0 +1,167 @@
+"""Clients bound to revisions: the split is as asked, nobody changes sides, and another salt draws anew."""
+
+from __future__ import annotations
+
+from http.cookies import SimpleCookie
+
+import pytest
+from perennial_gateway.model import Backend, Route, Stickiness
+
+from tests.integration.gateway.backends import running
+from tests.integration.gateway.harness import GatewayPod, route
+from tests.integration.gateway.split import assert_share, interval_999
+
+BY_HEADER = Stickiness("x-user", "wine-1")
+BY_COOKIE = Stickiness("arm", "wine-1", is_cookie=True, ttl_s=3600)
+USERS = [f"user-{i}" for i in range(1500)]
+
+
+@pytest.fixture
+async def servers():
+    async with running("a") as a, running("b") as b, running("c") as c:
+        yield a, b, c
+
+
+def wine(servers, weight: int, generation: int, sticky: Stickiness = BY_HEADER) -> Route:
+    stable, canary, _ = servers
+    return route(
+        "wine",
+        Backend("wine-b", weight, (canary.endpoint,)),
+        Backend("wine-a", 100 - weight, (stable.endpoint,)),
+        generation=generation,
+        sticky=sticky,
+    )
+
+
+async def canary_users(pod: GatewayPod) -> set[str]:
+    """Return which users get the canary, asked once each."""
+    got = await pod.arms("/shop/wine/v2", USERS, "x-user")
+    return {user for user, arm in got.items() if arm == "wine-b"}
+
+
+async def test_split_of_clients_is_inside_its_interval_and_each_stays(pod, servers) -> None:
+    await pod.apply(wine(servers, 20, 1))
+    first = await canary_users(pod)
+    assert_share(len(first), len(USERS), 0.20)
+    assert await canary_users(pod) == first
+
+
+async def test_split_without_stickiness_is_inside_its_interval(pod, servers) -> None:
+    plain = wine(servers, 30, 1, sticky=None)
+    await pod.apply(plain)
+    answers = await pod.call_many("/shop/wine/v2", 1500)
+    assert_share(sum(h["x-model-revision"] == "wine-b" for _, h, _ in answers), 1500, 0.30)
+
+
+async def test_raising_a_weight_only_adds_clients_and_lowering_only_removes_them(pod, servers) -> None:
+    seen: list[set[str]] = []
+    for generation, weight in enumerate((5, 25, 50, 10, 0), start=1):
+        await pod.apply(wine(servers, weight, generation))
+        seen.append(await canary_users(pod))
+        assert_share(len(seen[-1]), len(USERS), weight / 100)
+    at_5, at_25, at_50, at_10, at_0 = seen
+    assert at_5 < at_10 < at_25 < at_50
+    assert at_0 == set()
+
+
+async def test_another_salt_draws_each_client_anew(pod, servers) -> None:
+    await pod.apply(wine(servers, 50, 1))
+    first = await canary_users(pod)
+    await pod.apply(wine(servers, 50, 2, Stickiness("x-user", "wine-2")))
+    second = await canary_users(pod)
+    # Independent draws: half of the first arm is in the second arm again.
+    assert_share(len(first & second), len(first), 0.50)
+
+
+async def test_arm_without_server_moves_no_other_client(pod, servers) -> None:
+    stable, canary, other = servers
+
+    def three(*canary_endpoints, generation: int) -> Route:
+        return route(
+            "wine",
+            Backend("wine-b", 20, canary_endpoints),
+            Backend("wine-c", 30, (other.endpoint,)),
+            Backend("wine-a", 50, (stable.endpoint,)),
+            generation=generation,
+            sticky=BY_HEADER,
+        )
+
+    await pod.apply(three(canary.endpoint, generation=1))
+    before = await pod.arms("/shop/wine/v2", USERS[:500], "x-user")
+    await pod.apply(three(generation=2))
+    after = await pod.arms("/shop/wine/v2", USERS[:500], "x-user")
+    want = {user: "wine-a" if arm == "wine-b" else arm for user, arm in before.items()}
+    assert after == want
+
+
+@pytest.mark.parametrize("headers", [{}, {"x-user": ""}])
+async def test_request_without_the_header_is_drawn_each_time(pod, servers, headers) -> None:
+    await pod.apply(wine(servers, 50, 1))
+    answers = await pod.call_many("/shop/wine/v2", 400, headers=headers)
+    assert_share(sum(h["x-model-revision"] == "wine-b" for _, h, _ in answers), 400, 0.50)
+
+
+@pytest.mark.parametrize(
+    ("host", "path", "want_path"), [("gateway", "/shop/wine/v2", "/shop/wine/"), ("wine.shop", "/v2", "/")]
+)
+async def test_cookie_is_issued_once_and_leads_to_the_same_arm(pod, servers, host, path, want_path) -> None:
+    await pod.apply(wine(servers, 50, 1, BY_COOKIE))
+    for _ in range(30):
+        _, headers, _ = await pod.call(path, host=host)
+        morsel = SimpleCookie(headers["set-cookie"])["arm"]
+        got = (morsel["path"], morsel["max-age"], morsel["httponly"], morsel["samesite"])
+        assert got == (want_path, "3600", True, "Lax")
+        sent = {"cookie": f"theme=dark; arm={morsel.value}; lang=de"}
+        _, again, _ = await pod.call(path, host=host, headers=sent)
+        assert again["x-model-revision"] == headers["x-model-revision"]
+        assert "set-cookie" not in again
+
+
+async def test_cookies_are_split_as_asked_and_another_salt_draws_anew(pod, servers) -> None:
+    await pod.apply(wine(servers, 30, 1, BY_COOKIE))
+    answers = await pod.call_many("/shop/wine/v2", 1000)
+    arms = {SimpleCookie(h["set-cookie"])["arm"].value: h["x-model-revision"] for _, h, _ in answers}
+    assert len(arms) == 1000
+    first = {cookie for cookie, arm in arms.items() if arm == "wine-b"}
+    assert_share(len(first), 1000, 0.30)
+    await pod.apply(wine(servers, 30, 2, Stickiness("arm", "wine-2", is_cookie=True)))
+    again = await pod.arms("/shop/wine/v2", [f"arm={c}" for c in first], "cookie")
+    stayed = sum(arm == "wine-b" for arm in again.values())
+    low, high = interval_999(len(first), 0.30)
+    assert low <= stayed <= high
+
+
+async def test_users_are_counted_once_by_arm_and_failing_ones_by_their_first_5xx(pod, servers) -> None:
+    _, canary, _ = servers
+    await pod.apply(wine(servers, 50, 1))
+    arms = await pod.arms("/shop/wine/v2", USERS[:200], "x-user")
+    sizes = {arm: sum(a == arm for a in arms.values()) for arm in ("wine-a", "wine-b")}
+    canary.status = 500
+    failing = [user for user, arm in arms.items() if arm == "wine-b"][:7]
+    for _ in range(2):
+        await pod.arms("/shop/wine/v2", failing, "x-user")
+    await pod.until_counts("shop/wine-b", users=sizes["wine-b"], failingUsers=7, errors=14)
+    await pod.until_counts("shop/wine-a", users=sizes["wine-a"], failingUsers=0)
+    await pod.apply(wine(servers, 50, 2, Stickiness("x-user", "wine-2")))
+    await pod.until_counts("shop/wine-b", users=0, failingUsers=0, errors=14)
+
+
+async def test_users_stay_counted_when_the_agent_restarts(pod, servers) -> None:
+    await pod.apply(wine(servers, 0, 1))
+    await pod.arms("/shop/wine/v2", USERS[:50], "x-user")
+    await pod.until_counts("shop/wine-a", users=50)
+    await pod.until(pod.agent_settings.clients_path.exists, "the counts are saved")
+    saved = pod.agent_settings.clients_path
+    await pod.until(lambda: '"shop/wine-a"' in saved.read_text(), "the route's counts are saved")
+    await pod.stop_agent()
+    await pod.arms("/shop/wine/v2", USERS[:60], "x-user")
+    await pod.start_agent()
+    await pod.until_counts("shop/wine-a", users=60)
+
+
+async def test_client_can_not_choose_how_it_is_counted_or_drawn(pod, servers) -> None:
+    await pod.apply(wine(servers, 50, 1, BY_COOKIE))
+    forged = {"x-perennial-client-key": "same", "x-perennial-latency-budget": "1ms"}
+    answers = await pod.call_many("/shop/wine/v2", 100, headers=forged)
+    assert len({h["set-cookie"] for _, h, _ in answers}) == 100
+    assert {body["headers"].get("x-perennial-latency-budget") for *_, body in answers} == {None}
