@@ -11,10 +11,19 @@ from perennial_api.labels import API_VERSION
 from perennial_api.quantities import parse_quantity
 from perennial_api.types import Int, KeyedBy, Name, Percent, PositiveDuration, Quantity
 
-__all__ = ["Limits", "Mirror", "ModelRoute", "ModelRouteSpec", "RouteRevision", "Sticky", "StickyType"]
+__all__ = [
+    "GATEWAY_HEADERS",
+    "Limits",
+    "Mirror",
+    "ModelRoute",
+    "ModelRouteSpec",
+    "RouteRevision",
+    "Sticky",
+    "StickyType",
+]
 
 # Headers that the gateway drops or sets itself: none of them could tell clients apart.
-_GATEWAY_HEADERS = ("x-model-revision", "x-prediction-id", "x-perennial-shadow")
+GATEWAY_HEADERS = ("x-model-revision", "x-prediction-id", "x-perennial-shadow")
 
 
 class RouteRevision(Model):
@@ -39,7 +48,7 @@ class StickyType(StrEnum):
 
 def _name_can_be_told(sticky: "Sticky") -> bool:
     name = sticky.name.lower()
-    return sticky.type is StickyType.COOKIE or not (name.startswith("x-envoy-") or name in _GATEWAY_HEADERS)
+    return sticky.type is StickyType.COOKIE or not (name.startswith("x-envoy-") or name in GATEWAY_HEADERS)
 
 
 class Sticky(Model):
@@ -53,7 +62,7 @@ class Sticky(Model):
         ),
         Rule(
             cel="self.type == 'Cookie' || !(self.name.lowerAscii().startsWith('x-envoy-')"
-            f" || self.name.lowerAscii() in {list(_GATEWAY_HEADERS)})",
+            f" || self.name.lowerAscii() in {list(GATEWAY_HEADERS)})",
             message="sticky.name is a header that the gateway drops or sets itself: choose another",
             holds=_name_can_be_told,
         ),

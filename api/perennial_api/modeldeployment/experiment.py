@@ -8,6 +8,7 @@ from pydantic import Field, StringConstraints
 from perennial_api.base import Model, Rule
 from perennial_api.durations import Duration
 from perennial_api.modeldeployment.model import ModelSource
+from perennial_api.modelroute import GATEWAY_HEADERS
 from perennial_api.types import AtLeast, Bool, Float, Int, KeyedBy, Name, PositiveDuration
 
 __all__ = [
@@ -73,6 +74,13 @@ class Winner(Model):
     """True makes the winner the stable revision; False only reports it."""
 
 
+def _header_reaches_gateway(test: "ABTest") -> bool:
+    name = test.route_by or ""
+    return test.route_type is not RouteType.HEADER or not (
+        name.startswith("x-envoy-") or name in GATEWAY_HEADERS
+    )
+
+
 class ABTest(Model):
     """Fixed shares; every client keeps its arm."""
 
@@ -81,6 +89,12 @@ class ABTest(Model):
             cel="(self.routeType == 'Random') == !has(self.routeBy)",
             message="routeBy names the header or cookie of routeType Header or Cookie; Random has none",
             holds=lambda self: (self.route_type is RouteType.RANDOM) == (self.route_by is None),
+        ),
+        Rule(
+            cel="self.routeType != 'Header' || !has(self.routeBy) || !(self.routeBy.startsWith('x-envoy-')"
+            f" || self.routeBy in {list(GATEWAY_HEADERS)})",
+            message="routeBy is a header that the gateway drops or sets itself: choose one that your clients send",
+            holds=_header_reaches_gateway,
         ),
     )
 

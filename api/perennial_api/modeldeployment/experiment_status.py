@@ -147,7 +147,7 @@ class ExperimentStatus(StatusModel):
     last_tick_time: Time | None = None
     """When they were compared last."""
     requested_at: Time | None = None
-    """When it was asked for."""
+    """When the pods of its variants were asked for."""
     started_at: Time | None = None
     """When the arms first got requests."""
     ended_at: Time | None = None

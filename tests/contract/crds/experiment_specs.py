@@ -134,6 +134,12 @@ BAD_EXPERIMENTS = (
         {"spec/experiment/abTest/routeType": "Random"},
         "Random has none",
     ),
+    _bad(
+        "a header that the gateway sets",
+        AB_TEST,
+        {"spec/experiment/abTest/routeBy": "x-model-revision"},
+        "routeBy is a header that the gateway drops",
+    ),
     _bad("a header in capitals", AB_TEST, {"spec/experiment/abTest/routeBy": "X-User-Id"}),
     _bad("another split", AB_TEST, {"spec/experiment/abTest/routeType": "Country"}),
     _bad("a test of no time", AB_TEST, {"spec/experiment/abTest/maxDuration": "0s"}, "at least 1s"),
