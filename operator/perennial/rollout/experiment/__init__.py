@@ -1,0 +1,23 @@
+"""Long-running comparisons of variants with the stable revision: A/B tests, bandits and shadows.
+
+`step_experiment` is the one entry: a pure function from spec, status, facts and time to the next status and a plan of
+shares. It knows nothing of rollouts but that one excludes the other; the rollout's machine turns the plan into weights,
+drains and roles.
+"""
+
+from perennial.rollout.experiment.attempt import is_under_way
+from perennial.rollout.experiment.commands import assess_command, concerns_experiment
+from perennial.rollout.experiment.ending import EndReason, choose_promoted
+from perennial.rollout.experiment.facts import ExperimentDecision, ExperimentFacts
+from perennial.rollout.experiment.step import step_experiment
+
+__all__ = [
+    "EndReason",
+    "ExperimentDecision",
+    "ExperimentFacts",
+    "assess_command",
+    "choose_promoted",
+    "concerns_experiment",
+    "is_under_way",
+    "step_experiment",
+]
