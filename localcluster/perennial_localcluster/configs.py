@@ -227,7 +227,7 @@ def write_all(paths: Paths, record: Record) -> None:
         config / "audit-policy.yaml": render_audit_policy(),
         config / "local-path.json": render_local_path(paths),
         config / "helper-pod.yaml": render_helper_pod(),
-        config / "prometheus.yaml": prometheus.render_config(str(config / "prometheus.kubeconfig")),
+        config / "prometheus.yaml": prometheus.render_config(prometheus.find_targets(paths)),
         paths.cni / "conf" / "10-perennial.conflist": render_cni(paths, record),
         paths.kubeconfig: render_kubeconfig(paths.pki, "admin", server),
     }

@@ -1,7 +1,8 @@
 """The optional Prometheus: Debian's program on the host, which scrapes annotated pods.
 
 The package is fetched and unpacked into the cache, not installed: an installation
-would start a service, add a user, and survive `down`.
+would start a service, add a user, and survive `down`. Debian leaves the discovery of pods
+out of the program, so a process of our own writes the file of targets.
 """
 
 from __future__ import annotations
@@ -9,7 +10,6 @@ from __future__ import annotations
 import shutil
 import tempfile
 from pathlib import Path
-from typing import Any
 
 import yaml
 
@@ -23,9 +23,8 @@ NAMESPACE = "perennial-monitoring"
 NAME = "prometheus"
 USER = "system:prometheus"
 PORT = 9090
-# Short, since rollouts in tests take a minute; gates look every 15 s.
+# Short, since rollouts in tests take a minute.
 SCRAPE_INTERVAL = "5s"
-ANNOTATION = "__meta_kubernetes_pod_annotation_prometheus_io_"
 
 
 def find_cached(paths: Paths) -> Path:
@@ -63,6 +62,11 @@ def fetch(paths: Paths) -> None:
         (folder / "root" / "usr" / "bin" / NAME).replace(target)
 
 
+def find_targets(paths: Paths) -> Path:
+    """Return the file that tells Prometheus what to scrape."""
+    return paths.state / "prometheus-targets.json"
+
+
 def build_url(record: Record) -> str:
     """Return Prometheus's address as the host reaches it."""
     return f"http://{record.node_ip}:{PORT}"
@@ -79,40 +83,14 @@ def build_objects(record: Record) -> list[Placed]:
     ]
 
 
-def render_config(kubeconfig: str) -> str:
-    """Return Prometheus's configuration: every running pod that asks for it by the usual annotations."""
+def render_config(targets: Path) -> str:
+    """Return Prometheus's configuration: it scrapes what stands in the file of targets."""
     pods = {
         "job_name": "pods",
-        "kubernetes_sd_configs": [{"role": "pod", "kubeconfig_file": kubeconfig}],
-        "relabel_configs": _build_relabelling(),
+        "file_sd_configs": [{"files": [str(targets)], "refresh_interval": SCRAPE_INTERVAL}],
     }
     config = {
         "global": {"scrape_interval": SCRAPE_INTERVAL, "evaluation_interval": SCRAPE_INTERVAL},
         "scrape_configs": [pods],
     }
     return yaml.safe_dump(config, sort_keys=False)
-
-
-def _build_relabelling() -> list[dict[str, Any]]:
-    """Return the rules in the order in which they work.
-
-    A pod has one target per declared port; the annotated port makes them equal, and equal ones are one.
-    """
-
-    def copy(source: str, target: str, regex: str = "(.+)") -> dict[str, Any]:
-        return {"source_labels": [source], "regex": regex, "target_label": target}
-
-    return [
-        {"source_labels": [f"{ANNOTATION}scrape"], "regex": "true", "action": "keep"},
-        {"source_labels": ["__meta_kubernetes_pod_phase"], "regex": "Running", "action": "keep"},
-        copy(f"{ANNOTATION}path", "__metrics_path__"),
-        {
-            "source_labels": ["__meta_kubernetes_pod_ip", f"{ANNOTATION}port"],
-            "separator": ":",
-            "regex": r"(.+:\d+)",
-            "target_label": "__address__",
-        },
-        {"regex": "__meta_kubernetes_pod_label_(.+)", "action": "labelmap"},
-        copy("__meta_kubernetes_namespace", "namespace"),
-        copy("__meta_kubernetes_pod_name", "pod"),
-    ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -55,7 +56,7 @@ def build_services(paths: Paths, record: Record, containerd: str = "/usr/bin/con
         _local_path,
         _metrics_server,
         _kubelet,
-        *([_prometheus] if prometheus.NAME in record.addons else []),
+        *([_prometheus_targets, _prometheus] if prometheus.NAME in record.addons else []),
     ]
     runtime = Service(
         "containerd",
@@ -219,10 +220,18 @@ def _metrics_server(paths: Paths, record: Record) -> Service:
         f"--kubelet-certificate-authority={pki / 'ca.crt'}",
         "--kubelet-preferred-address-types=InternalIP",
         "--metric-resolution=10s",
+        "--kubelet-request-timeout=5s",
     ]
     # Not readyz: that waits for the first figures, which the node may not have yet.
     url = f"https://{record.node_ip}:{metrics.PORT}/livez"
     return Service(metrics.NAME, 3, command, url, (Port(record.node_ip, metrics.PORT),))
+
+
+def _prometheus_targets(paths: Paths, record: Record) -> Service:  # noqa: ARG001 - one signature for all builders
+    kubeconfig = paths.config / f"{prometheus.NAME}.kubeconfig"
+    module = "perennial_localcluster.targets"
+    command = [sys.executable, "-m", module, str(kubeconfig), str(prometheus.find_targets(paths))]
+    return Service(f"{prometheus.NAME}-targets", 3, command, "")
 
 
 def _prometheus(paths: Paths, record: Record) -> Service:

@@ -2,11 +2,9 @@
 
 import base64
 import json
-import re
 from dataclasses import replace
 from pathlib import Path
 
-import pytest
 import yaml
 from cryptography import x509
 from perennial_localcluster import addons, certificates, configs, prometheus, services
@@ -106,54 +104,20 @@ def test_prometheus_runs_only_where_it_was_asked_for():
     def names(record):
         return {service.name for service in services.build_services(PATHS, record)}
 
-    assert names(WITH_PROMETHEUS) - names(RECORD) == {"prometheus"}
+    assert names(WITH_PROMETHEUS) - names(RECORD) == {"prometheus", "prometheus-targets"}
     more = set(dict(addons.build_objects(WITH_PROMETHEUS, "ca"))) - set(
         dict(addons.build_objects(RECORD, "ca"))
     )
     assert "/api/v1/namespaces/perennial-monitoring/services/prometheus" in more
 
 
-@pytest.mark.parametrize(
-    ("annotations", "want"),
-    [
-        ({"scrape": "true", "port": "8080"}, ("10.213.0.9:8080", "/metrics")),
-        ({"scrape": "true", "path": "/stats"}, ("10.213.0.9:3000", "/stats")),
-        ({"scrape": "false", "port": "8080"}, None),
-        ({}, None),
-    ],
-    ids=["a port", "a path at the declared port", "unwanted", "not annotated"],
-)
-def test_prometheus_scrapes_pods_that_say_so(annotations, want):
-    rules = yaml.safe_load(prometheus.render_config("/k"))["scrape_configs"][0]["relabel_configs"]
-    labels = {
-        "__address__": "10.213.0.9:3000",
-        "__metrics_path__": "/metrics",
-        "__meta_kubernetes_pod_ip": "10.213.0.9",
-        "__meta_kubernetes_pod_phase": "Running",
-        "__meta_kubernetes_pod_name": "wine",
-        "__meta_kubernetes_namespace": "shop",
-        **{
-            f"__meta_kubernetes_pod_annotation_prometheus_io_{name}": text
-            for name, text in annotations.items()
-        },
-    }
-    got = relabel(rules, labels)
-    assert (got and (got["__address__"], got["__metrics_path__"])) == want
-    assert got is None or (got["namespace"], got["pod"]) == ("shop", "wine")
-
-
-def relabel(rules, labels):
-    """What Prometheus does with `keep` and the default action, `replace`; None where the target is dropped."""
-    for rule in rules:
-        value = rule.get("separator", ";").join(
-            labels.get(name, "") for name in rule.get("source_labels", [])
-        )
-        match = re.fullmatch(rule["regex"], value)
-        if rule.get("action") == "keep" and not match:
-            return None
-        if "target_label" in rule and match:
-            labels = {**labels, rule["target_label"]: match[1]}
-    return labels
+def test_prometheus_reads_the_file_of_targets_that_its_helper_writes():
+    config = yaml.safe_load(prometheus.render_config(prometheus.find_targets(PATHS)))
+    files = config["scrape_configs"][0]["file_sd_configs"][0]["files"]
+    helper = next(
+        s for s in services.build_services(PATHS, WITH_PROMETHEUS) if s.name == "prometheus-targets"
+    )
+    assert helper.command[-1:] == files
 
 
 def test_certificates_are_made_once_and_name_the_api_server(tmp_path):
