@@ -5,9 +5,9 @@ shares. It knows nothing of rollouts but that one excludes the other; the rollou
 drains and roles.
 """
 
-from perennial.rollout.experiment.attempt import is_under_way
-from perennial.rollout.experiment.commands import assess_command, concerns_experiment
-from perennial.rollout.experiment.ending import EndReason, choose_promoted
+from perennial.rollout.experiment.attempt import is_about, is_under_way
+from perennial.rollout.experiment.commands import assess_promotion
+from perennial.rollout.experiment.ending import EndReason, promoted_revision
 from perennial.rollout.experiment.facts import ExperimentDecision, ExperimentFacts
 from perennial.rollout.experiment.step import step_experiment
 
@@ -15,9 +15,9 @@ __all__ = [
     "EndReason",
     "ExperimentDecision",
     "ExperimentFacts",
-    "assess_command",
-    "choose_promoted",
-    "concerns_experiment",
+    "assess_promotion",
+    "is_about",
     "is_under_way",
+    "promoted_revision",
     "step_experiment",
 ]

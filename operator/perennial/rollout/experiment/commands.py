@@ -1,43 +1,28 @@
-"""The verbs that concern an experiment: abort ends it, promote --variant ends it with that winner."""
+"""Whether a person may end an experiment with a variant as its winner."""
 
-from perennial_api.modeldeployment.command_status import Command, Verb
 from perennial_api.modeldeployment.experiment_status import ExperimentStatus, VariantState
 
 from perennial.rollout.experiment.arms import variants_of
 from perennial.rollout.experiment.attempt import is_under_way
 from perennial.rollout.verdicts import Verdict
 
-__all__ = ["assess_command", "concerns_experiment"]
+__all__ = ["assess_promotion"]
 
 
-def concerns_experiment(command: Command, status: ExperimentStatus | None) -> bool:
-    """Whether a verb is meant for the experiment and not for a rollout.
-
-    While an experiment is under way no rollout is, so that abort can mean nothing else, unless it names a revision
-    that is no variant's.
-    """
-    if command.verb is Verb.PROMOTE:
-        return command.variant is not None
-    if command.verb is not Verb.ABORT or status is None or not is_under_way(status):
-        return False
-    return command.revision is None or command.revision in {arm.revision for arm in variants_of(status)}
-
-
-def assess_command(command: Command, status: ExperimentStatus | None) -> Verdict:
-    """Say whether a verb that concerns the experiment can be carried out."""
+def assess_promotion(variant: str | None, status: ExperimentStatus | None) -> Verdict:
+    """Judge the verb promote with a variant; called where the command is answered, and where it is carried out."""
     if status is None or not is_under_way(status):
-        text = "No experiment is under way: there is nothing to abort or to promote from."
+        text = "No experiment is under way, so there is no variant to promote."
         return Verdict(False, "NoExperiment", text)
-    if command.verb is Verb.ABORT:
-        return Verdict(
-            True, "ExperimentAborted", "The experiment ends; the stable revision keeps all traffic."
-        )
     variants = {arm.name: arm for arm in variants_of(status)}
-    arm = variants.get(command.variant or "")
+    arm = variants.get(variant or "")
     if arm is None:
-        return Verdict(False, "NoSuchVariant", f"The experiment has the variants {', '.join(variants)}.")
+        text = f"The experiment has no variant {variant}: name one of {', '.join(variants)}."
+        return Verdict(False, "UnknownVariant", text)
     if arm.state is VariantState.UNSAFE:
-        return Verdict(False, "VariantUnsafe", f"{arm.name} isn't promoted: {arm.message}")
+        text = f"{arm.name} was found unsafe, edit the experiment to try it again: {arm.message}"
+        return Verdict(False, "VariantUnsafe", text)
     if arm.revision is None:
-        return Verdict(False, "VariantNotReady", f"{arm.name} has no revision yet: {arm.message}")
-    return Verdict(True, "VariantPromoted", f"The experiment ends; {arm.revision} goes on to its rollout.")
+        text = f"{arm.name} has no revision yet, wait for it: {arm.message or status.message}"
+        return Verdict(False, "VariantNotReady", text)
+    return Verdict(True, "VariantPromoted", f"The experiment ends and {arm.name} takes the rollout's road.")

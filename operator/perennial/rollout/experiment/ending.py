@@ -9,15 +9,13 @@ from perennial_api.modeldeployment.experiment_status import (
     ExperimentStatus,
     VariantState,
 )
-from perennial_api.modelrevision import RevisionRole
 
 from perennial.rollout.decision import EventReason, Notice, Outcome
 from perennial.rollout.experiment.arms import variants_of
 from perennial.rollout.experiment.facts import STABLE, ExperimentDecision
 from perennial.rollout.experiment.shares import FULL_PERCENT
-from perennial.rollout.observed import Observed
 
-__all__ = ["EndReason", "choose_promoted", "end"]
+__all__ = ["EndReason", "end", "promoted_revision"]
 
 
 class EndReason(StrEnum):
@@ -80,24 +78,8 @@ def _end_arm(arm: ArmStatus) -> ArmStatus:
     )
 
 
-_OPEN = frozenset({RevisionRole.CANDIDATE, RevisionRole.VARIANT, RevisionRole.CANARY})
-
-
-def choose_promoted(status: ExperimentStatus | None, observed: Observed, model_hash: str) -> str | None:
-    """Return the winner's revision while it is still meant to become the stable one.
-
-    It isn't once it was stable or failed its rollout, and a `spec.model` edited since its revision was made comes
-    before it.
-
-    Parameters
-    ----------
-    model_hash
-        Hash of the `spec.model` in force.
-    """
+def promoted_revision(status: ExperimentStatus | None) -> str | None:
+    """Return the revision that the end of an experiment has put in the place of the spec's, if one did."""
     if status is None or status.phase is not ExperimentPhase.ENDED or not status.promote:
         return None
-    revision = next((arm.revision for arm in status.arms if arm.name == status.winner), None)
-    view = observed.revisions.get(revision or "")
-    if view is None or view.model_hash != model_hash or view.role not in _OPEN or view.stable_at is not None:
-        return None
-    return view.name
+    return next((arm.revision for arm in status.arms if arm.name == status.winner), None)

@@ -37,7 +37,7 @@ class ExperimentFacts:
     problem
         Why it can't, as reason and message.
     command
-        A verb that hasn't been acknowledged, or None.
+        An accepted verb that is for the experiment: abort, or promote with a variant.
     """
 
     uid: str

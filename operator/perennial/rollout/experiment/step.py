@@ -22,7 +22,7 @@ from perennial.rollout.experiment.arms import (
     with_shares,
 )
 from perennial.rollout.experiment.attempt import begin, hash_experiment, is_about, is_under_way
-from perennial.rollout.experiment.commands import assess_command, concerns_experiment
+from perennial.rollout.experiment.commands import assess_promotion
 from perennial.rollout.experiment.ending import EndReason, end
 from perennial.rollout.experiment.facts import ExperimentDecision, ExperimentFacts
 from perennial.rollout.experiment.plan import build_plan
@@ -92,13 +92,8 @@ def _step(
         text = "Waiting for the rollout under way to end."
         return ExperimentDecision(_waiting(status, "RolloutUnderWay", text))
     status = settle_arms(status.model_copy(update={"requested_at": status.requested_at or now}), facts)
-    command = facts.command
-    if (
-        command is not None
-        and concerns_experiment(command, status)
-        and assess_command(command, status).passed
-    ):
-        return _obey(command, status, now)
+    if facts.command is not None and (decision := _obey(facts.command, status, now)):
+        return decision
     if status.phase is ExperimentPhase.RUNNING:
         return run(spec, status, facts, now)
     return _start(spec, status, facts, now)
@@ -109,10 +104,13 @@ def _waiting(status: ExperimentStatus, reason: str, message: str) -> ExperimentS
     return status.model_copy(update=update)
 
 
-def _obey(command: Command, status: ExperimentStatus, now: datetime) -> ExperimentDecision:
+def _obey(command: Command, status: ExperimentStatus, now: datetime) -> ExperimentDecision | None:
+    """Carry out a verb, or do nothing where the state of things has moved on since it was answered."""
     if command.verb is Verb.ABORT:
         text = "Somebody aborted it; the stable revision has all traffic again."
         return end(status, EndReason.ABORTED, text, now)
+    if not assess_promotion(command.variant, status).passed:
+        return None
     text = f"Somebody promoted {command.variant}."
     return end(status, EndReason.PROMOTED, text, now, winner=command.variant, promote=True)
 

@@ -5,14 +5,14 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
-from perennial.rollout.experiment.ending import choose_promoted
+from perennial.rollout.experiment import promoted_revision
 from perennial.rollout.experiment.rewards import Earned
 from perennial.rollout.experiment.winner import ALTERNATIVES, add_window, e_value_of
 from perennial_api.arms import Arm
 from perennial_api.modeldeployment.experiment_status import ExperimentPhase
 from perennial_api.modelroute import StickyType
 
-from tests.unit.operator.experiment.lab import MODEL_HASH, STABLE, START, Lab, ab_test_of, by_header
+from tests.unit.operator.experiment.lab import STABLE, START, Lab, ab_test_of, by_header
 
 
 def test_header_splits_by_a_salt_of_the_attempt() -> None:
@@ -184,20 +184,15 @@ def test_sticky_test_by_feedback_counts_each_client_once() -> None:
     assert lab.arm("v1").counts.total == 9
 
 
-def test_winner_that_is_to_be_promoted_is_the_target_until_it_is_stable() -> None:
-    spec = ab_test_of(50, confidence=0.99, promote=True)
-    lab = Lab(spec, requests_per_turn=1000, error_share={STABLE: 0.08})
-    lab.run(10)
-    assert choose_promoted(lab.told, lab.observe(), MODEL_HASH) == "wine-v1"
-    lab.views["wine-v1"] = replace(lab.views["wine-v1"], stable_at=lab.now)
-    assert choose_promoted(lab.told, lab.observe(), MODEL_HASH) is None
-
-
-def test_newer_model_in_the_spec_comes_before_a_winner() -> None:
-    spec = ab_test_of(50, confidence=0.99, promote=True)
-    lab = Lab(spec, requests_per_turn=1000, error_share={STABLE: 0.08})
-    lab.run(10)
-    assert choose_promoted(lab.told, lab.observe(), "another") is None
+def test_winner_is_promoted_only_where_that_is_asked_for() -> None:
+    promoted = []
+    for promote in (True, False):
+        spec = ab_test_of(50, confidence=0.99, promote=promote)
+        lab = Lab(spec, requests_per_turn=1000, error_share={STABLE: 0.08})
+        lab.run(10)
+        assert lab.told.winner == "v1"
+        promoted.append(promoted_revision(lab.told))
+    assert promoted == ["wine-v1", None]
 
 
 def test_equal_variants_win_no_more_often_than_the_confidence_allows() -> None:

@@ -4,6 +4,7 @@ from datetime import timedelta
 
 import pytest
 from perennial.rollout.decision import EventReason
+from perennial.rollout.experiment import assess_promotion
 from perennial.rollout.observed import Failure
 from perennial_api.modeldeployment.command_status import Command, Verb
 from perennial_api.modeldeployment.experiment import Experiment
@@ -196,6 +197,25 @@ def test_promote_of_an_unknown_variant_changes_nothing() -> None:
     lab.command = Command(id="c1", verb=Verb.PROMOTE, variant="v7")
     lab.turn()
     assert lab.told.phase is ExperimentPhase.RUNNING
+
+
+def test_unsafe_variant_is_not_promoted() -> None:
+    lab = Lab(ab_test_of(30, 20), requests_per_turn=200, error_share={"wine-v1": 0.4})
+    lab.run(10)
+    verdict = assess_promotion("v1", lab.told)
+    assert (verdict.passed, verdict.reason) == (False, "VariantUnsafe")
+
+
+def test_promotion_after_the_end_is_refused() -> None:
+    lab = Lab(ab_test_of(30, duration="1m"))
+    lab.run(3, seconds=60)
+    assert assess_promotion("v1", lab.told).reason == "NoExperiment"
+
+
+def test_promotion_of_an_unknown_variant_is_refused_with_the_known_ones() -> None:
+    lab = Lab(ab_test_of(30, 20))
+    lab.turn()
+    assert "v1, v2" in assess_promotion("v7", lab.told).message
 
 
 def test_pass_that_is_done_again_after_a_crash_decides_the_same() -> None:
