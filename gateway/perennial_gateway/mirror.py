@@ -18,6 +18,9 @@ from perennial_gateway.headers import (
 )
 from perennial_gateway.model import Route
 
+COPY_TIMEOUT_SHARE = 0.9
+"""The inner listener gives a hanging copy up, and counts it, before the outer one cancels it uncounted."""
+
 _TIMEOUT_HEADER = "x-envoy-upstream-rq-timeout-ms"
 
 
@@ -30,7 +33,7 @@ def build_mirror_policies(route: Route) -> list[dict[str, Any]]:
         SHADOW_HEADER: "true",
         REVISION_HEADER: route.mirror,
         SHADOW_CLUSTER_HEADER: cluster_name(namespace, route.mirror, Traffic.SHADOW),
-        _TIMEOUT_HEADER: str(int(1000 * route.timeout_s)),
+        _TIMEOUT_HEADER: str(int(1000 * COPY_TIMEOUT_SHARE * route.timeout_s)),
     }
     return [
         {

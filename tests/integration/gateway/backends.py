@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 from aiohttp import web
 from perennial_gateway.model import Endpoint
@@ -13,13 +14,15 @@ from perennial_gateway.model import Endpoint
 
 @dataclass
 class Backend:
-    """One running server; `status` is what it answers, after `delay_s`."""
+    """One running server; `status` is what it answers, after `delay_s`; `seen` is what it was sent."""
 
     name: str
     status: int = 200
     delay_s: float = 0.0
     port: int = 0
     requests: int = 0
+    answered: int = 0
+    seen: list[dict[str, Any]] = field(default_factory=list, repr=False)
     runner: web.AppRunner | None = field(default=None, repr=False)
 
     @property
@@ -29,16 +32,19 @@ class Backend:
     async def answer(self, request: web.Request) -> web.Response:
         self.requests += 1
         body = await request.read()
+        sent = {
+            "backend": self.name,
+            "path": request.path_qs,
+            "method": request.method,
+            "headers": {k.lower(): v for k, v in request.headers.items()},
+            "size_bytes": len(body),
+        }
+        self.seen.append(sent)
         if self.delay_s:
             await asyncio.sleep(self.delay_s)
+        self.answered += 1
         return web.json_response(
-            {
-                "backend": self.name,
-                "path": request.path_qs,
-                "method": request.method,
-                "headers": {k.lower(): v for k, v in request.headers.items()},
-                "size_bytes": len(body),
-            },
+            sent,
             status=self.status,
             # A server that forges the gateway's headers must not get through.
             headers={"x-model-revision": "forged", "x-prediction-id": "forged"},
