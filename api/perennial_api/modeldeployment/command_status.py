@@ -47,8 +47,8 @@ class LastCommand(StatusModel):
 
     id: CommandId
     """Id of the command."""
-    verb: Verb
-    """Its verb."""
+    verb: Verb | None = None
+    """Its verb; left out where it can't be read."""
     accepted: Bool
     """Whether it was carried out."""
     reason: Reason = ""

@@ -3,28 +3,29 @@
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from perennial_api.labels import ConditionType
 from perennial_api.modeldeployment.resource import ModelDeployment
-from perennial_api.modelrevision import ModelRevision, ModelRevisionStatus, Origin
+from perennial_api.modeldeployment.server import OnTooSlow
+from perennial_api.modelrevision import ModelRevisionStatus, Origin
 from perennial_api.retrainingrun import RetrainingPhase, RetrainingRun, RetrainingRunStatus
 
 from perennial.cluster.observe import Children, Runtimes
+from perennial.controller.commands import answer_command
+from perennial.controller.target import Target, Wishes, choose
 from perennial.errors import InvalidSpecError
 from perennial.manifests.context import Installation, Manifest, Owner
 from perennial.manifests.desired import Wish, build_desired
 from perennial.manifests.plan import Key, Plan, build_plan
 from perennial.manifests.retraining import build_job, build_retraining_run
-from perennial.manifests.revision import build_revision, name_revision
-from perennial.manifests.views import view_revisions
-from perennial.rollout.conditions import Facts, Problem
+from perennial.rollout.conditions import Facts
 from perennial.rollout.decision import Decision, EventReason, Notice
-from perennial.rollout.lineage import choose_target, choose_wanted, hash_model
-from perennial.rollout.machine import find_stable, step
+from perennial.rollout.lineage import hash_model
+from perennial.rollout.machine import find_stable, restore, step
 from perennial.rollout.observed import Observed
 from perennial.rollout.retraining import RetrainingDecision, decide_retraining
-from perennial.rollout.revision_status import next_revision_status
+from perennial.rollout.revision_status import Choice, next_revision_status
 from perennial.rollout.runs import assess_run
 from perennial.rollout.settings import RolloutSettings
+from perennial.rollout.verbs import Answer, Situation
 from perennial.rollout.verdicts import Verdict
 
 __all__ = ["Outcome", "decide"]
@@ -65,16 +66,6 @@ class Outcome:
         return min((s for s in waits if s is not None), default=None)
 
 
-@dataclass(frozen=True, slots=True)
-class _Target:
-    """The children with the revision that is asked for among them, made in this pass if need be."""
-
-    children: Children
-    name: str | None
-    made: tuple[Manifest, ...] = ()
-    problem: Problem | None = None
-
-
 def decide(
     deployment: ModelDeployment,
     children: Children,
@@ -96,12 +87,11 @@ def decide(
     metadata, spec, status = deployment.metadata, deployment.spec, deployment.status
     owner = Owner("ModelDeployment", metadata.name, metadata.namespace, metadata.uid, metadata.name)
     runs = tuple(_next_run(run, deployment, children, now) for run in children.runs)
-    target = _choose_target(owner, deployment, replace(children, runs=runs), runtimes, installation)
+    target, answer = _hear(owner, deployment, replace(children, runs=runs), runtimes, installation, now=now)
     children = target.children
-    observed = Observed(
-        children.views, target.name, children.route, children.routers, spec.server.min_replicas
-    )
-    decision = step(spec.rollout, status.rollout, observed, settings, now)
+    observed = _observe(deployment, children, target.name)
+    rollout = answer.rollout.rollout if answer and answer.rollout else status.rollout
+    decision = _add_answer(step(spec.rollout, rollout, observed, settings, now), answer)
     retraining = _decide_retraining(deployment, children, runtimes, decision, now)
     runs = tuple(_note_candidate(run, children, target.name) for run in runs)
     made = (
@@ -113,7 +103,7 @@ def decide(
     wish = Wish(spec, decision, children.revisions, runs, made, children.stored)
     return Outcome(
         plan=build_plan(build_desired(owner, wish, installation), children.stored, children.ours),
-        revision_statuses=_revision_statuses(children, decision, now),
+        revision_statuses=_revision_statuses(children, decision, target.choice, now),
         run_statuses=_run_statuses(children, runs),
         facts=Facts(
             spec=spec,
@@ -123,6 +113,7 @@ def decide(
             runs=runs,
             retraining_blocked=retraining.blocked,
             problems=(target.problem,) if target.problem else (),
+            last_command=answer.last_command if answer else status.last_command,
         ),
         retraining=retraining,
         notices=(
@@ -134,35 +125,50 @@ def decide(
     )
 
 
-def _choose_target(
+def _hear(
     owner: Owner,
     deployment: ModelDeployment,
     children: Children,
     runtimes: Runtimes,
     installation: Installation,
-) -> _Target:
-    rollout = deployment.status.rollout
-    stable = find_stable(rollout, children.views)
-    wanted = choose_wanted(deployment.spec, children.views.get(stable or ""), children.runs, children.views)
-    runtime = runtimes.server
-    planned = (
-        None if isinstance(runtime, InvalidSpecError) else name_revision(owner.deployment, wanted, runtime)
+    *,
+    now: datetime,
+) -> tuple[Target, Answer | None]:
+    """Choose the target, hear what people say to it, and choose again where they want another."""
+    spec, status = deployment.spec, deployment.status
+    target = choose(owner, Wishes(spec, status.rollout), children, runtimes, installation)
+    current = restore(status.rollout, target.children.views, target.name)
+    situation = Situation(owner.deployment, spec.rollout, current, children.views, status.experiment, now)
+    answer = answer_command(deployment.metadata.annotations, status.last_command, situation)
+    if answer is None or answer.rollout is None or answer.rollout.rollout.pinned == current.pinned:
+        return target, answer
+    wishes = Wishes(spec, answer.rollout.rollout, answer.undone_to)
+    return choose(owner, wishes, children, runtimes, installation), answer
+
+
+def _observe(deployment: ModelDeployment, children: Children, target: str | None) -> Observed:
+    server = deployment.spec.server
+    return Observed(
+        children.views,
+        target,
+        children.route,
+        children.routers,
+        server.min_replicas,
+        deployment=deployment.metadata.name,
+        refuse_too_slow=server.on_too_slow is OnTooSlow.REFUSE,
     )
-    name = choose_target(wanted, children.views, stable, rollout.canary if rollout else None, planned)
-    if name is not None:
-        return _Target(children, name)
-    if isinstance(runtime, InvalidSpecError):
-        problem = Problem(ConditionType.INVALID_SPEC, runtime.reason, runtime.message)
-        return _Target(children, None, (), problem)
-    made = build_revision(owner, deployment.spec, wanted, runtime, installation, parent=stable)
-    revision = ModelRevision.model_validate(made)
-    name = revision.metadata.name
-    with_new = replace(
-        children,
-        revisions={**children.revisions, name: revision},
-        views={**children.views, **view_revisions([revision], (), (), {})},
+
+
+def _add_answer(decision: Decision, answer: Answer | None) -> Decision:
+    """Tell what a command did before what followed from it in the same pass."""
+    if answer is None:
+        return decision
+    changed = answer.rollout
+    return replace(
+        decision,
+        notices=(*answer.notices, *(changed.notices if changed else ()), *decision.notices),
+        outcome=decision.outcome or (changed.outcome if changed else None),
     )
-    return _Target(with_new, name, (made,))
 
 
 def _next_run(
@@ -197,6 +203,7 @@ def _decide_retraining(
     found = Verdict(True, "RuntimeFound")
     if isinstance(trainer, InvalidSpecError):
         found = Verdict(False, trainer.reason, trainer.message)
+    model_hash = hash_model(deployment.spec.model)
     return decide_retraining(
         deployment.spec,
         deployment.status.retraining,
@@ -205,7 +212,7 @@ def _decide_retraining(
         decision.rollout,
         name=deployment.metadata.name,
         uid=deployment.metadata.uid,
-        model_is_stable=stable is not None and stable.model_hash == hash_model(deployment.spec.model),
+        model_is_stable=stable is not None and stable.model_hash_in_force == model_hash,
         trainer=found,
         ended=_candidate_ended(children, decision),
         now=now,
@@ -246,11 +253,11 @@ def _make_retraining(
 
 
 def _revision_statuses(
-    children: Children, decision: Decision, now: datetime
+    children: Children, decision: Decision, choice: Choice | None, now: datetime
 ) -> dict[str, ModelRevisionStatus]:
     changed = {}
     for name, revision in children.revisions.items():
-        status = next_revision_status(revision, decision, now)
+        status = next_revision_status(revision, decision, now, choice)
         # One that is made in this pass gets its status in the next.
         if status != revision.status and Key("ModelRevision", name) in children.stored:
             changed[name] = status
@@ -267,7 +274,7 @@ def _run_statuses(children: Children, runs: tuple[RetrainingRun, ...]) -> dict[s
     return changed
 
 
-def _creation_notices(target: _Target) -> tuple[Notice, ...]:
+def _creation_notices(target: Target) -> tuple[Notice, ...]:
     return tuple(
         Notice(
             EventReason.REVISION_CREATED,

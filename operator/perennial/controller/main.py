@@ -133,7 +133,6 @@ def build_workers(
             job_deadline_s=settings.job_deadline_s,
         ),
         rollout_settings=RolloutSettings(
-            scale_down_delay_s=settings.scale_down_delay_s,
             drain_timeout_s=settings.drain_timeout_s,
             verify_interval_s=settings.verify_interval_s,
         ),

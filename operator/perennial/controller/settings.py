@@ -61,11 +61,11 @@ class Settings(BaseSettings):
     lease_retry_s: float = Field(
         2.0, gt=0, description="How often the Lease is renewed or looked at, in seconds."
     )
-    scale_down_delay_s: float = Field(
-        30.0, ge=0, description="How long a replaced revision's pods stay after its last request, in seconds."
-    )
     drain_timeout_s: float = Field(
-        300.0, ge=0, description="After how long they go with requests still under way, in seconds."
+        300.0,
+        ge=0,
+        description="How long after rollout.scaleDownDelay a replaced revision's pods go with requests still under way, "
+        "in seconds.",
     )
     verify_interval_s: float = Field(
         0.5, gt=0, description="How often routers are asked while a weight is being applied, in seconds."

@@ -11,7 +11,7 @@ from perennial_api.retrainingrun import RetrainingRun
 from perennial.manifests.context import Installation, Manifest, Owner
 from perennial.manifests.deployment import build_deployment
 from perennial.manifests.plan import Key
-from perennial.manifests.route import build_route
+from perennial.manifests.route import RouteWish, build_route
 from perennial.manifests.service import build_address, build_service
 from perennial.manifests.service_account import build_service_accounts
 from perennial.rollout.decision import Decision
@@ -54,7 +54,7 @@ def build_desired(owner: Owner, wish: Wish, installation: Installation) -> list[
         ]
     if decision.weights:
         ports = {name: revision.spec.runtime.port for name, revision in wish.revisions.items()}
-        desired.append(build_route(owner, decision.weights, ports))
+        desired.append(build_route(owner, RouteWish.of(decision), ports, wish.spec.server))
     return [*desired, *_history(wish)]
 
 

@@ -35,9 +35,10 @@ class ResolvedRuntime:
 
 def name_revision(deployment: str, wanted: Wanted, runtime: ResolvedRuntime) -> str:
     """Return the name that the answer to a wish has with a runtime as it is now."""
-    return revision_name(
-        deployment, wanted.model_hash, wanted.inputs_hash, runtime.kind.value, runtime.spec.to_api()
-    )
+    parts = [wanted.model_hash, wanted.inputs_hash, runtime.kind.value, runtime.spec.to_api()]
+    # A variant may have the very model of another revision and is yet a pod set of its own.
+    variant = [wanted.variant] if wanted.variant is not None else []
+    return revision_name(deployment, *parts, *variant)
 
 
 def build_revision(
@@ -67,6 +68,7 @@ def build_revision(
         origin=wanted.origin,
         parent=parent,
         retraining_run=wanted.retraining_run if wanted.origin is Origin.RETRAINING else None,
+        variant=wanted.variant if wanted.origin is Origin.EXPERIMENT else None,
         model_hash=wanted.model_hash,
         inputs_hash=wanted.inputs_hash,
     )

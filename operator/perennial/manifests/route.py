@@ -1,22 +1,60 @@
 """The ModelRoute: what the gateway must do now."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from perennial_api.labels import API_VERSION
-from perennial_api.modelroute import ModelRoute, ModelRouteSpec, RouteRevision
+from perennial_api.modeldeployment.server import Server
+from perennial_api.modelroute import Limits, Mirror, ModelRoute, ModelRouteSpec, RouteRevision, Sticky
 
 from perennial.manifests.context import Manifest, Owner, build_metadata
+from perennial.rollout.decision import Decision
 
-__all__ = ["build_route"]
+__all__ = ["RouteWish", "build_route"]
 
 
-def build_route(owner: Owner, weights: Mapping[str, int], ports: Mapping[str, int]) -> Manifest:
+@dataclass(frozen=True, slots=True)
+class RouteWish:
+    """What the gateway is to do.
+
+    Attributes
+    ----------
+    weights
+        Share of each revision in percent, in the route's order.
+    mirror, preview, sticky
+        What stands beside them.
+    """
+
+    weights: Mapping[str, int]
+    mirror: Mirror | None = None
+    preview: str | None = None
+    sticky: Sticky | None = None
+
+    @classmethod
+    def of(cls, decision: Decision) -> "RouteWish":
+        """Read it from a decision. What isn't routed, having no pods yet, gets no copies and no preview either."""
+        weights, mirror, preview = decision.weights, decision.mirror, decision.preview
+        return cls(
+            weights,
+            mirror if mirror and mirror.revision in weights else None,
+            preview if preview in weights else None,
+            decision.sticky,
+        )
+
+
+def build_route(owner: Owner, wish: RouteWish, ports: Mapping[str, int], server: Server) -> Manifest:
     """Build the whole route from the decision each time; nothing of an older one is kept."""
+    budget = server.latency_budget
     spec = ModelRouteSpec(
         revisions=tuple(
             RouteRevision(name=name, service=name, port=ports[name], weight_percent=weight)
-            for name, weight in weights.items()
-        )
+            for name, weight in wish.weights.items()
+        ),
+        sticky=wish.sticky,
+        mirror=wish.mirror,
+        preview=wish.preview,
+        latency_budget_ms=round(budget.seconds * 1000) if budget else None,
+        limits=Limits(timeout=server.request_timeout, max_body=server.max_request_size),
     )
     return {
         "apiVersion": API_VERSION,

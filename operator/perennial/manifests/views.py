@@ -7,6 +7,7 @@ from typing import Any
 
 from perennial_api.labels import LABEL_REVISION
 from perennial_api.modelrevision import ModelRevision
+from perennial_api.modelroute import Mirror
 
 from perennial.rollout.failures import ContainerView, PodView, assess_failure
 from perennial.rollout.observed import RevisionView, RouteView
@@ -104,16 +105,24 @@ def _view_revision(
         ready_endpoints=endpoints,
         running=name in alive,
         failure=assess_failure(pods.get(name, [])),
+        consumed_model_hash=status.consumed_model_hash,
+        consumed_inputs_hash=status.consumed_inputs_hash,
     )
 
 
 def view_route(route: Json | None) -> RouteView | None:
-    """Reduce a stored ModelRoute to generation and weights."""
+    """Reduce a stored ModelRoute to generation, weights, mirror and preview."""
     if route is None:
         return None
-    metadata = route["metadata"]
-    weights = {r["name"]: r["weightPercent"] for r in route["spec"]["revisions"]}
-    return RouteView(metadata["uid"], metadata["generation"], weights)
+    metadata, spec = route["metadata"], route["spec"]
+    mirror = spec.get("mirror")
+    return RouteView(
+        metadata["uid"],
+        metadata["generation"],
+        {r["name"]: r["weightPercent"] for r in spec["revisions"]},
+        Mirror.model_validate(mirror) if mirror else None,
+        spec.get("preview"),
+    )
 
 
 def view_job(job: Json, pods: Iterable[PodView]) -> JobView:

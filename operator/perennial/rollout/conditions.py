@@ -6,6 +6,7 @@ from datetime import datetime
 
 from perennial_api.conditions import Condition, ConditionStatus
 from perennial_api.labels import ConditionType
+from perennial_api.modeldeployment.command_status import LastCommand
 from perennial_api.modeldeployment.monitoring import MonitorType
 from perennial_api.modeldeployment.resource import ModelDeploymentSpec
 from perennial_api.modeldeployment.status import RolloutPhase
@@ -41,6 +42,7 @@ class Facts:
     runs: tuple[RetrainingRun, ...]
     retraining_blocked: Verdict | None
     problems: tuple[Problem, ...] = ()
+    last_command: LastCommand | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +61,9 @@ def assess_conditions(
     found = [
         _assess_ready(facts),
         _assess_progressing(facts),
+        _assess_paused(facts),
         _assess_canary(facts, was.get(ConditionType.CANARY_READY)),
+        _assess_latency(facts),
         _assess_route(facts),
         _assess_monitored(facts),
         *(_assess_alarm(facts, kind, type_) for kind, type_ in _ALARMS.items()),
@@ -152,6 +156,32 @@ def _assess_progressing(facts: Facts) -> _Fact:
         ConditionType.PROGRESSING,
         Verdict(under_way, rollout.step_state or StepState.COMPLETED.value, rollout.message),
     )
+
+
+_PAUSES = {
+    StepState.AWAITING_PROMOTION: "CanaryPauseStep",
+    StepState.PREVIEWING: "BlueGreenPause",
+    StepState.INCONCLUSIVE: "InconclusiveAnalysis",
+    StepState.WAITING_FOR_EXPERIMENT: "WaitingForExperiment",
+}
+
+
+def _assess_paused(facts: Facts) -> _Fact:
+    rollout = facts.decision.rollout
+    waits = rollout.step_state == StepState.WAITING_FOR_EXPERIMENT and rollout.canary is not None
+    if rollout.phase is not RolloutPhase.PAUSED and not waits:
+        return _fact(ConditionType.PAUSED, Verdict(False, "NotPaused", "No rollout waits for anybody."))
+    reason = "Held" if rollout.held else _PAUSES.get(StepState(rollout.step_state), "Paused")
+    return _fact(ConditionType.PAUSED, Verdict(True, reason, rollout.message))
+
+
+def _assess_latency(facts: Facts) -> _Fact | None:
+    measured = facts.decision.rollout.warm_up
+    if measured is None or measured.within_budget is None:
+        return None
+    reason = "WithinBudget" if measured.within_budget else "TooSlow"
+    text = measured.message or f"{measured.revision} was measured before it got any request."
+    return _fact(ConditionType.WITHIN_LATENCY_BUDGET, Verdict(measured.within_budget, reason, text))
 
 
 def _assess_canary(facts: Facts, previous: Condition | None) -> _Fact | None:

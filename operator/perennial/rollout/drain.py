@@ -45,8 +45,12 @@ def assess_drains(
     observed: Observed,
     settings: RolloutSettings,
     now: datetime,
+    *,
+    delay_s: float,
 ) -> Drain:
     """Decide for each leaving revision whether it may lose its route entry and its pods.
+
+    `delay_s` is how long pods stay after no router can send them anything new.
 
     A rollback never waits for this: the weights are decided before. An entry's time starts only when no router can
     send a new request any more, since a router that lags would otherwise answer errors from missing pods.
@@ -59,12 +63,12 @@ def assess_drains(
         left_at = times.get(revision) or (now if observed.has_left(revision) else None)
         entry = Draining(revision=revision, zero_applied_at=left_at)
         in_route = observed.route is not None and revision in observed.route.weights
-        if left_at is None or not _is_drained(revision, left_at, observed, settings, now):
+        if left_at is None or not _is_drained(revision, left_at, observed, settings, now, delay_s=delay_s):
             entries.append(entry)
             keep.add(revision)
             if in_route:
                 routed.add(revision)
-            waits.append(_wait_s(left_at, settings, now))
+            waits.append(_wait_s(left_at, delay_s, settings, now))
         elif in_route or not observed.has_left(revision):
             # Drained, but some router may still hold its cluster: the entry goes now, the pods in a later pass.
             entries.append(entry)
@@ -76,18 +80,24 @@ def assess_drains(
 
 
 def _is_drained(
-    revision: str, left_at: datetime, observed: Observed, settings: RolloutSettings, now: datetime
+    revision: str,
+    left_at: datetime,
+    observed: Observed,
+    settings: RolloutSettings,
+    now: datetime,
+    *,
+    delay_s: float,
 ) -> bool:
     waited_s = (now - left_at).total_seconds()
     if observed.route is None or not observed.routers:
         return True
-    if waited_s < settings.scale_down_delay_s:
+    if waited_s < delay_s:
         return False
-    return observed.active_requests(revision) == 0 or waited_s >= settings.drain_timeout_s
+    return observed.active_requests(revision) == 0 or waited_s >= delay_s + settings.drain_timeout_s
 
 
-def _wait_s(left_at: datetime | None, settings: RolloutSettings, now: datetime) -> float:
+def _wait_s(left_at: datetime | None, delay_s: float, settings: RolloutSettings, now: datetime) -> float:
     if left_at is None:
         return settings.verify_interval_s
-    due = left_at + timedelta(seconds=settings.scale_down_delay_s)
+    due = left_at + timedelta(seconds=delay_s)
     return max(settings.verify_interval_s, (due - now).total_seconds())

@@ -13,12 +13,22 @@ from typing import Any
 
 from perennial_api.modeldeployment.model import ModelSource
 from perennial_api.modeldeployment.resource import ModelDeploymentSpec
+from perennial_api.modeldeployment.status import RolloutStatus
 from perennial_api.modelrevision import Origin, RevisionRole
 from perennial_api.retrainingrun import RetrainingPhase, RetrainingRun
 
 from perennial.rollout.observed import RevisionView
 
-__all__ = ["Wanted", "choose_target", "choose_wanted", "hash_inputs", "hash_model", "open_candidate"]
+__all__ = [
+    "Wanted",
+    "choose_again",
+    "choose_target",
+    "choose_wanted",
+    "digest_of",
+    "hash_inputs",
+    "hash_model",
+    "open_candidate",
+]
 
 HASH_DIGITS = 16
 
@@ -37,6 +47,8 @@ class Wanted:
         Hash of all the user's wishes that a revision answers.
     retraining_run
         The run whose candidate it is, for origin Retraining.
+    variant
+        The variant that it serves, for origin Experiment.
     """
 
     model_uri: str
@@ -45,6 +57,7 @@ class Wanted:
     inputs_hash: str
     origin: Origin
     retraining_run: str | None = None
+    variant: str | None = None
 
 
 def digest_of(value: Any) -> str:
@@ -109,10 +122,17 @@ def choose_wanted(
     stable: RevisionView | None,
     runs: Iterable[RetrainingRun],
     revisions: Mapping[str, RevisionView],
+    chosen: RevisionView | None = None,
 ) -> Wanted:
-    """Decide which model is wanted, and with which origin."""
+    """Decide which model is wanted, and with which origin.
+
+    `chosen` is the revision that an undo or the end of an experiment put in the place of the spec's. It holds until
+    `spec.model` changes; an edit of anything else rebases on its model.
+    """
     model_hash = hash_model(spec.model)
-    if stable is None or stable.model_hash != model_hash:
+    if chosen is not None and chosen.model_hash_in_force == model_hash:
+        return _same_model(spec, chosen, model_hash)
+    if stable is None or stable.model_hash_in_force != model_hash:
         uri, digest = spec.model.uri, spec.model.digest
         return Wanted(uri, digest, model_hash, hash_inputs(spec, uri, digest), Origin.SPEC)
     run = open_candidate(runs, revisions, stable)
@@ -124,9 +144,15 @@ def choose_wanted(
         )
         if not _failed_in_another_form(wanted, revisions):
             return wanted
-    uri, digest = stable.model_uri, stable.digest
-    inputs_hash = hash_inputs(spec, uri, digest)
-    return Wanted(uri, digest, model_hash, inputs_hash, stable.origin, stable.retraining_run)
+    return _same_model(spec, stable, model_hash)
+
+
+def _same_model(spec: ModelDeploymentSpec, base: RevisionView, model_hash: str) -> Wanted:
+    """The model of a revision, with everything else as the spec says it."""
+    inputs_hash = hash_inputs(spec, base.model_uri, base.digest)
+    # What is made anew of a variant is no variant: somebody's edit made it.
+    origin = Origin.SPEC if base.origin is Origin.EXPERIMENT else base.origin
+    return Wanted(base.model_uri, base.digest, model_hash, inputs_hash, origin, base.retraining_run)
 
 
 def _failed_in_another_form(wanted: Wanted, revisions: Mapping[str, RevisionView]) -> bool:
@@ -150,19 +176,43 @@ def choose_target(
 
     `planned` is the name of the one that would be made with the runtime as it is now. A revision that has been
     stable is as good as before when its runtime changes, and goes on; one that never was is replaced, so that a
-    repaired runtime gets a new attempt. None, when the runtime can't be had, takes what is there.
+    repaired runtime gets a new attempt. None, when the runtime can't be had, takes what is there. A variant of an
+    experiment answers no wish before it has been chosen.
     """
     fitting = [
         r
         for r in revisions.values()
-        if r.inputs_hash == wanted.inputs_hash
-        and r.model_hash == wanted.model_hash
-        and (planned in (None, r.name) or r.stable_at is not None)
+        if r.answers(wanted.model_hash, wanted.inputs_hash)
+        and (planned in (None, r.name) or r.stable_at is not None or r.consumed_model_hash is not None)
+        and not (r.origin is Origin.EXPERIMENT and r.consumed_model_hash is None)
     ]
     if not fitting:
         return None
     preferred = {stable: 2, canary: 1}
     return max(fitting, key=lambda r: (preferred.get(r.name, 0), str(r.created_at or ""), r.name)).name
+
+
+def choose_again(
+    status: RolloutStatus | None,
+    revisions: Mapping[str, RevisionView],
+    stable: str | None,
+    winner: str | None,
+) -> RevisionView | None:
+    """Return the revision that is to replace the stable one though the spec doesn't name it.
+
+    That is what undo pinned, else what won an experiment and wasn't replaced since, else, where the status was lost,
+    a revision on trial that had been chosen so. Once stable, it holds by the hash that it keeps.
+    """
+    if status is None:
+        on_trial = (r for r in revisions.values() if r.role is RevisionRole.CANARY and r.consumed_model_hash)
+        return min(on_trial, key=lambda r: r.name, default=None)
+    pinned = revisions.get(status.pinned or "")
+    if pinned is not None and pinned.name != stable:
+        return pinned
+    won = revisions.get(winner or "")
+    if won is None or won.name == stable or (won.role is RevisionRole.RETIRED and won.stable_at):
+        return None
+    return won
 
 
 def _age_key(run: RetrainingRun) -> tuple[str, str]:

@@ -6,24 +6,29 @@ ready router has applied it. The way back never waits for anything.
 """
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from perennial_api.modeldeployment.rollout import Rollout
-from perennial_api.modeldeployment.status import RolloutPhase, RolloutStatus, WeightRole, WeightStatus
+from perennial_api.modeldeployment.status import RolloutPhase, RolloutStatus
 from perennial_api.modelrevision import RevisionRole
 
-from perennial.rollout.canary import Progress, progress, road_weight
-from perennial.rollout.decision import Decision, EventReason, Notice, Outcome, StepState
-from perennial.rollout.drain import Drain, assess_drains
+from perennial.rollout.conclude import conclude
+from perennial.rollout.decision import Decision, EventReason, ExperimentPlan, Notice, Outcome, StepState
 from perennial.rollout.observed import Observed, RevisionView
+from perennial.rollout.road import Progress, progress
 from perennial.rollout.settings import RolloutSettings
-from perennial.rollout.steps import FULL_PERCENT, Road
 
-__all__ = ["find_stable", "step"]
+__all__ = ["find_stable", "restore", "step"]
 
 
 def step(
-    spec: Rollout, status: RolloutStatus | None, observed: Observed, settings: RolloutSettings, now: datetime
+    spec: Rollout,
+    status: RolloutStatus | None,
+    observed: Observed,
+    settings: RolloutSettings,
+    now: datetime,
+    *,
+    experiment: ExperimentPlan | None = None,
 ) -> Decision:
     """Decide what the rollout does now.
 
@@ -38,21 +43,27 @@ def step(
         can't be honoured: then what serves goes on serving, and a rollout under way goes on.
     settings, now
         Times that no spec sets, and the clock (aware).
+    experiment
+        What a running experiment asks of the route, or None. No rollout starts meanwhile; the experiment in its turn
+        has to wait while `conclude.is_under_way` says so.
     """
-    current = _restore(status, observed)
-    outcome = _decide(spec, current, observed, now)
-    return _conclude(spec, outcome, observed, settings, now)
+    current = restore(status, observed.revisions, observed.target)
+    done = _decide(spec, current, observed, now, is_experimenting=experiment is not None)
+    return conclude(spec, done, observed, settings, now, experiment=experiment)
 
 
-def _restore(status: RolloutStatus | None, observed: Observed) -> RolloutStatus:
+def restore(
+    status: RolloutStatus | None, revisions: Mapping[str, RevisionView], target: str | None
+) -> RolloutStatus:
     """Return the status, rebuilt from the revisions' roles where it is missing or names what isn't there."""
-    stable = find_stable(status, observed.revisions)
+    stable = find_stable(status, revisions)
     if status is None:
-        target = observed.revisions.get(observed.target or "")
-        failed = target.name if target and target.role is RevisionRole.FAILED else None
+        wanted = revisions.get(target or "")
+        failed = wanted.name if wanted and wanted.role is RevisionRole.FAILED else None
         return RolloutStatus(phase=RolloutPhase.PROGRESSING, stable=stable, failed_revision=failed)
-    canary = status.canary if status.canary in observed.revisions else None
-    return status.model_copy(update={"stable": stable, "canary": canary})
+    canary = status.canary if status.canary in revisions else None
+    pinned = status.pinned if status.pinned in revisions else None
+    return status.model_copy(update={"stable": stable, "canary": canary, "pinned": pinned})
 
 
 def find_stable(status: RolloutStatus | None, revisions: Mapping[str, RevisionView]) -> str | None:
@@ -64,10 +75,14 @@ def find_stable(status: RolloutStatus | None, revisions: Mapping[str, RevisionVi
     return latest.name if latest else None
 
 
-def _decide(spec: Rollout, current: RolloutStatus, observed: Observed, now: datetime) -> Progress:
+def _decide(
+    spec: Rollout, current: RolloutStatus, observed: Observed, now: datetime, *, is_experimenting: bool
+) -> Progress:
     target = observed.target or current.canary
     if target is None or target not in observed.revisions:
         return Progress(current)
+    if current.pinned not in {None, target}:
+        current = current.model_copy(update={"pinned": None})
     if target == current.stable:
         return _settle(current)
     if target == current.failed_revision:
@@ -75,12 +90,27 @@ def _decide(spec: Rollout, current: RolloutStatus, observed: Observed, now: date
     notices: tuple[Notice, ...] = ()
     if current.canary != target:
         current, notices = _start(current, target, now)
-    done = (
-        _first(spec, current, observed, now)
-        if current.stable is None
-        else progress(spec, current, observed, now)
-    )
+    done = _go_on(spec, current, observed, now, is_experimenting=is_experimenting)
     return Progress(done.rollout, (*notices, *done.notices), done.outcome)
+
+
+def _go_on(
+    spec: Rollout, current: RolloutStatus, observed: Observed, now: datetime, *, is_experimenting: bool
+) -> Progress:
+    if current.stable is None:
+        return _first(spec, current, observed, now)
+    waits = current.step_state == StepState.WAITING_FOR_EXPERIMENT
+    if is_experimenting:
+        return Progress(current) if waits else _wait_for_experiment(current, now)
+    if waits:
+        current = current.model_copy(update=_beginning(current.canary, now))
+    return progress(spec, current, observed, now)
+
+
+def _wait_for_experiment(current: RolloutStatus, now: datetime) -> Progress:
+    text = f"{current.canary} waits until the experiment has ended; remove spec.experiment to end it now."
+    update = {"step_state": StepState.WAITING_FOR_EXPERIMENT, "step_started_at": now, "message": text}
+    return Progress(current.model_copy(update=update), (Notice(EventReason.ROLLOUT_PAUSED, text),))
 
 
 def _settle(current: RolloutStatus) -> Progress:
@@ -89,19 +119,23 @@ def _settle(current: RolloutStatus) -> Progress:
     if current.canary is not None:
         text = f"{current.canary} is no longer asked for; {current.stable} keeps all traffic."
         notices = (Notice(EventReason.ROLLOUT_SUPERSEDED, text),)
+    held = " It was asked for by undo and holds until spec.model changes." if current.pinned else ""
     update = {
         "phase": RolloutPhase.HEALTHY,
-        "message": f"{current.stable} is stable.",
+        "message": f"{current.stable} is stable.{held}",
         "canary": None,
         "failed_revision": None,
+        "held": False,
+        "promoted_fully": False,
         "step_index": 0,
+        "steps_hash": "",
         "step_state": StepState.COMPLETED,
     }
     return Progress(current.model_copy(update=update), notices)
 
 
 def _stay_rolled_back(current: RolloutStatus) -> Progress:
-    """A revision that failed is not tried again until the spec asks for another."""
+    """A revision that failed is not tried again until the spec asks for another or somebody says retry."""
     update = {"phase": RolloutPhase.DEGRADED, "canary": None, "step_state": StepState.ROLLED_BACK}
     return Progress(current.model_copy(update=update))
 
@@ -113,27 +147,37 @@ def _start(current: RolloutStatus, target: str, now: datetime) -> tuple[RolloutS
         notices.append(Notice(EventReason.ROLLOUT_SUPERSEDED, text))
     where = f"beside {current.stable}" if current.stable else "as the first revision"
     notices.append(Notice(EventReason.ROLLOUT_STARTED, f"{target} is started {where}."))
+    is_undo = current.pinned == target
     started = RolloutStatus(
         phase=RolloutPhase.PROGRESSING,
         stable=current.stable,
         canary=target,
         attempt=current.attempt + 1,
-        step_state=StepState.WAITING_FOR_PODS,
-        message=f"Waiting for the pods of {target}.",
         started_at=now,
-        step_started_at=now,
-        progressed_at=now,
         draining=current.draining,
         evidence=current.evidence,
+        pinned=current.pinned,
+        # What failed stays failed while an undo that may not come to its end is on.
+        failed_revision=current.failed_revision if is_undo else None,
     )
-    return started, tuple(notices)
+    return started.model_copy(update=_beginning(target, now)), tuple(notices)
+
+
+def _beginning(canary: str | None, now: datetime) -> dict[str, object]:
+    return {
+        "step_index": 0,
+        "step_state": StepState.WAITING_FOR_PODS,
+        "message": f"Waiting for the pods of {canary}.",
+        "step_started_at": now,
+        "progressed_at": now,
+    }
 
 
 def _first(spec: Rollout, current: RolloutStatus, observed: Observed, now: datetime) -> Progress:
     """The first revision is stable as soon as it is ready; there is nothing to compare it with or to return to."""
     if observed.ready_endpoints(current.canary) == 0:
-        waited_s = (now - (current.progressed_at or now)).total_seconds()
-        late = waited_s >= spec.analysis.progress_deadline.seconds
+        waited = now - (current.progressed_at or now)
+        late = waited >= timedelta(seconds=spec.analysis.progress_deadline.seconds)
         phase = RolloutPhase.DEGRADED if late else RolloutPhase.PROGRESSING
         return Progress(current.model_copy(update={"phase": phase}))
     text = f"{current.canary} is ready and, as the first revision, stable."
@@ -151,72 +195,3 @@ def _first(spec: Rollout, current: RolloutStatus, observed: Observed, now: datet
         (Notice(EventReason.PROMOTED, text),),
         Outcome(current.canary or "", "FirstRevision", text),
     )
-
-
-def _conclude(
-    spec: Rollout, done: Progress, observed: Observed, settings: RolloutSettings, now: datetime
-) -> Decision:
-    """Add what follows from the decision: drains, weights, roles, and when to look again."""
-    rollout = done.rollout
-    active = {name for name in (rollout.stable, rollout.canary) if name}
-    routed = set(observed.route.weights) if observed.route else set()
-    leaving = {r.name for r in observed.revisions.values() if r.running} | (routed & set(observed.revisions))
-    drain = assess_drains(rollout.draining, leaving - active, observed, settings, now)
-    weights = _weights(spec, rollout, observed, drain)
-    canary_weight = weights.get(rollout.canary, 0) if rollout.canary else None
-    rollout = rollout.model_copy(
-        update={
-            "draining": drain.entries,
-            "weights": _weight_statuses(rollout, weights),
-            "canary_weight_percent": canary_weight,
-            "route_generation": observed.route.generation if observed.route else 0,
-        }
-    )
-    scaled_down = tuple(
-        Notice(EventReason.SCALED_DOWN, f"{name} was drained; its pods go.") for name in drain.gone
-    )
-    waits = [s for s in (done.requeue_after(spec, settings, now), drain.requeue_after_s) if s is not None]
-    if weights and not observed.is_applied(weights) and observed.ready_routers:
-        waits.append(settings.verify_interval_s)
-    return Decision(
-        rollout=rollout,
-        weights=weights,
-        keep=frozenset(active | drain.keep),
-        roles={name: _role(name, rollout, observed) for name in observed.revisions},
-        notices=(*done.notices, *scaled_down),
-        outcome=done.outcome,
-        requeue_after_s=min(waits, default=None),
-    )
-
-
-def _weights(spec: Rollout, rollout: RolloutStatus, observed: Observed, drain: Drain) -> dict[str, int]:
-    if rollout.stable is None:
-        return {}
-    weights = {rollout.stable: FULL_PERCENT}
-    canary = rollout.canary
-    if canary:
-        share = road_weight(Road.of(spec.canary.steps), rollout)
-        in_route = observed.route is not None and canary in observed.route.weights
-        if share or in_route or observed.ready_endpoints(canary):
-            weights = {rollout.stable: FULL_PERCENT - share, canary: share}
-    return weights | dict.fromkeys(sorted(drain.routed), 0)
-
-
-def _weight_statuses(rollout: RolloutStatus, weights: dict[str, int]) -> tuple[WeightStatus, ...]:
-    shown = [(rollout.stable, WeightRole.STABLE), (rollout.canary, WeightRole.CANARY)]
-    return tuple(
-        WeightStatus(revision=name, weight_percent=weights[name], role=role)
-        for name, role in shown
-        if name is not None and name in weights
-    )
-
-
-def _role(name: str, rollout: RolloutStatus, observed: Observed) -> RevisionRole:
-    was = observed.revisions[name].role
-    if name == rollout.stable:
-        return RevisionRole.STABLE
-    if name == rollout.canary:
-        return RevisionRole.CANARY
-    if name == rollout.failed_revision:
-        return RevisionRole.FAILED
-    return RevisionRole.RETIRED if was in {RevisionRole.CANARY, RevisionRole.STABLE} else was

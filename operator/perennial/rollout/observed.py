@@ -5,7 +5,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from perennial_api.arms import Arm
+from perennial_api.modeldeployment.warmup_status import WarmUp
 from perennial_api.modelrevision import Origin, RevisionRole
+from perennial_api.modelroute import Mirror
 
 __all__ = [
     "Failure",
@@ -45,6 +47,10 @@ class RevisionView:
 
     Attributes
     ----------
+    model_hash, inputs_hash
+        The wish that it was made for.
+    consumed_model_hash, consumed_inputs_hash
+        The wish in force when it was last chosen otherwise, by undo or as an experiment's winner: it answers that, too.
     ready_endpoints
         Ready addresses of its Service, as the gateway sees them.
     running
@@ -65,15 +71,29 @@ class RevisionView:
     ready_endpoints: int = 0
     running: bool = False
     failure: Failure | None = None
+    consumed_model_hash: str | None = None
+    consumed_inputs_hash: str | None = None
+
+    @property
+    def model_hash_in_force(self) -> str:
+        """Hash of the `spec.model` that this revision stands for: another one asks for another revision."""
+        return self.consumed_model_hash or self.model_hash
+
+    def answers(self, model_hash: str, inputs_hash: str) -> bool:
+        """Whether this is what a wish asks for."""
+        wishes = ((self.model_hash, self.inputs_hash), (self.consumed_model_hash, self.consumed_inputs_hash))
+        return (model_hash, inputs_hash) in wishes
 
 
 @dataclass(frozen=True, slots=True)
 class RouteView:
-    """The ModelRoute as stored: its generation and the weight, in percent, of each revision."""
+    """The ModelRoute as stored: its generation, the weight of each revision in percent, and what stands beside them."""
 
     uid: str
     generation: int
     weights: Mapping[str, int]
+    mirror: Mirror | None = None
+    preview: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,8 +178,13 @@ class Observed:
     ----------
     target
         The revision that the spec asks for, or None when that can't be honoured.
-    replicas
-        How many endpoints of a canary must be ready before it gets its first requests.
+    deployment
+        Name of the ModelDeployment, for messages that say which command to give.
+    replicas, needed
+        How many endpoints of a revision must be ready before its weight may rise, and how many where `needed` says it.
+    warm_up_required, warm_up, refuse_too_slow
+        Whether a canary's latency is to be measured before it gets a request, the latest measurement, and whether one
+        above the budget rolls it back.
     by_client
         Whether each client keeps its revision, so that the gate counts clients instead of requests.
     arms
@@ -173,6 +198,11 @@ class Observed:
     route: RouteView | None = None
     routers: tuple[RouterView, ...] = ()
     replicas: int = 1
+    deployment: str = ""
+    needed: Mapping[str, int] = field(default_factory=dict)
+    warm_up_required: bool = False
+    warm_up: WarmUp | None = None
+    refuse_too_slow: bool = False
     by_client: bool = False
     arms: Mapping[str, Arm] = field(default_factory=dict)
     readings: Mapping[str, Reading] = field(default_factory=dict)
@@ -181,6 +211,10 @@ class Observed:
         """Return how many ready endpoints a revision has; 0 for one that isn't there."""
         view = self.revisions.get(revision or "")
         return view.ready_endpoints if view else 0
+
+    def has_needed(self, revision: str) -> bool:
+        """Whether a revision has the ready endpoints that a higher weight needs: one at the very least."""
+        return self.ready_endpoints(revision) >= max(1, self.needed.get(revision, self.replicas))
 
     @property
     def ready_routers(self) -> tuple[RouterView, ...]:
@@ -192,16 +226,23 @@ class Observed:
         route = self.route
         if route is None or any(route.weights.get(name, 0) != weight for name, weight in weights.items()):
             return False
-        return bool(self.ready_routers) and all(_has_loaded(r, route) for r in self.ready_routers)
+        return self.is_loaded()
+
+    def is_loaded(self) -> bool:
+        """Whether every ready router, at least one, has loaded the stored route."""
+        return self.route is not None and bool(self.ready_routers) and not self.lagging_routers()
+
+    def lagging_routers(self) -> tuple[RouterView, ...]:
+        """The ready routers that have not loaded the stored route."""
+        route = self.route
+        return tuple(r for r in self.ready_routers if route is None or not _has_loaded(r, route))
 
     def has_left(self, revision: str) -> bool:
         """Whether no router can send the revision a new request: its weight is 0 everywhere, or there is no gateway."""
         route = self.route
         if route is None or not self.routers:
             return True
-        if route.weights.get(revision, 0) > 0:
-            return False
-        return bool(self.ready_routers) and all(_has_loaded(r, route) for r in self.ready_routers)
+        return route.weights.get(revision, 0) == 0 and self.is_loaded()
 
     def active_requests(self, revision: str) -> int:
         """Requests under way to a revision, over all routers that answered."""

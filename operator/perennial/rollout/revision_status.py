@@ -1,53 +1,76 @@
 """The status of each revision, and which revisions and runs are kept as history."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from perennial_api.modelrevision import ModelRevision, ModelRevisionStatus, RevisionRole
+from perennial_api.modelrevision import Evidence, ModelRevision, ModelRevisionStatus, RevisionRole
 from perennial_api.retrainingrun import RetrainingRun
 
 from perennial.rollout.decision import Decision
 
-__all__ = ["KEPT_RUNS", "choose_kept_revisions", "choose_kept_runs", "next_revision_status"]
+__all__ = ["KEPT_RUNS", "Choice", "choose_kept_revisions", "choose_kept_runs", "next_revision_status"]
 
 KEPT_RUNS = 10
+MOST_EVIDENCE = 20
 _ENDED = frozenset({RevisionRole.RETIRED, RevisionRole.FAILED})
 
 
-def next_revision_status(revision: ModelRevision, decision: Decision, now: datetime) -> ModelRevisionStatus:
-    """Return a revision's next status: its role, and the reason and figures where its rollout ended in this pass."""
-    status = revision.status
-    role = decision.roles.get(revision.metadata.name, status.role)
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A revision that stands for the wish in force though it was made for another: by undo, or as a winner.
+
+    Kept on the revision itself, so that a lost status changes nothing. Without hashes it stands for its own wish again.
+    """
+
+    revision: str
+    model_hash: str | None
+    inputs_hash: str | None
+
+
+def next_revision_status(
+    revision: ModelRevision, decision: Decision, now: datetime, choice: Choice | None = None
+) -> ModelRevisionStatus:
+    """Return a revision's next status: its role, and the reason and figures where its rollout ended in this pass.
+
+    `choice` is what was chosen in this pass.
+    """
+    status, name = revision.status, revision.metadata.name
+    role = decision.roles.get(name, status.role)
     update: dict[str, Any] = {"role": role}
     if role is not status.role:
-        update |= _transition(status, role, now)
+        update |= _transition(status, role, now, keeps_past=decision.rollout.pinned == name)
     outcome = decision.outcome
-    if outcome is not None and outcome.revision == revision.metadata.name:
+    if outcome is not None and outcome.revision == name:
         update |= {
             "reason": outcome.reason,
             "message": outcome.message[:4096],
-            "evidence": outcome.evidence,
+            "evidence": (*_evidence_before(status, decision), *outcome.evidence)[-MOST_EVIDENCE:],
         }
+    if choice is not None and choice.revision == name:
+        update |= {"consumed_model_hash": choice.model_hash, "consumed_inputs_hash": choice.inputs_hash}
     return status.model_copy(update=update)
 
 
-def _transition(status: ModelRevisionStatus, role: RevisionRole, now: datetime) -> dict[str, Any]:
+def _transition(
+    status: ModelRevisionStatus, role: RevisionRole, now: datetime, *, keeps_past: bool
+) -> dict[str, Any]:
     if role is RevisionRole.CANARY:
-        # On trial it has to prove itself again.
-        return {
-            "canary_time": now,
-            "stable_time": None,
-            "attempt": status.attempt + 1,
-            "reason": "",
-            "message": "",
-            "evidence": (),
-        }
+        # On trial it has to prove itself again; not after undo, which goes by what it has proved.
+        past = {} if keeps_past else {"stable_time": None, "evidence": ()}
+        return past | {"canary_time": now, "attempt": status.attempt + 1, "reason": "", "message": ""}
     if role is RevisionRole.STABLE:
         return {"stable_time": now, "retired_time": None}
     if role is RevisionRole.RETIRED:
         return {"retired_time": now, "reason": "Replaced", "message": "It serves no more."}
     return {"retired_time": now} if role in _ENDED else {}
+
+
+def _evidence_before(status: ModelRevisionStatus, decision: Decision) -> tuple[Evidence, ...]:
+    """Return what earlier rollouts of this revision left: undo adds to it. Deciding again after a crash adds nothing."""
+    began = decision.rollout.started_at
+    return tuple(e for e in status.evidence if began is not None and e.time < began)
 
 
 def choose_kept_revisions(
@@ -59,7 +82,8 @@ def choose_kept_revisions(
     """
     latest = max(runs, key=_run_age, default=None)
     rollout = decision.rollout
-    needed = set(decision.keep) | {n for n in (rollout.stable, rollout.canary, rollout.failed_revision) if n}
+    named = (rollout.stable, rollout.canary, rollout.failed_revision, rollout.pinned)
+    needed = set(decision.keep) | {name for name in named if name}
     if latest is not None:
         needed |= {n for n, r in revisions.items() if r.spec.retraining_run == latest.metadata.name}
     others = sorted((n for n in revisions if n not in needed), key=lambda n: _age(revisions[n]), reverse=True)

@@ -51,21 +51,24 @@ def build_status(
     verdicts = facts.report.monitors if facts.report else ()
     changed = _states(verdicts) != _states(previous.monitors)
     monitors = verdicts if changed or refresh_monitors else previous.monitors
-    return ModelDeploymentStatus(
-        observed_generation=generation,
-        conditions=assess_conditions(facts, previous.conditions, generation, now),
-        url=url,
-        model_status=ModelStatus(
-            transition_status=_transition(facts),
-            uri=stable.model_uri if stable else None,
-            digest=stable.digest if stable else None,
-            last_failure_info=_last_failure(facts, previous),
-        ),
-        rollout=rollout,
-        monitors=monitors,
-        monitors_summary=_summarise(monitors),
-        retraining=retraining,
-        consumed_model_hash=stable.model_hash if stable else None,
+    return previous.model_copy(
+        update={
+            "observed_generation": generation,
+            "conditions": assess_conditions(facts, previous.conditions, generation, now),
+            "url": url,
+            "model_status": ModelStatus(
+                transition_status=_transition(facts),
+                uri=stable.model_uri if stable else None,
+                digest=stable.digest if stable else None,
+                last_failure_info=_last_failure(facts, previous),
+            ),
+            "rollout": rollout,
+            "monitors": monitors,
+            "monitors_summary": _summarise(monitors),
+            "retraining": retraining,
+            "last_command": facts.last_command,
+            "consumed_model_hash": stable.model_hash_in_force if stable else None,
+        }
     )
 
 
@@ -111,7 +114,7 @@ def _transition(facts: Facts) -> TransitionStatus:
         return TransitionStatus.BLOCKED_BY_FAILED_LOAD
     if rollout.phase is RolloutPhase.HEALTHY:
         return TransitionStatus.UP_TO_DATE
-    if rollout.phase is RolloutPhase.DEGRADED:
+    if rollout.phase is RolloutPhase.DEGRADED and rollout.canary is None:
         return TransitionStatus.BLOCKED_BY_FAILED_LOAD
     return TransitionStatus.IN_PROGRESS
 

@@ -3,7 +3,7 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from perennial.rollout.machine import step
-from perennial.rollout.steps import Road
+from perennial.rollout.road import build_road
 from perennial_api.modeldeployment.status import RolloutPhase
 
 from tests.unit.operator.world import SETTINGS, World, challenged, revision, rollout_spec
@@ -156,7 +156,7 @@ def test_a_second_operator_that_repeats_a_pass_with_an_older_status_makes_no_wei
                 0,
                 *(
                     s.weight_percent
-                    for s in Road.of(world.spec.canary.steps).steps
+                    for s in build_road(world.spec, first.rollout).steps
                     if hasattr(s, "weight_percent")
                 ),
             ]

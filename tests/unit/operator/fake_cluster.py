@@ -143,7 +143,7 @@ class FakeCluster:
             EventPoster(client, "test"),
             Metrics(),
             installation=INSTALLATION,
-            rollout_settings=RolloutSettings(scale_down_delay_s=5),
+            rollout_settings=RolloutSettings(),
             monitor_refresh_s=60,
             clock=lambda: self.now,
         )

@@ -92,7 +92,7 @@ def test_reason_of_a_rollback_stays_on_canary_ready() -> None:
         previous = assess_conditions(facts, previous, 3, NOW)
         world.turn()
     got = {c.type: c.reason for c in previous}
-    assert got["CanaryReady"] in {"GrossFailure", "RatioExceeded"}
+    assert got["CanaryReady"] in {"Breaker", "RatioExceeded"}
 
 
 def test_unhonourable_spec_is_the_reason_everywhere_while_nothing_serves() -> None:

@@ -19,6 +19,7 @@ TRAINER = {
     "spec": {"role": "Trainer", "image": "t:1"},
 }
 ROLLOUT = {
+    "scaleDownDelay": "5s",
     "canary": {"steps": [{"setWeight": 20}, {"pause": {"duration": "3s"}}]},
     "analysis": {
         "interval": "1s",
@@ -116,7 +117,7 @@ async def test_bad_model_is_rolled_back_and_named() -> None:
     rollout = status_of(cluster)["rollout"]
     assert (rollout["phase"], rollout["stable"], rollout["failedRevision"]) == ("Degraded", first, second)
     assert condition(cluster, "Ready")["status"] == "True"
-    assert condition(cluster, "CanaryReady")["reason"] in {"GrossFailure", "RatioExceeded"}
+    assert condition(cluster, "CanaryReady")["reason"] in {"Breaker", "RatioExceeded"}
     assert cluster.find("ModelRevision", second)["status"]["evidence"]  # type: ignore[index]
     assert names(cluster, "Deployment") == [first]
 

@@ -12,7 +12,7 @@ from perennial_api.modeldeployment.rollout import Rollout
 from perennial_api.modeldeployment.status import RolloutStatus
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
-SETTINGS = RolloutSettings(scale_down_delay_s=30.0, drain_timeout_s=300.0, verify_interval_s=0.5)
+SETTINGS = RolloutSettings(drain_timeout_s=300.0, verify_interval_s=0.5)
 
 
 def rollout_spec(*steps: int | str, **analysis: Any) -> Rollout:
