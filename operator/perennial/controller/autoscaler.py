@@ -9,7 +9,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Protocol
 
@@ -17,13 +17,13 @@ from perennial_api.modeldeployment.scaling_status import ScalingStatus
 
 from perennial.cluster.routers import RouterSnapshot
 from perennial.controller.queue import Key
+from perennial.controller.scaling import Scaled
 from perennial.errors import PerennialError
 from perennial.rollout.scaling import (
     Load,
     Owner,
     Sample,
     ScalePolicy,
-    Situation,
     measure_load,
     plan_scaling,
 )
@@ -44,15 +44,6 @@ class RouterSource(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class _Followed:
-    """A deployment as its latest pass left it."""
-
-    policy: ScalePolicy
-    status: ScalingStatus | None
-    situation: Situation
-
-
 class Autoscaler:
     """Samples the routers and adds the keys whose pods should change.
 
@@ -60,8 +51,6 @@ class Autoscaler:
     ----------
     routers
         Read once per interval, and only while something is followed.
-    add
-        Puts a key into the queue.
     interval_s, window_s
         Time between two readings, and how long each counts: the load is the mean over the window.
     """
@@ -69,7 +58,6 @@ class Autoscaler:
     def __init__(
         self,
         routers: RouterSource,
-        add: Callable[[Key], None],
         *,
         interval_s: float,
         window_s: float,
@@ -77,12 +65,11 @@ class Autoscaler:
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._routers = routers
-        self._add = add
         self._interval_s = interval_s
         self._window_s = window_s
         self._clock = clock
         self._monotonic = monotonic
-        self._followed: dict[Key, _Followed] = {}
+        self._followed: dict[Key, Scaled] = {}
         self._readings: deque[tuple[float, RouterSnapshot]] = deque()
 
     def loads(self, key: Key, policy: ScalePolicy, revisions: Iterable[str]) -> dict[str, Load]:
@@ -96,12 +83,10 @@ class Autoscaler:
         }
         return {name: load for name, load in found.items() if load is not None}
 
-    def follow(
-        self, key: Key, policy: ScalePolicy, status: ScalingStatus | None, situation: Situation
-    ) -> None:
+    def follow(self, key: Key, scaled: Scaled) -> None:
         """Remember how a pass left a deployment; one that the operator doesn't scale is not followed."""
-        if policy.owner is Owner.OPERATOR:
-            self._followed[key] = _Followed(policy, status, situation)
+        if scaled.policy.owner is Owner.OPERATOR:
+            self._followed[key] = scaled
         else:
             self.forget(key)
 
@@ -109,16 +94,16 @@ class Autoscaler:
         """Follow a deployment no more."""
         self._followed.pop(key, None)
 
-    async def run(self) -> None:
-        """Read and compare until cancelled."""
+    async def run(self, add: Callable[[Key], None]) -> None:
+        """Read and compare until cancelled; `add` puts a key into the queue."""
         while True:
             try:
-                await self.look()
+                await self.look(add)
             except PerennialError as error:
                 _log.warning("routers not read error=%s", error)
             await asyncio.sleep(self._interval_s)
 
-    async def look(self) -> None:
+    async def look(self, add: Callable[[Key], None]) -> None:
         """Take one reading and add the keys whose next pass would change something."""
         if not self._followed:
             self._readings.clear()
@@ -128,16 +113,17 @@ class Autoscaler:
         self._readings.append((now_s, snapshot))
         while self._readings[0][0] < now_s - self._window_s:
             self._readings.popleft()
-        for key, followed in list(self._followed.items()):
-            if self._is_due(key, followed):
-                self._add(key)
+        for key, scaled in list(self._followed.items()):
+            if self._is_due(key, scaled):
+                add(key)
 
-    def _is_due(self, key: Key, followed: _Followed) -> bool:
+    def _is_due(self, key: Key, followed: Scaled) -> bool:
         loads = self.loads(key, followed.policy, followed.situation.arms)
         arms = {name: replace(arm, load=loads.get(name)) for name, arm in followed.situation.arms.items()}
         situation = replace(followed.situation, arms=arms)
-        got = plan_scaling(followed.policy, followed.status, situation, self._clock())
-        return _without_loads(got.status) != _without_loads(followed.status)
+        before = followed.scaling.status
+        got = plan_scaling(followed.policy, before, situation, self._clock())
+        return _without_loads(got.status) != _without_loads(before)
 
 
 def _without_loads(status: ScalingStatus | None) -> ScalingStatus | None:

@@ -1,22 +1,44 @@
 """Bring together what one pass needs to know to decide on pods, and what it does about them. Pure."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 
 from perennial_api.modeldeployment.experiment_status import ExperimentPhase
 from perennial_api.modeldeployment.resource import ModelDeployment
 
 from perennial.cluster.observe import Children
+from perennial.rollout.conclude import is_under_way
 from perennial.rollout.machine import find_stable
 from perennial.rollout.road import next_weight
 from perennial.rollout.scaling import Arm, Load, Owner, ScalePolicy, Scaling, Situation, plan_scaling
 
-__all__ = ["decide_scaling", "scale_targets", "view_situation"]
+__all__ = ["Scaled", "decide_scaling", "view_situation"]
+
+
+@dataclass(frozen=True, slots=True)
+class Scaled:
+    """What was decided about the pods, and on what."""
+
+    policy: ScalePolicy
+    situation: Situation
+    scaling: Scaling
+
+    @property
+    def targets(self) -> Mapping[str, int | None]:
+        """The Deployments whose manifests leave the number of pods out, and the number where the operator sets it."""
+        match self.policy.owner:
+            case Owner.MANIFEST:
+                return {}
+            case Owner.AUTOSCALER:
+                return dict.fromkeys(self.scaling.minimums)
+            case Owner.OPERATOR:
+                return self.scaling.replicas
 
 
 def decide_scaling(
     deployment: ModelDeployment, children: Children, loads: Mapping[str, Load], now: datetime
-) -> Scaling:
+) -> Scaled:
     """Decide how many pods each revision should have; called before the rollout, which waits for them.
 
     Parameters
@@ -24,8 +46,9 @@ def decide_scaling(
     loads
         By revision, as the autoscaler knows them.
     """
+    policy = ScalePolicy.of(deployment.spec.server)
     situation = view_situation(deployment, children, loads)
-    return plan_scaling(ScalePolicy.of(deployment.spec.server), deployment.status.scaling, situation, now)
+    return Scaled(policy, situation, plan_scaling(policy, deployment.status.scaling, situation, now))
 
 
 def view_situation(deployment: ModelDeployment, children: Children, loads: Mapping[str, Load]) -> Situation:
@@ -39,8 +62,8 @@ def view_situation(deployment: ModelDeployment, children: Children, loads: Mappi
         name: Arm(sizes.get(name), max(now.get(name, 0), coming.get(name, 0)), loads.get(name))
         for name in sorted(sizes.keys() | coming.keys())
     }
-    canary = status.rollout.canary if status.rollout else None
-    return Situation(stable, frozenset(coming), arms, keeps_floor=canary in coming)
+    keeps_floor = is_under_way(status.rollout)
+    return Situation(stable, frozenset(coming), arms, keeps_floor=keeps_floor)
 
 
 def _coming(deployment: ModelDeployment) -> dict[str, int]:
@@ -49,7 +72,7 @@ def _coming(deployment: ModelDeployment) -> dict[str, int]:
     shares: dict[str, int] = {}
     if experiment is not None and experiment.phase is not ExperimentPhase.ENDED:
         shares |= {arm.revision: arm.weight_percent for arm in experiment.arms if arm.revision}
-    if rollout is not None and rollout.canary:
+    if rollout is not None and rollout.canary and is_under_way(rollout):
         shares[rollout.canary] = next_weight(deployment.spec.rollout, rollout)
     return shares
 
@@ -63,17 +86,6 @@ def _present_shares(children: Children) -> dict[str, int]:
     if route.mirror is not None:
         shares[route.mirror.revision] = max(shares.get(route.mirror.revision, 0), route.mirror.percent)
     return shares
-
-
-def scale_targets(policy: ScalePolicy, scaling: Scaling) -> Mapping[str, int | None]:
-    """Return the Deployments whose manifests leave the number of pods out, and the number where the operator sets it."""
-    match policy.owner:
-        case Owner.MANIFEST:
-            return {}
-        case Owner.AUTOSCALER:
-            return dict.fromkeys(scaling.minimums)
-        case Owner.OPERATOR:
-            return scaling.replicas
 
 
 def _sizes(children: Children) -> dict[str, int]:

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from perennial.cluster.routers import RouterSnapshot, _Counters, _Status
 from perennial.controller.autoscaler import Autoscaler
 from perennial.controller.queue import Key
+from perennial.controller.scaling import Scaled
 from perennial.rollout.scaling import Arm, Load, ScalePolicy, Situation, plan_scaling
 from perennial_api.modeldeployment.scaling_status import ScalingStatus
 from perennial_api.modeldeployment.server import ScaleMetric
@@ -14,6 +15,10 @@ NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 WINE, TEA = Key("shop", "wine"), Key("shop", "tea")
 BUSY = ScalePolicy(1, 10, ScaleMetric.CONCURRENCY, 8, 60.0)
 ALONE = Situation("wine-1", frozenset(), {"wine-1": Arm(1, 100)})
+
+
+def scaled(policy: ScalePolicy) -> Scaled:
+    return Scaled(policy, ALONE, plan_scaling(policy, None, ALONE, NOON))
 
 
 @dataclass
@@ -29,7 +34,6 @@ class World:
     def __post_init__(self) -> None:
         self.scaler = Autoscaler(
             self,
-            self.added.append,
             interval_s=5.0,
             window_s=15.0,
             clock=lambda: NOON + timedelta(seconds=self.seconds),
@@ -44,7 +48,7 @@ class World:
     async def run(self, *loads: int) -> None:
         for active in loads:
             self.active = active
-            await self.scaler.look()
+            await self.scaler.look(self.added.append)
             self.seconds += 5.0
 
     def do_pass(self, replicas: int) -> int:
@@ -53,7 +57,7 @@ class World:
         situation = Situation("wine-1", frozenset(), {"wine-1": Arm(replicas, 100, loads.get("wine-1"))})
         got = plan_scaling(BUSY, self.status, situation, NOON + timedelta(seconds=self.seconds))
         self.status = got.status
-        self.scaler.follow(WINE, BUSY, got.status, situation)
+        self.scaler.follow(WINE, Scaled(BUSY, situation, got))
         self.added.clear()
         return got.replicas["wine-1"]
 
@@ -97,7 +101,7 @@ async def test_pass_comes_when_the_load_falls_and_when_the_window_is_over():
 async def test_routers_are_left_alone_while_nothing_is_followed():
     world = World()
     await world.run(1, 1)
-    world.scaler.follow(TEA, ScalePolicy(1, 5, ScaleMetric.CPU, 80), None, ALONE)
+    world.scaler.follow(TEA, scaled(ScalePolicy(1, 5, ScaleMetric.CPU, 80)))
     await world.run(1)
     assert world.reads == 0
     world.do_pass(1)
@@ -111,7 +115,7 @@ async def test_routers_are_left_alone_while_nothing_is_followed():
 async def test_deployment_that_comes_to_be_scaled_otherwise_is_followed_no_more():
     world = World()
     world.do_pass(1)
-    world.scaler.follow(WINE, ScalePolicy(1, 1), None, ALONE)
+    world.scaler.follow(WINE, scaled(ScalePolicy(1, 1)))
     await world.run(99, 99, 99, 99)
     assert world.added == []
     assert world.scaler.loads(WINE, ScalePolicy(1, 1), ["wine-1"]) == {}

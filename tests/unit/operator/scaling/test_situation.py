@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 from perennial.cluster.observe import Children
-from perennial.controller.scaling import decide_scaling, scale_targets, view_situation
+from perennial.controller.scaling import decide_scaling, view_situation
 from perennial.manifests.plan import Key
 from perennial.rollout.observed import RevisionView, RouteView
-from perennial.rollout.scaling import Arm, Load, ScalePolicy
+from perennial.rollout.scaling import Arm, Load
 from perennial_api.modeldeployment.status import ModelDeploymentStatus
 from perennial_api.modelroute import Mirror
 
@@ -61,6 +61,12 @@ def test_next_share_is_prepared_while_the_present_one_is_tried(index, want):
     assert got.arms["wine-2"] == Arm(1, want)
 
 
+def test_canary_that_waits_for_an_experiment_has_no_pods_yet():
+    waiting = rollout(stepState="WaitingForExperiment")
+    got = view_situation(wine(rollout=waiting), children({"wine-1": 100}, wine_1=6), {})
+    assert (got.on_trial, got.keeps_floor, set(got.arms)) == (frozenset(), False, {"wine-1"})
+
+
 def test_copies_count_like_requests():
     mirrored = children(
         {"wine-1": 100, "wine-2": 0}, Mirror(revision="wine-2", percent=80), wine_1=4, wine_2=4
@@ -99,7 +105,7 @@ def test_loads_reach_the_decision():
     got = decide_scaling(
         wine(rollout=rollout(canary=None)), children({"wine-1": 100}, wine_1=1), {"wine-1": Load(30.0)}, NOON
     )
-    assert got.replicas == {"wine-1": 4}
+    assert got.scaling.replicas == {"wine-1": 4}
 
 
 @pytest.mark.parametrize(
@@ -113,5 +119,4 @@ def test_loads_reach_the_decision():
 )
 def test_manifest_leaves_the_number_out_where_another_sets_it(server, want):
     deployment = wine(server, rollout=rollout(canary=None))
-    scaling = decide_scaling(deployment, children(wine_1=3), {}, NOON)
-    assert scale_targets(ScalePolicy.of(deployment.spec.server), scaling) == want
+    assert decide_scaling(deployment, children(wine_1=3), {}, NOON).targets == want
