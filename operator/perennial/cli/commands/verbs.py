@@ -174,5 +174,5 @@ def _say(
     if not answer.accepted:
         reason = f" ({answer.reason})" if answer.reason and answer.message else ""
         raise RefusedVerbError(f"{intent.verb.value} is refused{reason}: {sentence}")
-    open_console().print(f"[green]{answer.verb.value}[/]  ", end="")
+    open_console().print(f"[green]{intent.verb.value}[/]  ", end="")
     open_console().print(sentence, markup=False, highlight=False)

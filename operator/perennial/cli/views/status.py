@@ -55,7 +55,8 @@ def render_status(view: View, now: datetime) -> Tree:
     add_runs(tree, view, now)
     if command := status.last_command:
         word = "done" if command.accepted else f"[yellow]refused[/] ({escape(command.reason)})"
-        text = f"last verb  {command.verb.value} {word} {say_ago(command.time, now)}".rstrip()
+        verb = command.verb.value if command.verb else "unreadable"
+        text = f"last verb  {verb} {word} {say_ago(command.time, now)}".rstrip()
         tree.add(f"{text}  {escape(command.message)}".rstrip())
     return tree
 
