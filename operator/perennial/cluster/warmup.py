@@ -13,7 +13,7 @@ from perennial.cluster.client import Client
 from perennial.errors import UnavailableError
 from perennial.rollout.warmup import Measurement, WarmUpPlan
 
-__all__ = ["NoSampleError", "find_pod_addresses", "measure", "measure_apart"]
+__all__ = ["NoSampleError", "Prober", "find_pod_addresses", "measure", "measure_apart"]
 
 # A model server keeps requests with it out of the prediction log, as long as no gateway has numbered them.
 PROBE_HEADERS = {"x-perennial-probe": "true"}
@@ -48,6 +48,25 @@ async def find_pod_addresses(client: Client, namespace: str, revision: str, port
         if address and conditions.get("Ready") == "True" and "deletionTimestamp" not in pod["metadata"]:
             found.append(f"[{address}]:{port}" if ":" in address else f"{address}:{port}")
     return sorted(found)
+
+
+class Prober:
+    """Finds a revision's pods and measures them.
+
+    Parameters
+    ----------
+    plan
+        How much is sent.
+    """
+
+    def __init__(self, client: Client, plan: WarmUpPlan) -> None:
+        self._client = client
+        self._plan = plan
+
+    async def measure(self, namespace: str, model: str, revision: str, port: int) -> Measurement:
+        """Measure the pods of a revision that are ready now; see `measure` for what it raises."""
+        addresses = await find_pod_addresses(self._client, namespace, revision, port)
+        return await measure_apart(addresses, model, self._plan)
 
 
 async def measure_apart(addresses: Sequence[str], model: str, plan: WarmUpPlan) -> Measurement:

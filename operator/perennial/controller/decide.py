@@ -5,6 +5,7 @@ from datetime import datetime
 
 from perennial_api.modeldeployment.resource import ModelDeployment
 from perennial_api.modeldeployment.server import OnTooSlow
+from perennial_api.modeldeployment.warmup_status import WarmUp
 from perennial_api.modelrevision import ModelRevisionStatus, Origin
 from perennial_api.retrainingrun import RetrainingPhase, RetrainingRun, RetrainingRunStatus
 
@@ -74,6 +75,7 @@ def decide(
     settings: RolloutSettings,
     *,
     now: datetime,
+    warm_up: WarmUp | None = None,
 ) -> Outcome:
     """Decide everything that one pass does.
 
@@ -83,13 +85,15 @@ def decide(
         As read, with its status.
     children, runtimes
         What exists of it, and the runtimes that its spec names.
+    warm_up
+        The latest measurement of a revision's latency, if one was asked for.
     """
     metadata, spec, status = deployment.metadata, deployment.spec, deployment.status
     owner = Owner("ModelDeployment", metadata.name, metadata.namespace, metadata.uid, metadata.name)
     runs = tuple(_next_run(run, deployment, children, now) for run in children.runs)
     target, answer = _hear(owner, deployment, replace(children, runs=runs), runtimes, installation, now=now)
     children = target.children
-    observed = _observe(deployment, children, target.name)
+    observed = _observe(deployment, children, target.name, warm_up)
     rollout = answer.rollout.rollout if answer and answer.rollout else status.rollout
     decision = _add_answer(step(spec.rollout, rollout, observed, settings, now), answer)
     retraining = _decide_retraining(deployment, children, runtimes, decision, now)
@@ -146,7 +150,9 @@ def _hear(
     return choose(owner, wishes, children, runtimes, installation), answer
 
 
-def _observe(deployment: ModelDeployment, children: Children, target: str | None) -> Observed:
+def _observe(
+    deployment: ModelDeployment, children: Children, target: str | None, warm_up: WarmUp | None = None
+) -> Observed:
     server = deployment.spec.server
     return Observed(
         children.views,
@@ -155,6 +161,8 @@ def _observe(deployment: ModelDeployment, children: Children, target: str | None
         children.routers,
         server.min_replicas,
         deployment=deployment.metadata.name,
+        warm_up_required=server.latency_budget is not None,
+        warm_up=warm_up,
         refuse_too_slow=server.on_too_slow is OnTooSlow.REFUSE,
     )
 

@@ -15,16 +15,19 @@ from perennial.cluster.events import EventPoster
 from perennial.cluster.lease import Lease, LeaseSettings
 from perennial.cluster.observe import Observer
 from perennial.cluster.routers import Routers
+from perennial.cluster.warmup import Prober
 from perennial.controller.http import Health, build_app
 from perennial.controller.liveness import WatchMonitor
 from perennial.controller.metrics import Metrics
 from perennial.controller.queue import WorkQueue
 from perennial.controller.reconcile import Reconciler
 from perennial.controller.settings import Settings
+from perennial.controller.warmups import WarmUps
 from perennial.controller.watches import WATCHED_PATHS, build_registry, build_settings
 from perennial.controller.workers import Workers
 from perennial.manifests.context import Installation
 from perennial.rollout.settings import RolloutSettings
+from perennial.rollout.warmup import WarmUpPlan
 
 __all__ = ["main"]
 
@@ -54,7 +57,14 @@ async def run(settings: Settings) -> None:
     routers = build_routers(client, settings)
     lease = build_lease(client, settings)
     metrics = Metrics()
-    workers = build_workers(client, routers, lease, metrics, settings)
+    queue = WorkQueue()
+    warm_ups = WarmUps(Prober(client, WarmUpPlan()).measure, queue.add)
+    workers = build_workers(client, routers, lease, metrics, settings, queue=queue, warm_ups=warm_ups)
+
+    async def stop_working() -> None:
+        await workers.stop()
+        await warm_ups.close()
+
     monitor = WatchMonitor(WATCHED_PATHS)
     health = Health(
         watch_ages_s=monitor.ages_s,
@@ -68,7 +78,7 @@ async def run(settings: Settings) -> None:
     await web.TCPSite(runner, settings.http_host, settings.http_port).start()
     registry = build_registry(configuration, monitor, workers.add, workers.add_all)
     parts = [
-        asyncio.create_task(lease.run(workers.start, workers.stop), name="lease"),
+        asyncio.create_task(lease.run(workers.start, stop_working), name="lease"),
         asyncio.create_task(_sample(monitor), name="sample-watches"),
         asyncio.create_task(
             kopf.operator(registry=registry, settings=build_settings(), clusterwide=True, standalone=True),
@@ -81,7 +91,7 @@ async def run(settings: Settings) -> None:
         for part in parts:
             part.cancel()
         await asyncio.gather(*parts, return_exceptions=True)
-        await workers.stop()
+        await stop_working()
         await lease.release()
         await runner.cleanup()
         await routers.close()
@@ -118,7 +128,14 @@ def build_lease(client: Client, settings: Settings) -> Lease:
 
 
 def build_workers(
-    client: Client, routers: Routers, lease: Lease, metrics: Metrics, settings: Settings
+    client: Client,
+    routers: Routers,
+    lease: Lease,
+    metrics: Metrics,
+    settings: Settings,
+    *,
+    queue: WorkQueue,
+    warm_ups: WarmUps,
 ) -> Workers:
     """Build the workers and what a pass needs."""
     reconciler = Reconciler(
@@ -127,6 +144,7 @@ def build_workers(
         Applier(client, lambda: lease.is_held),
         EventPoster(client, settings.pod_name),
         metrics,
+        warm_ups=warm_ups,
         installation=Installation(
             gateway_host=settings.gateway_host,
             observer_url=settings.observer_url,
@@ -140,7 +158,7 @@ def build_workers(
     )
     return Workers(
         client,
-        WorkQueue(),
+        queue,
         reconciler.reconcile,
         metrics,
         count=settings.workers,

@@ -19,6 +19,7 @@ from perennial.cluster.observe import Observer, observe_deployment, observe_runt
 from perennial.controller.decide import Outcome, decide
 from perennial.controller.metrics import Metrics
 from perennial.controller.queue import Key
+from perennial.controller.warmups import WarmUps, build_wish
 from perennial.errors import InvalidSpecError
 from perennial.manifests.context import Installation
 from perennial.manifests.plan import Key as ChildKey
@@ -48,6 +49,7 @@ class Reconciler:
         events: EventPoster,
         metrics: Metrics,
         *,
+        warm_ups: WarmUps,
         installation: Installation,
         rollout_settings: RolloutSettings,
         monitor_refresh_s: float,
@@ -58,6 +60,7 @@ class Reconciler:
         self._applier = applier
         self._events = events
         self._metrics = metrics
+        self._warm_ups = warm_ups
         self._installation = installation
         self._rollout_settings = rollout_settings
         self._monitor_refresh_s = monitor_refresh_s
@@ -77,6 +80,7 @@ class Reconciler:
         if stored is None or "deletionTimestamp" in stored["metadata"]:
             # The garbage collector removes the children: they are owned.
             self._metrics.forget(key.namespace, key.name)
+            self._warm_ups.want(key, None)
             self._monitors_copied_at.pop(key, None)
             return None
         try:
@@ -92,7 +96,15 @@ class Reconciler:
         trainer = spec.retraining.trainer if spec.retraining else None
         runtimes = await observe_runtimes(self._client, key.namespace, spec.server.runtime, trainer)
         now = self._clock()
-        outcome = decide(deployment, children, runtimes, self._installation, self._rollout_settings, now=now)
+        outcome = decide(
+            deployment,
+            children,
+            runtimes,
+            self._installation,
+            self._rollout_settings,
+            now=now,
+            warm_up=self._warm_ups.get(key),
+        )
         found = await self._applier.apply_plan(key.namespace, outcome.plan.writes)
         await self._write_child_statuses(outcome, children.stored)
         taken = (*outcome.plan.taken, *found)
@@ -101,6 +113,8 @@ class Reconciler:
         if status != deployment.status:
             await self._applier.apply_status({**stored, "status": status.to_api()})
             _log_transition(key, deployment.status, status)
+        # Only now is a result of no more use: it stands in the status, or nothing waits for it.
+        self._warm_ups.want(key, build_wish(deployment, children.views, outcome.decision))
         alarms = monitor_notices(outcome.facts.report, deployment.status.monitors)
         new_problems = _problem_notices(problems, deployment.status.conditions)
         await self._events.post(stored, (*outcome.notices, *alarms, *new_problems))

@@ -2,18 +2,21 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from perennial_api.modeldeployment.resource import ModelDeployment
 from perennial_api.modeldeployment.warmup_status import WarmUp
 
 from perennial.cluster.warmup import NoSampleError
 from perennial.controller.queue import Key
 from perennial.errors import PerennialError
+from perennial.rollout.decision import Decision
+from perennial.rollout.observed import RevisionView
 from perennial.rollout.warmup import Measurement, assess_warm_up, skip_warm_up
 
-__all__ = ["WarmUps", "Wish"]
+__all__ = ["WarmUps", "Wish", "build_wish"]
 
 _log = logging.getLogger(__name__)
 
@@ -40,6 +43,18 @@ class Wish:
     port: int
     since: datetime | None
     budget_ms: float | None
+
+
+def build_wish(
+    deployment: ModelDeployment, views: Mapping[str, RevisionView], decision: Decision
+) -> Wish | None:
+    """Return what a decision wants measured, if anything."""
+    view = views.get(decision.warm_up or "")
+    if view is None:
+        return None
+    budget = deployment.spec.server.latency_budget
+    since = decision.rollout.started_at
+    return Wish(view.name, view.port, since, budget.seconds * 1000 if budget else None)
 
 
 class WarmUps:

@@ -16,9 +16,11 @@ from perennial.cluster.routers import RouterSnapshot, _Counters, _Route, _Status
 from perennial.controller.metrics import Metrics
 from perennial.controller.queue import Key
 from perennial.controller.reconcile import Reconciler
+from perennial.controller.warmups import WarmUps
 from perennial.errors import AlreadyExistsError, ConflictError, NotFoundError
 from perennial.manifests.context import Installation
 from perennial.rollout.settings import RolloutSettings
+from perennial.rollout.warmup import Measurement
 
 from tests.unit.operator.builders import NOW
 
@@ -46,6 +48,8 @@ class FakeCluster:
     requests_per_turn: int = 0
     counters: dict[str, _Counters] = field(default_factory=dict)
     events: list[tuple[str, str]] = field(default_factory=list)
+    warm_up: Measurement = field(default_factory=lambda: Measurement((10.0,) * 200))
+    warmed_up: list[Key] = field(default_factory=list)
     _version: int = 100
 
     # What the operator calls.
@@ -118,6 +122,10 @@ class FakeCluster:
             {"router-a": True}, {"router-a": _Status(epoch="e", routes=routes, counters=self.counters)}
         )
 
+    async def _measure(self, namespace: str, model: str, revision: str, port: int) -> Measurement:
+        """Stand in for the revision's pods."""
+        return self.warm_up
+
     # What tests call.
 
     def find(self, kind: str, name: str, namespace: str = "shop") -> Json | None:
@@ -142,6 +150,7 @@ class FakeCluster:
             Applier(client, lambda: True),
             EventPoster(client, "test"),
             Metrics(),
+            warm_ups=WarmUps(self._measure, self.warmed_up.append, clock=lambda: self.now),
             installation=INSTALLATION,
             rollout_settings=RolloutSettings(),
             monitor_refresh_s=60,
