@@ -31,11 +31,11 @@ class Labelled(Bads):
     """The same for labels, with the trials that stayed without one."""
 
     unlabelled: Count = 0
-    """Predictions as old as the others whose label didn't come in time; not part of total."""
+    """Predictions as old as the others whose label didn't come in time, or proves nothing; not part of total."""
 
 
 class Rewards(StatusModel):
-    """Rewards, each between 0 and 1: sum is the successes and count - sum the failures of a bandit's arm."""
+    """Rewards, each from 0 to 1: sum is the successes and count - sum the failures of a bandit's arm."""
 
     count: Count = 0
     """Requests rewarded."""
@@ -71,7 +71,7 @@ class Arm(StatusModel):
     """When the comparison began, the same for all of its arms. Counts start at zero again when it changes: with
     another attempt of a rollout, or after ten minutes in which one revision alone has answered."""
     counted_until: Time
-    """Predictions that arrived before are counted; also the same for all arms."""
+    """How far the log has been counted, by arrival; also the same for all arms."""
     predictions: Count = 0
     """Live requests answered and logged. Mirrored ones are in shadow alone."""
     rows: Count = 0
@@ -91,8 +91,8 @@ class Arm(StatusModel):
     client_labels: Bads = Bads()
     """The same with each client counted once, by its first labelled request: for sticky splits."""
     rewards: Rewards = Rewards()
-    """Rewards of requests made since the comparison began, once for each and as soon as the feedback comes: its
-    reward where it names one, else 1 for a right prediction and 0 for a wrong one."""
+    """Rewards of requests made since the comparison began, once for each and as soon as the label comes: 1 for a right
+    prediction and 0 for a wrong one."""
     shadow: ShadowPairs | None = None
     """Mirrored answers, if there were any."""
 

@@ -18,6 +18,7 @@ from perennial_observer.cluster.client import open_client
 from perennial_observer.cluster.deployments import DeploymentWatch
 from perennial_observer.cluster.identity import ClusterIdentity
 from perennial_observer.cluster.reports import ClusterReports
+from perennial_observer.comparisons.look import Comparer
 from perennial_observer.detectors.sidecar import Sidecar
 from perennial_observer.errors import DetectorFailure, DetectorUnavailable, ObserverError, Unavailable
 from perennial_observer.ingest.event_time import EventTimes
@@ -48,6 +49,7 @@ class Observer:
     store: Store
     registry: Registry
     evaluator: Evaluator
+    comparer: Comparer
     reporter: Reporter
     metrics: Metrics
     sidecar: Sidecar
@@ -67,7 +69,25 @@ class Observer:
         self.metrics.looks.labels("ok").inc()
         self.metrics.look_seconds.set(time.monotonic() - started)
         self.last_look = time.monotonic()
-        await self.reporter.publish(reports)
+        await self.reporter.publish(reports, self.comparer.arms)
+
+    async def compare(self) -> None:
+        """Count what revisions that answer side by side have answered, and publish it."""
+        try:
+            arms = await anyio.to_thread.run_sync(self.comparer.look)
+        except Exception:  # noqa: BLE001  the top of a loop
+            _LOG.exception("comparison failed")
+            self.metrics.comparisons.labels("error").inc()
+            return
+        self.metrics.comparisons.labels("ok").inc()
+        await self.reporter.publish(self.evaluator.reports, arms)
+
+    async def run_comparisons(self) -> None:
+        """Compare until cancelled."""
+        while True:
+            if self.registry.synced:
+                await self.compare()
+            await asyncio.sleep(self.settings.compare_interval_s)
 
     async def run_looks(self) -> None:
         """Look at the windows until cancelled."""
@@ -142,7 +162,8 @@ def build_observer(
         store=store,
         registry=registry,
         evaluator=evaluator,
-        reporter=Reporter(reports, settings.report_interval_s, time.monotonic),
+        comparer=Comparer(store, registry, Assessors(store, sidecar), event_times, settings, clock),
+        reporter=Reporter(reports, settings.report_interval_s, settings.compare_interval_s, time.monotonic),
         metrics=metrics,
         sidecar=sidecar,
         clock=clock,
@@ -198,7 +219,9 @@ async def _serve(settings: Settings) -> None:
 
         @asynccontextmanager
         async def lifespan(_: Starlette) -> AsyncIterator[None]:
-            async with _running(watching.run, observer.run_looks, observer.run_housekeeping):
+            async with _running(
+                watching.run, observer.run_looks, observer.run_comparisons, observer.run_housekeeping
+            ):
                 yield
 
         assert observer.context is not None

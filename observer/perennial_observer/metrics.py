@@ -32,7 +32,7 @@ class Metrics:
         self._reports = reports
         self.log_rows = Counter(
             "perennial_log_rows",
-            "Rows received, by what became of them: accepted, duplicate or rejected.",
+            "Rows received, by what became of them: accepted, duplicate, rejected or shadow (a mirrored answer).",
             (*_BY_DEPLOYMENT, "result"),
             registry=self.registry,
         )
@@ -51,6 +51,12 @@ class Metrics:
         self.looks = Counter(
             "perennial_observer_looks",
             "Looks at all windows, by result.",
+            ("result",),
+            registry=self.registry,
+        )
+        self.comparisons = Counter(
+            "perennial_observer_comparisons",
+            "Looks at what revisions answer side by side, by result.",
             ("result",),
             registry=self.registry,
         )
@@ -82,6 +88,7 @@ class Metrics:
         self.log_rows.labels(*names, "accepted").inc(counts.accepted)
         self.log_rows.labels(*names, "duplicate").inc(counts.duplicates)
         self.log_rows.labels(*names, "rejected").inc(counts.rejected)
+        self.log_rows.labels(*names, "shadow").inc(counts.shadow)
 
     def count_feedback(self, key: DeploymentKey, counts: FeedbackCounts) -> None:
         """Count what became of a batch of labels."""

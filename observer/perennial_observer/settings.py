@@ -63,6 +63,9 @@ class Settings(BaseSettings):
         10_000, description="Rows kept apart because they don't fit, per deployment"
     )
 
+    compare_interval_s: float = Field(
+        2.0, description="Pause between two counts of revisions that answer side by side, seconds"
+    )
     tick_s: float = Field(5.0, description="Pause between two looks at the windows, seconds")
     windows_per_tick: int = Field(20, description="Windows that one monitor evaluates in one look")
     report_interval_s: float = Field(

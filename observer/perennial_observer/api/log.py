@@ -14,7 +14,7 @@ from starlette.responses import Response
 from perennial_observer.api.bodies import answer_json, read_model
 from perennial_observer.api.context import context_of, identify
 from perennial_observer.errors import InvalidRequest
-from perennial_observer.ingest.entries import LogBody, Revision, Rules, split_entries
+from perennial_observer.ingest.entries import LogBody, Revision, Rules, SplitRows, split_entries
 from perennial_observer.store.log import write_log
 from perennial_observer.store.references import write_reference
 
@@ -60,22 +60,29 @@ async def post_log(request: Request) -> Response:
     body, size = await read_model(request, LogBody, context.settings.max_body_bytes)
     now = context.clock()
 
-    def split() -> tuple[list[Any], list[Any]]:
+    def split() -> SplitRows:
         schema = context.event_times.schema(key, body.revision)
         rules = Rules(schema, context.event_times.column(key, schema), now, context.settings.max_future_s)
         return split_entries(body, rules)
 
-    rows, rejected = await anyio.to_thread.run_sync(split)
+    rows = await anyio.to_thread.run_sync(split)
+    max_rejected = context.settings.max_rejected_rows
     future = context.store.writer.submit(
         lambda connection: write_log(
-            connection, key, rows, rejected, now=now, max_rejected=context.settings.max_rejected_rows
+            connection, key, rows.fitting, rows.rejected, rows.shadow, now=now, max_rejected=max_rejected
         ),
         size,
     )
     counts = await asyncio.wrap_future(future)
     context.metrics.count_log(key, counts)
     return answer_json(
-        {"accepted": counts.accepted, "duplicates": counts.duplicates, "rejected": counts.rejected}, 202
+        {
+            "accepted": counts.accepted,
+            "duplicates": counts.duplicates,
+            "rejected": counts.rejected,
+            "shadow": counts.shadow,
+        },
+        202,
     )
 
 

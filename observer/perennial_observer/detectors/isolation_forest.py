@@ -4,6 +4,7 @@ import hashlib
 from dataclasses import dataclass, field
 
 import numpy as np
+import numpy.typing as npt
 
 from perennial_observer.detectors.base import Floats, Result
 from perennial_observer.detectors.sidecar import Sidecar
@@ -47,5 +48,9 @@ class IsolationForestDetector:
 
     def score(self, window: Floats) -> Result:
         """Share of the window's rows beyond the cut."""
+        return Result(statistic=float(np.mean(self.flag(window))), per_column=np.empty(0), n=len(window))
+
+    def flag(self, window: Floats) -> npt.NDArray[np.bool_]:
+        """Which of the window's rows are beyond the cut, bool (n,)."""
         scores = self.sidecar.isolation_forest(self._key, self._reference, window, seed=self.seed)
-        return Result(statistic=float(np.mean(scores > self._cut)), per_column=np.empty(0), n=len(window))
+        return np.asarray(scores > self._cut)

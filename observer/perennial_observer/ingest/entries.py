@@ -1,16 +1,16 @@
 """Log entries as the server sends them, checked row by row. Pure."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 import orjson
 from perennial_bundle import Column, Schema, event_time_seconds
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
-from perennial_observer.store.rows import PredictionRow, RejectedRow
+from perennial_observer.store.rows import PredictionRow, RejectedRow, ShadowRow
 
-__all__ = ["LogBody", "LogEntry", "Rules", "split_entries"]
+__all__ = ["LogBody", "LogEntry", "Rules", "SplitRows", "split_entries"]
 
 MAX_ENTRIES = 10_000
 MAX_ROW_BYTES = 256 << 10
@@ -28,6 +28,8 @@ class LogEntry(BaseModel):
     time: FiniteFloat
     inputs: dict[str, list[Any]]
     outputs: dict[str, list[Any]]
+    client: Annotated[str, Field(min_length=1, max_length=64)] | None = None
+    shadow: bool = False
 
 
 class LogBody(BaseModel):
@@ -59,15 +61,29 @@ class Rules:
     max_future_s: float
 
 
-def split_entries(body: LogBody, rules: Rules) -> tuple[list[PredictionRow], list[RejectedRow]]:
-    """Separate rows that fit from those that don't; the latter carry a reason."""
-    fitting: list[PredictionRow] = []
-    rejected: list[RejectedRow] = []
+@dataclass
+class SplitRows:
+    """The rows of a body, by what becomes of them."""
+
+    fitting: list[PredictionRow] = field(default_factory=list)
+    rejected: list[RejectedRow] = field(default_factory=list)
+    shadow: list[ShadowRow] = field(default_factory=list)
+
+
+def split_entries(body: LogBody, rules: Rules) -> SplitRows:
+    """Separate rows that fit from those that don't (which carry a reason), and both from mirrored ones.
+
+    Of a mirrored request only the answer is kept: its inputs are the live request's.
+    """
+    result = SplitRows()
     for entry in body.entries:
+        if entry.shadow:
+            result.shadow += _read_shadow(entry, body.revision)
+            continue
         lengths = {len(values) for values in (*entry.inputs.values(), *entry.outputs.values())}
         if len(lengths) != 1 or not entry.outputs:
             reason = "LengthMismatch" if len(lengths) > 1 else "NoRows"
-            rejected.append(RejectedRow(entry.prediction_id, 0, body.revision, reason, "{}"))
+            result.rejected.append(RejectedRow(entry.prediction_id, 0, body.revision, reason, "{}"))
             continue
         for row in range(lengths.pop()):
             inputs = {name: values[row] for name, values in entry.inputs.items()}
@@ -77,11 +93,11 @@ def split_entries(body: LogBody, rules: Rules) -> tuple[list[PredictionRow], lis
             if not reason and len(text) > MAX_ROW_BYTES:
                 reason, text = "RowTooLarge", "{}"
             if reason:
-                rejected.append(
+                result.rejected.append(
                     RejectedRow(entry.prediction_id, row, body.revision, reason, text[:MAX_ROW_BYTES])
                 )
                 continue
-            fitting.append(
+            result.fitting.append(
                 PredictionRow(
                     prediction_id=entry.prediction_id,
                     row=row,
@@ -89,9 +105,26 @@ def split_entries(body: LogBody, rules: Rules) -> tuple[list[PredictionRow], lis
                     event_time=event_time,
                     inputs=text,
                     outputs=orjson.dumps(outputs).decode(),
+                    client=entry.client,
                 )
             )
-    return fitting, rejected
+    return result
+
+
+def _read_shadow(entry: LogEntry, revision: str) -> list[ShadowRow]:
+    """Rows of a mirrored answer; one whose columns differ in length compares with nothing."""
+    if len({len(values) for values in entry.outputs.values()}) != 1:
+        return []
+    names = entry.outputs.keys()
+    rows = (
+        orjson.dumps(dict(zip(names, row, strict=True))).decode()
+        for row in zip(*entry.outputs.values(), strict=True)
+    )
+    return [
+        ShadowRow(entry.prediction_id, i, revision, text)
+        for i, text in enumerate(rows)
+        if len(text) <= MAX_ROW_BYTES
+    ]
 
 
 def _judge(

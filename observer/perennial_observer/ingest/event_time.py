@@ -75,11 +75,15 @@ class EventTimes:
             return schema.event_time.name
         return None
 
+    def is_arrival(self, key: DeploymentKey) -> bool:
+        """Whether arrival stands in for event time, so that time goes on without traffic."""
+        return self.column(key, self._any_schema(key)) is None
+
     def watermark(self, key: DeploymentKey, latest_event: float | None) -> float | None:
         """Event time up to which rows have probably all arrived, seconds since the epoch."""
-        if self.column(key, self._any_schema(key)) is not None:
-            return compute_watermark(latest_event, self.settings.event_lateness_s)
-        return compute_watermark(latest_event, self.settings.arrival_lateness_s, clock=self.clock())
+        if self.is_arrival(key):
+            return compute_watermark(latest_event, self.settings.arrival_lateness_s, clock=self.clock())
+        return compute_watermark(latest_event, self.settings.event_lateness_s)
 
     def _any_schema(self, key: DeploymentKey) -> Schema | None:
         known = next((schema for (uid, _), schema in list(self._schemas.items()) if uid == key.uid), None)

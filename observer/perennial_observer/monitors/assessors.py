@@ -1,9 +1,12 @@
 """Finds or builds the monitor that judges a window, and remembers it while its reference is in force."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 from perennial_api.modeldeployment.monitoring import Monitor, MonitorSettings, MonitorType, Outlier
 
 from perennial_observer.detectors.base import Floats
@@ -74,16 +77,25 @@ class Assessors:
         if monitor.type is MonitorType.PERFORMANCE:
             assert monitor.performance is not None, "the API demands it"
             return assess_performance(rows, monitor.performance, min_samples=settings.window.min_samples)
-        prepared = self._prepare(scope)
         if monitor.type is MonitorType.DRIFT:
-            return prepared.drift.assess(rows, settings)
+            return self._prepare(scope).drift.assess(rows, settings)
         spec = monitor.outlier or Outlier()
+        return self._outlier_monitor(scope, spec).assess(rows, settings, spec)
+
+    def flag_outliers(
+        self, scope: Scope, spec: Outlier, rows: Sequence[Mapping[str, Any]]
+    ) -> npt.NDArray[np.bool_]:
+        """Tell which rows are odd by the scope's reference, bool (n,); raises as :meth:`assess` does."""
+        return self._outlier_monitor(scope, spec).flag(rows)
+
+    def _outlier_monitor(self, scope: Scope, spec: Outlier) -> OutlierMonitor:
+        prepared = self._prepare(scope)
         if spec.contamination not in prepared.outliers:
             detector = IsolationForestDetector(self.sidecar, spec.contamination)
             prepared.outliers[spec.contamination] = OutlierMonitor(
                 prepared.encoder, prepared.matrix, detector
             )
-        return prepared.outliers[spec.contamination].assess(rows, settings, spec)
+        return prepared.outliers[spec.contamination]
 
     def keep_only(self, in_force: AbstractSet[tuple[str, str]]) -> None:
         """Drop what was built for (uid, revision) pairs that are not in force any more."""

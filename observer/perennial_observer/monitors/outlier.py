@@ -1,8 +1,11 @@
 """The outlier monitor: the share of odd rows, and the verdict on one window."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 from perennial_api.modeldeployment.monitoring import MonitorSettings, Outlier
 from scipy.stats import binomtest
 
@@ -32,6 +35,19 @@ class OutlierMonitor:
     detector: IsolationForestDetector
     _is_fitted: bool = False
 
+    def flag(self, rows: Sequence[Mapping[str, Any]]) -> npt.NDArray[np.bool_]:
+        """Tell which rows are odd, bool (n,).
+
+        Raises
+        ------
+        DetectorUnavailable, DetectorFailure
+            From the sidecar.
+        """
+        if not self._is_fitted:
+            self.detector.fit(self.encoder.impute(self.reference))
+            self._is_fitted = True
+        return self.detector.flag(self.encoder.impute(self.encoder.encode_rows(rows)))
+
     def assess(self, rows: Sequence[LoggedRow], settings: MonitorSettings, spec: Outlier) -> Assessment:
         """Judge one window: a breach if even the lower end of the rate's 95 % interval (Wilson) is over maxRate.
 
@@ -42,12 +58,9 @@ class OutlierMonitor:
         """
         if len(rows) < settings.window.min_samples:
             return assess_too_few(len(rows), settings.window.min_samples)
-        if not self._is_fitted:
-            self.detector.fit(self.encoder.impute(self.reference))
-            self._is_fitted = True
-        window = self.encoder.impute(self.encoder.encode_rows([row.inputs for row in rows]))
-        rate = self.detector.score(window).statistic
-        count = round(rate * len(rows))
+        flags = self.flag([row.inputs for row in rows])
+        rate = float(np.mean(flags))
+        count = int(np.sum(flags))
         interval = binomtest(count, len(rows)).proportion_ci(CONFIDENCE, method="wilson")
         breached = bool(interval.low > spec.max_rate)
         return Assessment(

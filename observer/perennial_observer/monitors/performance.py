@@ -15,7 +15,7 @@ from sklearn import metrics
 from perennial_observer.monitors.verdicts import Assessment, assess_too_few
 from perennial_observer.store.rows import LoggedRow
 
-__all__ = ["assess_performance"]
+__all__ = ["assess_performance", "comparable"]
 
 Array = npt.NDArray[Any]
 RESAMPLES = 200
@@ -94,9 +94,9 @@ def _prepare(
     answers = [row.outputs[output] for row in rows]
     if metric in REGRESSION:
         return _numbers([row.label for row in rows], "label"), _numbers(answers, output), _MEASURES[metric]
-    truth = np.array([_comparable(row.label) for row in rows], dtype=object)
+    truth = np.array([comparable(row.label) for row in rows], dtype=object)
     if metric is PerformanceMetric.ACCURACY:
-        return truth, np.array([_comparable(answer) for answer in answers], dtype=object), _accuracy
+        return truth, np.array([comparable(answer) for answer in answers], dtype=object), _accuracy
     classes = sorted(set(truth), key=_class_order)
     if len(classes) < 2:  # noqa: PLR2004
         raise _Unusable("SingleClass", f"all labels are {classes[0]!r}, so {metric.value} is not defined")
@@ -107,7 +107,7 @@ def _prepare(
             )
         positive = np.array([label == classes[-1] for label in truth], dtype=np.int64)
         return positive, _numbers(answers, output), _MEASURES[metric]
-    predicted = [_comparable(answer) for answer in answers]
+    predicted = [comparable(answer) for answer in answers]
     codes = {label: i for i, label in enumerate(sorted({*classes, *predicted}, key=_class_order))}
     measure = _MEASURES[metric]
     if metric is PerformanceMetric.F1 and len(codes) > 2:  # noqa: PLR2004
@@ -115,7 +115,7 @@ def _prepare(
     return np.array([codes[x] for x in truth]), np.array([codes[x] for x in predicted]), measure
 
 
-def _comparable(value: Any) -> Any:
+def comparable(value: Any) -> Any:
     """Make 1, 1.0 and true the same class: clients and models spell a label differently."""
     if isinstance(value, bool):
         return int(value)

@@ -6,6 +6,7 @@ from typing import Any
 from sqlalchemy import Engine, create_engine, event, insert, inspect, select
 
 from perennial_observer.errors import Unavailable
+from perennial_observer.store.migrations import migrate
 from perennial_observer.store.tables import SCHEMA_VERSION, metadata, schema_version
 
 __all__ = ["database_bytes", "open_database"]
@@ -19,7 +20,7 @@ def open_database(url: str, data_dir: Path) -> Engine:
     Raises
     ------
     Unavailable
-        If its tables are of another version than this program's.
+        If its tables are of a later version than this program's.
     """
     if not url:
         data_dir.mkdir(parents=True, exist_ok=True)
@@ -32,7 +33,7 @@ def open_database(url: str, data_dir: Path) -> Engine:
         if is_new:
             metadata.create_all(connection)
             connection.execute(insert(schema_version).values(version=SCHEMA_VERSION))
-        found = connection.execute(select(schema_version.c.version)).scalar_one()
+        found = migrate(connection, connection.execute(select(schema_version.c.version)).scalar_one())
     if found != SCHEMA_VERSION:
         raise Unavailable(
             f"the database is of version {found}, this observer needs {SCHEMA_VERSION}: use the release that wrote it",

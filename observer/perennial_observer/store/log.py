@@ -6,7 +6,7 @@ They look first and insert then, which is right only because nobody else writes;
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Table, and_, delete, exists, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Table, and_, delete, exists, func, insert, select, update
 
 from perennial_observer.store import tables as t
 from perennial_observer.store.rows import (
@@ -16,6 +16,7 @@ from perennial_observer.store.rows import (
     LogCounts,
     PredictionRow,
     RejectedRow,
+    ShadowRow,
 )
 
 __all__ = [
@@ -59,6 +60,7 @@ def write_log(
     key: DeploymentKey,
     rows: Sequence[PredictionRow],
     rejected: Sequence[RejectedRow],
+    shadow: Sequence[ShadowRow] = (),
     *,
     now: float,
     max_rejected: int,
@@ -90,12 +92,34 @@ def write_log(
             values = [{"deployment_id": deployment_id, "arrival": now, **vars(row)} for row in kept]
             connection.execute(insert(t.rejected_row), values)
         _raise_totals(connection, deployment_id, rejected=len(misfits))
-    duplicates = len(rows) - len(fresh) + len(rejected) - len(misfits)
-    return LogCounts(accepted=len(fresh), duplicates=duplicates, rejected=len(misfits))
+    mirrored = _write_shadow(connection, deployment_id, shadow, now=now)
+    duplicates = len(rows) - len(fresh) + len(rejected) - len(misfits) + len(shadow) - mirrored
+    return LogCounts(accepted=len(fresh), duplicates=duplicates, rejected=len(misfits), shadow=mirrored)
 
 
-def _not_stored(connection: Connection, table: Table, deployment_id: int, rows: Sequence[Any]) -> list[Any]:
-    stored = _stored_keys(connection, table, deployment_id, {row.prediction_id for row in rows})
+def _write_shadow(
+    connection: Connection, deployment_id: int, rows: Sequence[ShadowRow], *, now: float
+) -> int:
+    """Insert mirrored answers that are not there yet; one of each revision. Returns how many."""
+    fresh: list[ShadowRow] = []
+    for revision in sorted({row.revision for row in rows}):
+        mine = [row for row in rows if row.revision == revision]
+        of_revision = t.shadow_row.c.revision == revision
+        fresh += _not_stored(connection, t.shadow_row, deployment_id, mine, of_revision)
+    if fresh:
+        values = [{"deployment_id": deployment_id, "arrival": now, "state": 0, **vars(row)} for row in fresh]
+        connection.execute(insert(t.shadow_row), values)
+    return len(fresh)
+
+
+def _not_stored(
+    connection: Connection,
+    table: Table,
+    deployment_id: int,
+    rows: Sequence[Any],
+    *where: ColumnElement[bool],
+) -> list[Any]:
+    stored = _stored_keys(connection, table, deployment_id, {row.prediction_id for row in rows}, *where)
     fresh: dict[_Key, Any] = {}
     for row in rows:
         place = (row.prediction_id, row.row)
@@ -104,11 +128,13 @@ def _not_stored(connection: Connection, table: Table, deployment_id: int, rows: 
     return list(fresh.values())
 
 
-def _stored_keys(connection: Connection, table: Table, deployment_id: int, ids: Iterable[str]) -> set[_Key]:
+def _stored_keys(
+    connection: Connection, table: Table, deployment_id: int, ids: Iterable[str], *where: ColumnElement[bool]
+) -> set[_Key]:
     found: set[_Key] = set()
     for part in _parts(sorted(ids)):
         query = select(table.c.prediction_id, table.c.row).where(
-            table.c.deployment_id == deployment_id, table.c.prediction_id.in_(part)
+            table.c.deployment_id == deployment_id, table.c.prediction_id.in_(part), *where
         )
         found.update((row.prediction_id, row.row) for row in connection.execute(query))
     return found
@@ -229,7 +255,7 @@ def settle_labels(connection: Connection, *, before: float) -> int:
 def delete_expired(connection: Connection, *, before: float) -> int:
     """Drop up to a few thousand of the predictions and labels that arrived before `before`; return how many."""
     dropped = 0
-    for table in (t.prediction, t.feedback, t.rejected_row):
+    for table in (t.prediction, t.feedback, t.rejected_row, t.shadow_row):
         old = (
             select(table.c.id)
             .where(table.c.arrival < before)

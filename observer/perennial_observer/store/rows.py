@@ -12,6 +12,7 @@ __all__ = [
     "LoggedRow",
     "PredictionRow",
     "RejectedRow",
+    "ShadowRow",
 ]
 
 
@@ -33,6 +34,17 @@ class PredictionRow:
     revision: str
     event_time: float
     inputs: str
+    outputs: str
+    client: str | None = None
+
+
+@dataclass(frozen=True)
+class ShadowRow:
+    """One row of a mirrored request's answer."""
+
+    prediction_id: str
+    row: int
+    revision: str
     outputs: str
 
 
@@ -58,11 +70,12 @@ class LabelRow:
 
 @dataclass(frozen=True)
 class LogCounts:
-    """What became of a batch of log entries, in rows."""
+    """What became of a batch of log entries, in rows. `shadow` ones are accepted too, and counted apart."""
 
     accepted: int
     duplicates: int
     rejected: int
+    shadow: int = 0
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,11 @@ from sqlalchemy import (
 
 __all__ = [
     "SCHEMA_VERSION",
+    "comparison",
+    "comparison_arm",
+    "comparison_client",
+    "comparison_cursor",
+    "comparison_unit",
     "deployment",
     "feedback",
     "metadata",
@@ -30,11 +35,13 @@ __all__ = [
     "reference",
     "rejected_row",
     "schema_version",
+    "shadow_row",
     "window",
 ]
 
-# Raised with every change of a table; an observer refuses a database of another number instead of guessing.
-SCHEMA_VERSION = 1
+# Raised with every change of a table, with a step in migrations.py; an observer refuses a database of a later number
+# instead of guessing.
+SCHEMA_VERSION = 2
 
 metadata = MetaData()
 
@@ -75,6 +82,7 @@ prediction = Table(
     Column("arrival", Float, nullable=False),
     Column("inputs", Text, nullable=False),
     Column("outputs", Text, nullable=False),
+    Column("client", String(64)),
     UniqueConstraint("deployment_id", "prediction_id", "row"),
     Index("prediction_by_event", "deployment_id", "revision", "event_time", "id"),
     Index("prediction_by_arrival", "arrival"),
@@ -150,4 +158,78 @@ monitor_state = Table(
     Column("spec_digest", String(64), nullable=False),
     Column("state", Text, nullable=False),
     UniqueConstraint("deployment_id", "monitor"),
+)
+
+# Mirrored answers. They are kept apart from predictions, so that no monitor, window or export ever sees them.
+# state: 0 new, 1 counted and waiting for the live answer, 2 done.
+shadow_row = Table(
+    "shadow_row",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    _deployment_id(),
+    Column("prediction_id", String(128), nullable=False),
+    Column("row", Integer, nullable=False),
+    Column("revision", String(63), nullable=False),
+    Column("arrival", Float, nullable=False),
+    Column("outputs", Text, nullable=False),
+    Column("state", Integer, nullable=False, default=0),
+    UniqueConstraint("deployment_id", "prediction_id", "row", "revision"),
+    Index("shadow_row_by_state", "state", "id"),
+    Index("shadow_row_by_arrival", "arrival"),
+)
+
+# How far the log has been counted: the largest ids seen. One row.
+comparison_cursor = Table(
+    "comparison_cursor",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("prediction", BigInteger, nullable=False),
+    Column("feedback", BigInteger, nullable=False),
+)
+
+comparison = Table(
+    "comparison",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    Column("deployment_id", _Id, ForeignKey("deployment.id"), nullable=False, unique=True),
+    Column("attempt", Integer, nullable=False),
+    Column("since", Float, nullable=False),
+)
+
+comparison_arm = Table(
+    "comparison_arm",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    _deployment_id(),
+    Column("revision", String(63), nullable=False),
+    Column("tally", Text, nullable=False),
+    UniqueConstraint("deployment_id", "revision"),
+)
+
+# Requests of a running comparison that may still be labelled or wait for their labels' time; they go when it has come.
+comparison_unit = Table(
+    "comparison_unit",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    _deployment_id(),
+    Column("prediction_id", String(128), nullable=False),
+    Column("revision", String(63), nullable=False),
+    Column("client", String(64)),
+    Column("event_time", Float, nullable=False),
+    Column("arrival", Float, nullable=False),
+    Column("rewarded", Boolean, nullable=False, default=False),
+    UniqueConstraint("deployment_id", "prediction_id"),
+    Index("comparison_unit_by_event", "deployment_id", "event_time"),
+)
+
+# Clients seen in a running comparison. Each counts once for an arm, also as a labelled one.
+comparison_client = Table(
+    "comparison_client",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    _deployment_id(),
+    Column("revision", String(63), nullable=False),
+    Column("client", String(64), nullable=False),
+    Column("labelled", Boolean, nullable=False, default=False),
+    UniqueConstraint("deployment_id", "revision", "client"),
 )

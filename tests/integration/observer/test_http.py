@@ -63,8 +63,8 @@ async def test_rows_sent_twice_are_counted_once(running):
     first = await running.client.post("/v1/log", json=log(entry("p1", rows=3)), headers=SERVER)
     again = await running.client.post("/v1/log", json=log(entry("p1", rows=3), entry("p2")), headers=SERVER)
     assert first.status_code == 202
-    assert first.json() == {"accepted": 3, "duplicates": 0, "rejected": 0}
-    assert again.json() == {"accepted": 1, "duplicates": 3, "rejected": 0}
+    assert first.json() == {"accepted": 3, "duplicates": 0, "rejected": 0, "shadow": 0}
+    assert again.json() == {"accepted": 1, "duplicates": 3, "rejected": 0, "shadow": 0}
 
 
 async def test_rows_that_do_not_fit_are_kept_apart_and_the_rest_is_logged(running):
@@ -77,9 +77,9 @@ async def test_rows_that_do_not_fit_are_kept_apart_and_the_rest_is_logged(runnin
     timeless["inputs"]["at"] = [None]
     future = entry("p4", at=9e12)
     got = await running.client.post("/v1/log", json=log(uneven, wrong, timeless, future), headers=SERVER)
-    assert got.json() == {"accepted": 1, "duplicates": 0, "rejected": 4}
+    assert got.json() == {"accepted": 1, "duplicates": 0, "rejected": 4, "shadow": 0}
     again = await running.client.post("/v1/log", json=log(uneven, wrong), headers=SERVER)
-    assert again.json() == {"accepted": 0, "duplicates": 3, "rejected": 0}
+    assert again.json() == {"accepted": 0, "duplicates": 3, "rejected": 0, "shadow": 0}
 
 
 async def test_gzip_bodies_are_read_and_a_bomb_is_refused(settings, cluster):

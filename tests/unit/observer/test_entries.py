@@ -15,12 +15,17 @@ SCHEMA = Schema.model_validate(
 NOW = 2_000_000_000.0
 
 
-def split(inputs, outputs=None, *, schema=SCHEMA, event_time="at", time=NOW - 5.0):
+def split(inputs, outputs=None, **options):
+    result = split_all(inputs, outputs, **options)
+    return result.fitting, result.rejected
+
+
+def split_all(inputs, outputs=None, *, schema=SCHEMA, event_time="at", time=NOW - 5.0, **more):
     outputs = {"predict": [1]} if outputs is None else outputs
     body = LogBody.model_validate(
         {
             "revision": "r",
-            "entries": [{"prediction_id": "p", "time": time, "inputs": inputs, "outputs": outputs}],
+            "entries": [{"prediction_id": "p", "time": time, "inputs": inputs, "outputs": outputs, **more}],
         }
     )
     return split_entries(body, Rules(schema, event_time, NOW, 86_400.0))
@@ -69,3 +74,18 @@ def test_columns_that_the_logger_leaves_out_and_missing_values_fit():
 def test_without_an_event_time_column_the_entrys_time_counts_if_it_is_plausible(time, want):
     rows, _ = split({"x": [1.0]}, schema=None, event_time=None, time=time)
     assert rows[0].event_time == want
+
+
+def test_a_mirrored_answer_is_never_a_prediction_and_its_inputs_go():
+    got = split_all({"x": [1.0, 2.0], "odd": [1, 2]}, {"predict": [0, 1]}, shadow=True)
+    assert (got.fitting, got.rejected) == ([], [])
+    assert [(row.row, row.outputs) for row in got.shadow] == [(0, '{"predict":0}'), (1, '{"predict":1}')]
+
+
+def test_a_mirrored_answer_of_unequal_columns_is_dropped():
+    assert split_all({"x": [1.0]}, {"predict": [0, 1], "probability": [0.5]}, shadow=True).shadow == []
+
+
+def test_a_row_knows_its_client():
+    rows, _ = split({"x": [1.0], "at": ["2013-01-01T05:00:00Z"]}, client="c0ffee")
+    assert rows[0].client == "c0ffee"

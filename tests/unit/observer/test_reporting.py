@@ -1,3 +1,6 @@
+from datetime import UTC, datetime
+
+from perennial_api.arms import Arm
 from perennial_api.monitorreport import LogCounts, MonitorReportStatus, MonitorState, MonitorVerdict
 from perennial_observer.errors import Unavailable
 from perennial_observer.monitors.evaluation import DeploymentReport
@@ -33,7 +36,7 @@ def report(predictions: int, state: MonitorState = MonitorState.OK) -> dict[str,
 
 async def test_figures_wait_transitions_do_not_and_nothing_is_written_twice():
     writer, clock = Writer(), Clock()
-    reporter = Reporter(writer, 15.0, clock)
+    reporter = Reporter(writer, 15.0, 2.0, clock)
     await reporter.publish(report(1))
     await reporter.publish(report(1))
     await reporter.publish(report(2))
@@ -47,9 +50,45 @@ async def test_figures_wait_transitions_do_not_and_nothing_is_written_twice():
 
 async def test_a_report_that_could_not_be_written_is_tried_again():
     writer = Writer()
-    reporter = Reporter(writer, 15.0, Clock())
+    reporter = Reporter(writer, 15.0, 2.0, Clock())
     writer.broken = True
     await reporter.publish(report(1))
     writer.broken = False
     await reporter.publish(report(1))
     assert len(writer.written) == 1
+
+
+def arms(predictions: int, *, since: int = 0, until: int = 0) -> dict[str, tuple[Arm, ...]]:
+    def at(seconds: int) -> datetime:
+        return datetime.fromtimestamp(seconds, UTC)
+
+    arm = Arm(revision="wine-1", since=at(since), counted_until=at(until), predictions=predictions)
+    return {KEY.uid: (arm,)}
+
+
+async def test_counts_of_a_comparison_are_written_every_few_seconds_and_a_new_one_at_once():
+    writer, clock = Writer(), Clock()
+    reporter = Reporter(writer, 15.0, 2.0, clock)
+    await reporter.publish(report(1))
+    await reporter.publish(report(1), arms(1))
+    await reporter.publish(report(1), arms(2))
+    assert [len(status.arms) for status in writer.written] == [0, 1]
+    clock.now = 2.0
+    await reporter.publish(report(1), arms(3))
+    assert writer.written[-1].arms[0].predictions == 3
+    await reporter.publish(report(1), arms(0, since=9))
+    assert writer.written[-1].arms[0].predictions == 0
+    await reporter.publish(report(1))
+    assert writer.written[-1].arms == ()
+
+
+async def test_counts_that_stand_still_are_written_as_rarely_as_statistics():
+    writer, clock = Writer(), Clock()
+    reporter = Reporter(writer, 15.0, 2.0, clock)
+    await reporter.publish(report(1), arms(1))
+    clock.now = 14.0
+    await reporter.publish(report(1), arms(1, until=14))
+    assert len(writer.written) == 1
+    clock.now = 15.0
+    await reporter.publish(report(1), arms(1, until=15))
+    assert len(writer.written) == 2

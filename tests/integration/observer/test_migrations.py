@@ -1,0 +1,60 @@
+"""A database of an earlier release goes on; one of a later release is left alone."""
+
+import sqlite3
+
+import pytest
+from perennial_observer.errors import Unavailable
+from perennial_observer.settings import Settings
+from perennial_observer.store import tables as t
+from perennial_observer.store.store import Store
+from sqlalchemy import select
+
+# As release 1 made it, with one prediction in it.
+VERSION_1 = """
+CREATE TABLE schema_version (version INTEGER NOT NULL PRIMARY KEY);
+INSERT INTO schema_version VALUES (1);
+CREATE TABLE deployment (id INTEGER NOT NULL PRIMARY KEY, uid VARCHAR(64) NOT NULL UNIQUE,
+    namespace VARCHAR(63) NOT NULL, name VARCHAR(63) NOT NULL, latest_event FLOAT, predictions BIGINT NOT NULL,
+    labels BIGINT NOT NULL, rejected BIGINT NOT NULL);
+INSERT INTO deployment VALUES (1, 'uid-1', 'shop', 'wine', 5.0, 1, 0, 0);
+CREATE TABLE prediction (id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT, deployment_id INTEGER NOT NULL,
+    prediction_id VARCHAR(128) NOT NULL, row INTEGER NOT NULL, revision VARCHAR(63) NOT NULL,
+    event_time FLOAT NOT NULL, arrival FLOAT NOT NULL, inputs TEXT NOT NULL, outputs TEXT NOT NULL,
+    UNIQUE (deployment_id, prediction_id, row));
+INSERT INTO prediction VALUES (1, 1, 'p', 0, 'wine-1', 5.0, 5.0, '{}', '{"predict":1}');
+"""
+
+
+def make_database(settings: Settings, script: str) -> None:
+    settings.data_dir.mkdir(parents=True)
+    with sqlite3.connect(settings.data_dir / "observer.db") as connection:
+        connection.executescript(script)
+
+
+def check(settings: Settings) -> None:
+    store = Store.open(settings)
+    try:
+        with store.read() as connection:
+            row = connection.execute(select(t.prediction.c.prediction_id, t.prediction.c.client)).one()
+            assert tuple(row) == ("p", None)
+            assert connection.execute(select(t.comparison)).all() == []
+            assert connection.execute(select(t.schema_version.c.version)).scalar_one() == t.SCHEMA_VERSION
+    finally:
+        store.close()
+
+
+def test_a_database_of_release_1_keeps_its_log(settings):
+    make_database(settings, VERSION_1)
+    check(settings)
+    check(settings)
+
+
+def test_a_step_that_was_cut_short_is_taken_again(settings):
+    make_database(settings, VERSION_1 + "ALTER TABLE prediction ADD COLUMN client VARCHAR(64);")
+    check(settings)
+
+
+def test_a_database_of_a_later_release_is_refused(settings):
+    make_database(settings, VERSION_1 + "UPDATE schema_version SET version = 99;")
+    with pytest.raises(Unavailable, match="version 99"):
+        Store.open(settings)
