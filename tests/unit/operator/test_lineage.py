@@ -3,9 +3,18 @@
 from dataclasses import replace
 from datetime import timedelta
 
-from perennial.rollout.lineage import Wanted, choose_target, choose_wanted, hash_inputs, hash_model
+from perennial.rollout.lineage import (
+    Wanted,
+    choose_again,
+    choose_target,
+    choose_wanted,
+    hash_inputs,
+    hash_model,
+)
+from perennial.rollout.machine import find_stable
 from perennial.rollout.observed import RevisionView
 from perennial_api.modeldeployment.resource import ModelDeploymentSpec
+from perennial_api.modeldeployment.status import RolloutPhase, RolloutStatus
 from perennial_api.modelrevision import Origin, RevisionRole
 
 from tests.unit.operator.builders import NOW, digest, run_of, spec_of, uri
@@ -153,3 +162,102 @@ def test_candidate_marked_stable_before_the_status_says_so_is_still_wanted() -> 
     candidate = made_for(spec, "e", "wine-2", retraining_run="wine-run-1")
     run = run_of(phase="Accepted", candidate="e")
     assert choose_wanted(spec, stable, (run,), {"wine-1": stable, "wine-2": candidate}).model_uri == uri("e")
+
+
+def consumed(view: RevisionView, spec: ModelDeploymentSpec) -> RevisionView:
+    """Return a revision that was chosen, by undo or as a winner, while this spec was in force."""
+    return replace(
+        view,
+        consumed_model_hash=hash_model(spec.model),
+        consumed_inputs_hash=hash_inputs(spec, view.model_uri, view.digest),
+    )
+
+
+def test_undo_holds_while_the_specs_model_stays_what_it_was() -> None:
+    old, new = spec_of("a"), spec_of("b")
+    back = consumed(made_for(old, "a"), new)
+    left = made_for(new, "b", "wine-2", role=RevisionRole.RETIRED)
+    revisions = {"wine-1": back, "wine-2": left}
+    wanted = choose_wanted(new, back, (), revisions)
+    assert choose_target(wanted, revisions, "wine-1", None, "wine-x") == "wine-1"
+
+
+def test_edit_of_anything_else_rebases_on_what_undo_chose() -> None:
+    old, new = spec_of("a"), spec_of("b")
+    back = consumed(made_for(old, "a"), new)
+    edited = spec_of("b", logger={"mode": "None"})
+    wanted = choose_wanted(edited, back, (), {"wine-1": back})
+    assert wanted.model_uri == uri("a")
+    assert wanted.model_hash == hash_model(new.model)
+    assert choose_target(wanted, {"wine-1": back}, "wine-1", None, "wine-x") is None
+
+
+def test_undo_ends_when_the_specs_model_changes() -> None:
+    back = consumed(made_for(spec_of("a"), "a"), spec_of("b"))
+    assert choose_wanted(spec_of("c"), back, (), {"wine-1": back}).model_uri == uri("c")
+
+
+def test_return_of_the_spec_to_the_undone_revisions_own_model_finds_that_revision() -> None:
+    back = consumed(made_for(spec_of("a"), "a"), spec_of("b"))
+    wanted = choose_wanted(spec_of("a"), back, (), {"wine-1": back})
+    assert choose_target(wanted, {"wine-1": back}, "wine-1", None, "wine-x") == "wine-1"
+
+
+def test_undo_from_a_retrained_candidate_does_not_bring_it_back() -> None:
+    spec = spec_of("a")
+    first = consumed(made_for(spec, "a", role=RevisionRole.RETIRED), spec)
+    candidate = made_for(spec, "e", "wine-2", retraining_run="wine-run-1")
+    run = run_of(phase="Accepted", candidate="e")
+    revisions = {"wine-1": first, "wine-2": candidate}
+    assert choose_wanted(spec, candidate, (run,), revisions, first).model_uri == uri("a")
+    stable = replace(first, role=RevisionRole.STABLE)
+    replaced = replace(candidate, role=RevisionRole.RETIRED)
+    after = choose_wanted(spec, stable, (run,), {"wine-1": stable, "wine-2": replaced})
+    assert after.model_uri == uri("a")
+
+
+def variant_of(spec: ModelDeploymentSpec, **changes: object) -> RevisionView:
+    base: dict[str, object] = {
+        "origin": Origin.EXPERIMENT,
+        "role": RevisionRole.VARIANT,
+        "stable_at": None,
+    }
+    return made_for(spec, "f", "wine-v", **base | changes)
+
+
+def test_variant_with_the_very_model_of_the_spec_is_no_target() -> None:
+    spec = spec_of("f")
+    wanted = choose_wanted(spec, None, (), {})
+    assert choose_target(wanted, {"wine-v": variant_of(spec)}, None, None, None) is None
+
+
+def test_variant_is_never_stable_by_accident() -> None:
+    assert find_stable(None, {"wine-v": variant_of(spec_of("a"))}) is None
+
+
+def test_winner_of_an_experiment_is_what_is_asked_for_until_it_is_replaced() -> None:
+    spec = spec_of("a")
+    revisions = {"wine-1": made_for(spec, "a"), "wine-v": consumed(variant_of(spec), spec)}
+    status = RolloutStatus(phase=RolloutPhase.HEALTHY, stable="wine-1")
+    chosen = choose_again(status, revisions, "wine-1", "wine-v")
+    assert chosen is not None
+    wanted = choose_wanted(spec, revisions["wine-1"], (), revisions, chosen)
+    assert choose_target(wanted, revisions, "wine-1", None, "wine-x") == "wine-v"
+    replaced = replace(chosen, role=RevisionRole.RETIRED, stable_at=NOW)
+    assert choose_again(status, {**revisions, "wine-v": replaced}, "wine-1", "wine-v") is None
+
+
+def test_winner_that_is_stable_stays_and_an_edit_makes_an_ordinary_revision_of_it() -> None:
+    spec = spec_of("a")
+    winner = consumed(variant_of(spec, role=RevisionRole.STABLE, stable_at=NOW), spec)
+    wanted = choose_wanted(spec, winner, (), {"wine-v": winner})
+    assert choose_target(wanted, {"wine-v": winner}, "wine-v", None, "wine-x") == "wine-v"
+    edited = choose_wanted(spec_of("a", logger={"mode": "None"}), winner, (), {"wine-v": winner})
+    assert (edited.model_uri, edited.origin) == (uri("f"), Origin.SPEC)
+
+
+def test_choice_on_trial_outlives_a_lost_status() -> None:
+    spec = spec_of("a")
+    on_trial = consumed(variant_of(spec, role=RevisionRole.CANARY), spec)
+    revisions = {"wine-1": made_for(spec, "a"), "wine-v": on_trial}
+    assert choose_again(None, revisions, "wine-1", None) == on_trial
