@@ -21,9 +21,14 @@ clients instead of requests. A client turns bad at its first failure, at any tim
 ``theta`` are the clients still at risk, those seen that have not failed yet: the safe logrank test
 of ter Schure, Perez-Ortiz, Ly and Grunwald, "The Safe Logrank Test", 2021 (arXiv 2011.06931).
 
-The first form takes a failure to be rare. With a ratio of 1 it is conservative at any rate; with a
-larger one it stays valid in the simulations of ``tests/property/operator/test_rollout_simulation.py``, up to a share
-of 30 %.
+Failures need not be rare. Write ``g`` and ``h`` for the factors of a canary's and a stable failure. If the
+canary fails with probability ``p_c <= r_0 p_s``, a window multiplies the likelihood ratio on average by
+
+    (1 + p_c (g - 1))^n_c (1 + p_s (h - 1))^n_s <= exp(n_c p_c (g - 1) + n_s p_s (h - 1)) <= 1,
+
+since ``1 + x <= exp(x)`` and the exponent is 0 where ``p_c = r_0 p_s``, by the choice of ``theta``, and
+less where ``p_c`` is smaller. What it takes is that each request fails by itself given the common rate of
+its window: hence clients instead of requests where a client keeps its revision.
 
 Worked example: 19 of 1,900 stable requests failed and 10 of 100 canary requests. With ``r_0 = 1``,
 ``theta(1) = 100 / 2000 = 0.05`` and for ``r_j = 5`` ``theta(5) = 500 / 2400 = 0.2083``, so

@@ -17,7 +17,7 @@ from perennial.rollout.observed import Observed
 __all__ = ["next_look_at", "observe_gate"]
 
 FIRST_LOOKS_S = 60.0
-FIRST_INTERVAL_S = 2.0
+FIRST_INTERVAL_S = 3.0
 """A gross failure shows at once or never: in the first minute after a change of weight one looks this often. Looking
 often costs no false alarms."""
 

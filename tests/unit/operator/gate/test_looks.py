@@ -44,8 +44,8 @@ def test_looks_are_close_together_in_the_first_minute_and_then_keep_the_interval
         before = scene.now
         scene.look()
         gaps.append((scene.now - before).total_seconds())
-    assert gaps[:30] == [2.0] * 30
-    assert set(gaps[30:]) == {15.0}
+    assert gaps[:20] == [3.0] * 20
+    assert set(gaps[20:]) == {15.0}
 
 
 def test_shorter_interval_is_kept_in_the_first_minute_too() -> None:
@@ -56,7 +56,7 @@ def test_shorter_interval_is_kept_in_the_first_minute_too() -> None:
 def test_nothing_is_counted_before_it_is_time() -> None:
     scene = begun()
     scene.count(CANARY, requests=100)
-    early = START + timedelta(seconds=1.9)
+    early = START + timedelta(seconds=2.9)
     got = observe_gate(
         scene.gate, scene.spec, scene.observe(), canary=CANARY, stable=STABLE, weight_since=START, now=early
     )

@@ -105,7 +105,7 @@ def test_each_type_counts_what_the_routers_call_bad(kind: str, counted: str) -> 
 
 class TestBreaker:
     def test_gross_failure_trips_it_before_any_statistics(self) -> None:
-        scene = judged({"requests": 20, "errors": 11}, {"requests": 20, "errors": 5})
+        scene = judged({"requests": 20, "errors": 11}, {"requests": 20, "errors": 3})
         got = scene.verdict()
         assert (got.decision, got.reason, got.metric) == (Decision.FAILED, "Breaker", "errors")
         assert "11 of 20 requests to the canary failed" in got.message
@@ -118,9 +118,15 @@ class TestBreaker:
         scene = judged({"requests": requests, "errors": errors}, {})
         assert scene.verdict().reason != "Breaker"
 
-    def test_it_leaves_a_canary_alone_where_stable_fails_half_as_often(self) -> None:
-        scene = judged({"requests": 20, "errors": 12}, {"requests": 200, "errors": 60})
+    def test_it_leaves_a_canary_alone_where_stable_fails_a_third_as_often(self) -> None:
+        scene = judged({"requests": 20, "errors": 12}, {"requests": 200, "errors": 40})
         assert scene.verdict().reason != "Breaker"
+
+    def test_it_leaves_a_canary_alone_that_may_fail_more_often(self) -> None:
+        metric = ERRORS | {"maxRatio": 2.0}
+        counts = {"requests": 20, "errors": 12}, {"requests": 200, "errors": 20}
+        assert told(judged(*counts, metric)) != (Decision.FAILED, "Breaker")
+        assert told(judged(*counts)) == (Decision.FAILED, "Breaker")
 
     def test_it_forgets_what_was_before_the_weight_changed(self) -> None:
         scene = judged({"requests": 15, "errors": 15}, {})
