@@ -28,6 +28,7 @@ CHILD_KINDS = (
     "ServiceAccount",
     "Service",
     "Deployment",
+    "HorizontalPodAutoscaler",
     "ModelRevision",
     "ModelRoute",
     "RetrainingRun",

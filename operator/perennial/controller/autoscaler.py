@@ -21,8 +21,8 @@ from perennial.controller.scaling import Scaled
 from perennial.errors import PerennialError
 from perennial.rollout.scaling import (
     Load,
-    Owner,
     Sample,
+    ScaledBy,
     ScalePolicy,
     measure_load,
     plan_scaling,
@@ -74,7 +74,7 @@ class Autoscaler:
 
     def loads(self, key: Key, policy: ScalePolicy, revisions: Iterable[str]) -> dict[str, Load]:
         """Return the load of each revision whose load is known."""
-        if policy.metric is None or policy.owner is not Owner.OPERATOR:
+        if policy.metric is None or policy.scaled_by is not ScaledBy.OPERATOR:
             return {}
         samples = [Sample(at_s, read.view(key.namespace, key.name)) for at_s, read in self._readings]
         least_span_s = self._window_s * LEAST_SHARE
@@ -85,7 +85,7 @@ class Autoscaler:
 
     def follow(self, key: Key, scaled: Scaled) -> None:
         """Remember how a pass left a deployment; one that the operator doesn't scale is not followed."""
-        if scaled.policy.owner is Owner.OPERATOR:
+        if scaled.policy.scaled_by is ScaledBy.OPERATOR:
             self._followed[key] = scaled
         else:
             self.forget(key)

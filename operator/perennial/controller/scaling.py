@@ -11,7 +11,7 @@ from perennial.cluster.observe import Children
 from perennial.rollout.conclude import is_under_way
 from perennial.rollout.machine import find_stable
 from perennial.rollout.road import next_weight
-from perennial.rollout.scaling import Arm, Load, Owner, ScalePolicy, Scaling, Situation, plan_scaling
+from perennial.rollout.scaling import Arm, Load, ScaledBy, ScalePolicy, Scaling, Situation, plan_scaling
 
 __all__ = ["Scaled", "decide_scaling", "view_situation"]
 
@@ -27,12 +27,12 @@ class Scaled:
     @property
     def targets(self) -> Mapping[str, int | None]:
         """The Deployments whose manifests leave the number of pods out, and the number where the operator sets it."""
-        match self.policy.owner:
-            case Owner.MANIFEST:
+        match self.policy.scaled_by:
+            case ScaledBy.MANIFEST:
                 return {}
-            case Owner.AUTOSCALER:
+            case ScaledBy.AUTOSCALER:
                 return dict.fromkeys(self.scaling.minimums)
-            case Owner.OPERATOR:
+            case ScaledBy.OPERATOR:
                 return self.scaling.replicas
 
 

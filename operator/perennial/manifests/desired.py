@@ -1,7 +1,7 @@
 """Every child that must exist after a pass."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from perennial_api.modeldeployment.resource import ModelDeploymentSpec
@@ -10,12 +10,14 @@ from perennial_api.retrainingrun import RetrainingRun
 
 from perennial.manifests.context import Installation, Manifest, Owner
 from perennial.manifests.deployment import build_deployment
+from perennial.manifests.hpa import build_hpa
 from perennial.manifests.plan import Key
 from perennial.manifests.route import RouteWish, build_route
 from perennial.manifests.service import build_address, build_service
 from perennial.manifests.service_account import build_service_accounts
 from perennial.rollout.decision import Decision
 from perennial.rollout.revision_status import choose_kept_revisions, choose_kept_runs
+from perennial.rollout.scaling import ScaledBy, ScalePolicy
 
 __all__ = ["Wish", "build_desired"]
 
@@ -32,6 +34,8 @@ class Wish:
         Objects that this pass makes: a revision, a run, a Job.
     stored
         Children as read; history is kept as it is.
+    minimums
+        The fewest pods of each revision at this moment, where the load decides; else the spec's.
     """
 
     spec: ModelDeploymentSpec
@@ -40,6 +44,7 @@ class Wish:
     runs: tuple[RetrainingRun, ...]
     made: tuple[Manifest, ...]
     stored: Mapping[Key, Mapping[str, Any]]
+    minimums: Mapping[str, int] = field(default_factory=dict)
 
 
 def build_desired(owner: Owner, wish: Wish, installation: Installation) -> list[Manifest]:
@@ -48,14 +53,24 @@ def build_desired(owner: Owner, wish: Wish, installation: Installation) -> list[
     served = [wish.revisions[name] for name in sorted(decision.keep) if name in wish.revisions]
     desired = [*build_service_accounts(owner), build_address(owner, installation), *wish.made]
     for revision in served:
-        desired += [
-            build_service(owner, revision),
-            build_deployment(owner, revision, wish.spec.server.min_replicas),
-        ]
+        desired += [build_service(owner, revision), *_workload(owner, wish, revision)]
     if decision.weights:
         ports = {name: revision.spec.runtime.port for name, revision in wish.revisions.items()}
         desired.append(build_route(owner, RouteWish.of(decision), ports, wish.spec.server))
     return [*desired, *_history(wish)]
+
+
+def _workload(owner: Owner, wish: Wish, revision: ModelRevision) -> list[Manifest]:
+    """Build what runs a revision's pods, and what scales them where the cluster does."""
+    policy = ScalePolicy.of(wish.spec.server)
+    minimum = wish.minimums.get(revision.metadata.name, policy.minimum)
+    match policy.scaled_by:
+        case ScaledBy.MANIFEST:
+            return [build_deployment(owner, revision, policy.minimum)]
+        case ScaledBy.OPERATOR:
+            return [build_deployment(owner, revision, None)]
+        case ScaledBy.AUTOSCALER:
+            return [build_deployment(owner, revision, None), build_hpa(owner, revision, policy, minimum)]
 
 
 def _history(wish: Wish) -> Iterable[Manifest]:

@@ -180,8 +180,9 @@ class Observed:
         The revision that the spec asks for, or None when that can't be honoured.
     deployment
         Name of the ModelDeployment, for messages that say which command to give.
-    replicas, needed
-        How many endpoints of a revision must be ready before its weight may rise, and how many where `needed` says it.
+    replicas, needed, needed_by_share
+        How many endpoints of a revision must be ready before its weight may rise, how many where `needed` says it, and
+        for each share from 0 to 100 percent where the number of pods follows the load.
     warm_up_required, warm_up, refuse_too_slow
         Whether a canary's latency is to be measured before it gets a request, the latest measurement, and whether one
         above the budget rolls it back.
@@ -200,6 +201,7 @@ class Observed:
     replicas: int = 1
     deployment: str = ""
     needed: Mapping[str, int] = field(default_factory=dict)
+    needed_by_share: tuple[int, ...] = ()
     warm_up_required: bool = False
     warm_up: WarmUp | None = None
     refuse_too_slow: bool = False
@@ -212,9 +214,15 @@ class Observed:
         view = self.revisions.get(revision or "")
         return view.ready_endpoints if view else 0
 
-    def has_needed(self, revision: str) -> bool:
-        """Whether a revision has the ready endpoints that a higher weight needs: one at the very least."""
-        return self.ready_endpoints(revision) >= max(1, self.needed.get(revision, self.replicas))
+    def needed_for(self, revision: str, share_percent: int | None = None) -> int:
+        """Return how many endpoints must be ready for a share, or for the next one: one at the very least."""
+        if share_percent is not None and self.needed_by_share:
+            return max(1, self.needed_by_share[share_percent])
+        return max(1, self.needed.get(revision, self.replicas))
+
+    def has_needed(self, revision: str, share_percent: int | None = None) -> bool:
+        """Whether a revision has the ready endpoints that a higher weight needs."""
+        return self.ready_endpoints(revision) >= self.needed_for(revision, share_percent)
 
     @property
     def ready_routers(self) -> tuple[RouterView, ...]:

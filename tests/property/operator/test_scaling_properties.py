@@ -4,7 +4,15 @@ from datetime import UTC, datetime, timedelta
 
 from hypothesis import given
 from hypothesis import strategies as st
-from perennial.rollout.scaling import Arm, Load, Owner, ScalePolicy, Situation, needed_replicas, plan_scaling
+from perennial.rollout.scaling import (
+    Arm,
+    Load,
+    ScaledBy,
+    ScalePolicy,
+    Situation,
+    needed_replicas,
+    plan_scaling,
+)
 from perennial.rollout.scaling.stabilise import stabilise
 from perennial_api.modeldeployment.scaling_status import RevisionScale, ScalingStatus
 from perennial_api.modeldeployment.server import ScaleMetric
@@ -50,7 +58,7 @@ def test_numbers_stay_within_the_bounds_and_the_floor_is_kept(
         assert status is not None
         assert set(got.minimums) == set(situation.arms)
         assert all(policy.minimum <= n <= policy.maximum for n in got.minimums.values())
-        assert bool(got.replicas) == (policy.owner is Owner.OPERATOR)
+        assert bool(got.replicas) == (policy.scaled_by is ScaledBy.OPERATOR)
         if situation.is_guarded:
             assert got.minimums["wine-1"] >= status.floor >= policy.minimum
         if situation.on_trial:

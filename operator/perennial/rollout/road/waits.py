@@ -57,10 +57,10 @@ def await_capacity(scene: Scene, at: Progress, weight_percent: int) -> tuple[Pro
     """No higher weight without the pods that carry it; the present one stays meanwhile."""
     rollout, observed = at.rollout, scene.observed
     canary = rollout.canary or ""
-    if observed.has_needed(canary):
+    if observed.has_needed(canary, weight_percent):
         return at, True
     if rollout.step_state != StepState.WAITING_FOR_CAPACITY:
-        needed = observed.needed.get(canary, observed.replicas)
+        needed = observed.needed_for(canary, weight_percent)
         ready = observed.ready_endpoints(canary)
         text = (
             f"{canary} has {ready} of the {needed} ready pods that {weight_percent} % of the requests need."

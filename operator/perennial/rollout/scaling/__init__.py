@@ -7,14 +7,14 @@ fewer are enough, `capacity` how many a share of the traffic needs, and `plan` p
 from perennial.rollout.scaling.capacity import needed_replicas
 from perennial.rollout.scaling.load import Load, Sample, measure_load
 from perennial.rollout.scaling.plan import Arm, Scaling, Situation, plan_scaling
-from perennial.rollout.scaling.policy import Owner, ScalePolicy
+from perennial.rollout.scaling.policy import ScaledBy, ScalePolicy
 
 __all__ = [
     "Arm",
     "Load",
-    "Owner",
     "Sample",
     "ScalePolicy",
+    "ScaledBy",
     "Scaling",
     "Situation",
     "measure_load",

@@ -10,7 +10,7 @@ from perennial_api.modeldeployment.scaling_status import RevisionScale, ScalingS
 from perennial.rollout.scaling.capacity import needed_replicas
 from perennial.rollout.scaling.demand import TOLERANCE, wanted_replicas
 from perennial.rollout.scaling.load import Load
-from perennial.rollout.scaling.policy import Owner, ScalePolicy
+from perennial.rollout.scaling.policy import ScaledBy, ScalePolicy
 from perennial.rollout.scaling.stabilise import stabilise
 
 __all__ = ["Arm", "Scaling", "Situation", "plan_scaling"]
@@ -102,7 +102,7 @@ def plan_scaling(
     what the load of all revisions together takes: traffic may return to it at any moment and waits for no pod. A
     revision on trial has at least what its share needs. One on its way out stays as it is.
     """
-    if policy.owner is Owner.MANIFEST:
+    if policy.scaled_by is ScaledBy.MANIFEST:
         minimums = dict.fromkeys(situation.arms, policy.minimum)
         needed = dict.fromkeys(situation.on_trial, policy.minimum)
         return Scaling(None, policy.minimum, minimums, {}, needed)
@@ -127,7 +127,7 @@ def plan_scaling(
         ),
         capacity=capacity,
         minimums=replicas,
-        replicas=replicas if policy.owner is Owner.OPERATOR else {},
+        replicas=replicas if policy.scaled_by is ScaledBy.OPERATOR else {},
         needed={
             name: needed_replicas(arm.share_percent, capacity, policy)
             for name, arm in situation.arms.items()
@@ -142,7 +142,7 @@ def _present(policy: ScalePolicy, situation: Situation, befores: Mapping[str, Re
     stable = situation.stable
     if stable is None or stable not in situation.arms:
         return policy.minimum
-    if policy.owner is Owner.OPERATOR:
+    if policy.scaled_by is ScaledBy.OPERATOR:
         return befores[stable].replicas
     return policy.clamp(situation.arms[stable].replicas or policy.minimum)
 
@@ -158,7 +158,7 @@ def _floor(status: ScalingStatus | None, situation: Situation, present: int) -> 
 
 def _capacity(policy: ScalePolicy, situation: Situation, present: int, floor: int) -> int:
     """Return how many pods carry all of the traffic: what the load takes, or what has been enough."""
-    if policy.owner is Owner.OPERATOR:
+    if policy.scaled_by is ScaledBy.OPERATOR:
         loads = [arm.load for arm in situation.arms.values() if arm.load is not None]
         wanted = wanted_replicas(sum(load.value for load in loads), present, policy)
         is_known = len(loads) == len(situation.arms) and all(load.is_complete for load in loads)
@@ -173,7 +173,7 @@ def _before(policy: ScalePolicy, name: str, arm: Arm, previous: RevisionScale | 
     goes back after the window like any other surplus; one to fewer goes back at once.
     """
     before = previous or RevisionScale(revision=name, replicas=policy.minimum)
-    if policy.owner is Owner.OPERATOR:
+    if policy.scaled_by is ScaledBy.OPERATOR:
         before = before.model_copy(
             update={"replicas": max(before.replicas if previous else 0, arm.replicas or 0)}
         )
@@ -192,10 +192,10 @@ def _wanted(
     if name in situation.on_trial:
         least = needed_replicas(arm.share_percent, capacity, policy)
     elif name == situation.stable:
-        least = capacity if is_guarded and policy.owner is Owner.OPERATOR else policy.clamp(floor)
+        least = capacity if is_guarded and policy.scaled_by is ScaledBy.OPERATOR else policy.clamp(floor)
     else:
         return None
-    if policy.owner is Owner.AUTOSCALER:
+    if policy.scaled_by is ScaledBy.AUTOSCALER:
         return least
     if arm.load is None:
         return least if least > current else None

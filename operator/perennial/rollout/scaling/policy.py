@@ -5,10 +5,10 @@ from enum import StrEnum
 
 from perennial_api.modeldeployment.server import ScaleMetric, Server
 
-__all__ = ["Owner", "ScalePolicy"]
+__all__ = ["ScalePolicy", "ScaledBy"]
 
 
-class Owner(StrEnum):
+class ScaledBy(StrEnum):
     """Who writes a Deployment's `spec.replicas`; nobody else does, so that it is never fought over."""
 
     MANIFEST = "Manifest"  # the operator, with the rest of the manifest
@@ -16,11 +16,11 @@ class Owner(StrEnum):
     OPERATOR = "Operator"  # the operator, through /scale
 
 
-_OWNERS = {
-    ScaleMetric.CPU: Owner.AUTOSCALER,
-    ScaleMetric.MEMORY: Owner.AUTOSCALER,
-    ScaleMetric.CONCURRENCY: Owner.OPERATOR,
-    ScaleMetric.RPS: Owner.OPERATOR,
+_SCALED_BY = {
+    ScaleMetric.CPU: ScaledBy.AUTOSCALER,
+    ScaleMetric.MEMORY: ScaledBy.AUTOSCALER,
+    ScaleMetric.CONCURRENCY: ScaledBy.OPERATOR,
+    ScaleMetric.RPS: ScaledBy.OPERATOR,
 }
 
 
@@ -55,9 +55,9 @@ class ScalePolicy:
         )
 
     @property
-    def owner(self) -> Owner:
+    def scaled_by(self) -> ScaledBy:
         """Who sets the number of pods."""
-        return Owner.MANIFEST if self.metric is None else _OWNERS[self.metric]
+        return ScaledBy.MANIFEST if self.metric is None else _SCALED_BY[self.metric]
 
     def clamp(self, replicas: int) -> int:
         """Return the nearest allowed number."""

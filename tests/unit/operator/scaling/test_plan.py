@@ -3,7 +3,15 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from perennial.rollout.scaling import Arm, Load, Owner, ScalePolicy, Situation, needed_replicas, plan_scaling
+from perennial.rollout.scaling import (
+    Arm,
+    Load,
+    ScaledBy,
+    ScalePolicy,
+    Situation,
+    needed_replicas,
+    plan_scaling,
+)
 from perennial_api.modeldeployment.scaling_status import RevisionScale, ScalingStatus
 from perennial_api.modeldeployment.server import ScaleMetric, Server
 
@@ -48,15 +56,15 @@ def test_policy_is_what_the_spec_says(server, want):
 @pytest.mark.parametrize(
     ("metric", "want"),
     [
-        (None, Owner.MANIFEST),
-        (ScaleMetric.CPU, Owner.AUTOSCALER),
-        (ScaleMetric.MEMORY, Owner.AUTOSCALER),
-        (ScaleMetric.CONCURRENCY, Owner.OPERATOR),
-        (ScaleMetric.RPS, Owner.OPERATOR),
+        (None, ScaledBy.MANIFEST),
+        (ScaleMetric.CPU, ScaledBy.AUTOSCALER),
+        (ScaleMetric.MEMORY, ScaledBy.AUTOSCALER),
+        (ScaleMetric.CONCURRENCY, ScaledBy.OPERATOR),
+        (ScaleMetric.RPS, ScaledBy.OPERATOR),
     ],
 )
 def test_number_of_pods_has_one_owner(metric, want):
-    assert ScalePolicy(1, 2, metric).owner is want
+    assert ScalePolicy(1, 2, metric).scaled_by is want
 
 
 def test_where_nothing_scales_each_revision_has_the_minimum_and_nothing_is_remembered():
