@@ -36,8 +36,8 @@ format: bootstrap ## Rewrite the sources in the house style
 crds: bootstrap ## Regenerate crds/ and the chart's copy from the models in api/
 	@$(PY) -m perennial_api.crds --write
 
-golden: bootstrap ## Rewrite the golden outputs of the pure translators
-	@GOLDEN=write $(PY) -m pytest -q tests/unit/operator/test_golden.py
+golden: bootstrap ## Rewrite the golden outputs of the pure translators and of docs/cli.md
+	@GOLDEN=write $(PY) -m pytest -q tests/unit/operator/test_golden.py tests/unit/operator/cli/test_docs.py
 
 docs: bootstrap ## Regenerate the generated pages of docs/
 	@$(PY) scripts/docs.py --write

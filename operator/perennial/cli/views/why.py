@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from perennial_api import ModelRevision
-from perennial_api.modeldeployment.gate_status import Evidence
+from perennial_api.modeldeployment.gate_status import Evidence, MetricCounts
 from rich.console import Group, RenderableType
 from rich.markup import escape
 from rich.text import Text
@@ -42,8 +42,8 @@ def render_why(revision: ModelRevision, evidence: tuple[Evidence, ...], now: dat
         table.add_row(
             escape(item.metric),
             str(item.step_index + 1),
-            f"{item.value:.4g}" if item.value is not None else say_share(item.canary.bad, item.canary.total),
-            "" if is_number else say_share(item.stable.bad, item.stable.total),
+            f"{item.value:.4g}" if item.value is not None else _say_counts(item.canary),
+            "" if is_number else _say_counts(item.stable),
             "" if item.e_value is None else f"{item.e_value:.3g}",
             "" if item.bound is None else f"{item.bound:.3g}",
             style_word(item.decision.value) + (" (dry run)" if item.dry_run else ""),
@@ -52,6 +52,11 @@ def render_why(revision: ModelRevision, evidence: tuple[Evidence, ...], now: dat
     lines.append(table)
     lines += [Text(sentence) for sentence in dict.fromkeys(item.message for item in evidence if item.message)]
     return Group(*lines)
+
+
+def _say_counts(counts: MetricCounts) -> str:
+    """Say the share of the bad ones; a verb decides without having counted anything."""
+    return say_share(counts.bad, counts.total) if counts.total else ""
 
 
 def _say_nothing(revision: ModelRevision) -> str:
