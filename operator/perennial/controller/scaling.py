@@ -8,21 +8,41 @@ from perennial_api.modeldeployment.experiment_status import ExperimentPhase
 from perennial_api.modeldeployment.resource import ModelDeployment
 
 from perennial.cluster.observe import Children
+from perennial.manifests.hpa import view_hpa
+from perennial.manifests.plan import Key
 from perennial.rollout.conclude import is_under_way
 from perennial.rollout.machine import find_stable
-from perennial.rollout.road import next_weight
-from perennial.rollout.scaling import Arm, Load, ScaledBy, ScalePolicy, Scaling, Situation, plan_scaling
+from perennial.rollout.road import FULL_PERCENT, next_weight
+from perennial.rollout.scaling import (
+    Arm,
+    Load,
+    ScaledBy,
+    ScalePolicy,
+    Scaling,
+    Situation,
+    assess_scaling,
+    needed_replicas,
+    plan_scaling,
+)
+from perennial.rollout.verdicts import Verdict
 
 __all__ = ["Scaled", "decide_scaling", "view_situation"]
 
 
 @dataclass(frozen=True, slots=True)
 class Scaled:
-    """What was decided about the pods, and on what."""
+    """What was decided about the pods, and on what; `verdict` says whether their number can follow the load."""
 
     policy: ScalePolicy
     situation: Situation
     scaling: Scaling
+    verdict: Verdict | None = None
+
+    @property
+    def needed_by_share(self) -> tuple[int, ...]:
+        """How many ready pods each share from 0 to 100 percent needs."""
+        capacity = self.scaling.capacity
+        return tuple(needed_replicas(share, capacity, self.policy) for share in range(FULL_PERCENT + 1))
 
     @property
     def targets(self) -> Mapping[str, int | None]:
@@ -48,7 +68,10 @@ def decide_scaling(
     """
     policy = ScalePolicy.of(deployment.spec.server)
     situation = view_situation(deployment, children, loads)
-    return Scaled(policy, situation, plan_scaling(policy, deployment.status.scaling, situation, now))
+    scaling = plan_scaling(policy, deployment.status.scaling, situation, now)
+    stored = children.stored.get(Key("HorizontalPodAutoscaler", situation.stable or ""))
+    verdict = assess_scaling(policy, situation, view_hpa(stored) if stored else None)
+    return Scaled(policy, situation, scaling, verdict)
 
 
 def view_situation(deployment: ModelDeployment, children: Children, loads: Mapping[str, Load]) -> Situation:

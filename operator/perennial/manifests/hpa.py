@@ -1,13 +1,16 @@
 """The HorizontalPodAutoscaler of one revision, where the cluster's own autoscaler sets the number of pods."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from perennial_api.labels import LABEL_REVISION
 from perennial_api.modeldeployment.server import ScaleMetric
 from perennial_api.modelrevision import ModelRevision
 
 from perennial.manifests.context import Manifest, Owner, build_metadata
-from perennial.rollout.scaling import ScalePolicy
+from perennial.rollout.scaling import AutoscalerView, ScalePolicy
 
-__all__ = ["build_hpa"]
+__all__ = ["build_hpa", "view_hpa"]
 
 LONGEST_WINDOW_S = 3600  # the API server refuses a longer one
 _RESOURCES = {ScaleMetric.CPU: "cpu", ScaleMetric.MEMORY: "memory"}
@@ -47,3 +50,12 @@ def build_hpa(owner: Owner, revision: ModelRevision, policy: ScalePolicy, minimu
             },
         },
     }
+
+
+def view_hpa(stored: Mapping[str, Any]) -> AutoscalerView:
+    """Reduce a stored autoscaler to whether it knows its metric."""
+    conditions = (stored.get("status") or {}).get("conditions") or []
+    active = next((c for c in conditions if c["type"] == "ScalingActive"), None)
+    if active is None:
+        return AutoscalerView()
+    return AutoscalerView(active["status"] == "True", active.get("reason", ""), active.get("message", ""))
