@@ -37,6 +37,8 @@ __all__ = ["Observer", "build_observer", "main"]
 _LOG = logging.getLogger(__name__)
 
 RETENTION_PAUSE_S = 60.0
+# Counts of a comparison are seconds old; they go on without the detectors rather than wait for them.
+COMPARISON_TIMEOUT_S = 5.0
 # After so many ticks without a finished look the process is taken for stuck, and restarted by its liveness probe.
 STUCK_AFTER_S = 600.0
 
@@ -154,6 +156,7 @@ def build_observer(
     for left in settings.data_dir.glob(".export-*"):
         left.unlink(missing_ok=True)
     sidecar = Sidecar(settings.detector_socket, settings.detector_timeout_s)
+    hasty = Sidecar(settings.detector_socket, min(settings.detector_timeout_s, COMPARISON_TIMEOUT_S))
     event_times = EventTimes(store, registry, settings, clock)
     evaluator = Evaluator(store, registry, Assessors(store, sidecar), event_times, settings, clock)
     metrics = Metrics(store, lambda: evaluator.reports)
@@ -162,7 +165,7 @@ def build_observer(
         store=store,
         registry=registry,
         evaluator=evaluator,
-        comparer=Comparer(store, registry, Assessors(store, sidecar), event_times, settings, clock),
+        comparer=Comparer(store, registry, Assessors(store, hasty), event_times, settings, clock),
         reporter=Reporter(reports, settings.report_interval_s, settings.compare_interval_s, time.monotonic),
         metrics=metrics,
         sidecar=sidecar,

@@ -53,13 +53,13 @@ class Counting:
     def __post_init__(self) -> None:
         self.changes = DeploymentChanges(self.comparison, self.begins)
 
-    def count_requests(self, rows: Sequence[NewRow], flag: FlagRows) -> None:
+    def count_requests(self, rows: Sequence[NewRow], flag: FlagRows | None) -> None:
         """Count live requests by their first rows, and keep each as a unit that may be labelled.
 
         Parameters
         ----------
         flag
-            Tells which inputs are odd; None where nothing can tell.
+            Tells which inputs are odd, or None if it can't now; None where nothing ever tells.
         """
         arms = self.comparison.arms
         mine = [row for row in rows if row.revision in arms]
@@ -82,8 +82,8 @@ class Counting:
                 row.prediction_id, row.revision, row.client, row.event_time, row.arrival
             )
 
-    def _flag(self, ids: Sequence[int], flag: FlagRows) -> dict[int, bool]:
-        if not ids:
+    def _flag(self, ids: Sequence[int], flag: FlagRows | None) -> dict[int, bool]:
+        if not ids or flag is None:
             return {}
         inputs = records.read_inputs(self.connection, ids)
         found = [row_id for row_id in ids if row_id in inputs]

@@ -19,7 +19,7 @@ from sqlalchemy import Connection
 
 from perennial_observer.comparisons import records
 from perennial_observer.comparisons.changes import Changes, DeploymentChanges, write_changes
-from perennial_observer.comparisons.counting import PAIR_WAIT_S, Counting
+from perennial_observer.comparisons.counting import PAIR_WAIT_S, Counting, FlagRows
 from perennial_observer.comparisons.judging import LabelRule, find_performance, read_rule
 from perennial_observer.comparisons.lifecycle import (
     RECENT_S,
@@ -48,6 +48,7 @@ _LOG = logging.getLogger(__name__)
 ROWS_PER_STEP = 5_000
 STEPS_PER_LOOK = 20
 WRITE_TIMEOUT_S = 60.0
+BLIND_S = 30.0
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,7 @@ class Comparer:
     _uids: dict[int, str] = field(default_factory=dict)
     _recent: dict[int, dict[str, float]] = field(default_factory=dict)
     _tasks: dict[tuple[str, str], str] = field(default_factory=dict)
+    _blind_until: float = 0.0
 
     def look(self) -> dict[str, tuple[Arm, ...]]:
         """Count what has come since the last look; return the arms by the deployment's uid."""
@@ -169,7 +171,7 @@ class Comparer:
         rule = self._rule(connection, deployment)
         begins = change is Change.BEGIN
         counting = Counting(connection, deployment_id, deepcopy(running), begins, rule)
-        counting.count_requests(news.rows, partial(self._flag, deployment))
+        counting.count_requests(news.rows, self._find_flag(deployment, now))
         counting.count_labels(news.labelled)
         counting.settle(self._settled_until(connection, deployment, rule, now))
         counting.count_shadows(news.shadows)
@@ -211,24 +213,28 @@ class Comparer:
             time_s = now if latest is None else latest
         return time_s - (self.settings.pending_label_s if rule.maturity_s is None else rule.maturity_s)
 
-    def _flag(
-        self, deployment: ModelDeployment, inputs: Sequence[Mapping[str, Any]]
-    ) -> Sequence[bool] | None:
-        """Tell which inputs are odd by the stable revision's reference; None where nothing can tell."""
+    def _find_flag(self, deployment: ModelDeployment, now: float) -> FlagRows | None:
+        """Return what tells odd inputs by the stable revision's reference; None without an Outlier monitor."""
         monitors = deployment.spec.monitoring.monitors
         monitor = next((m for m in monitors if m.type is MonitorType.OUTLIER), None)
         rollout = deployment.status.rollout
-        if monitor is None or rollout is None or rollout.stable is None:
+        if monitor is None or rollout is None or rollout.stable is None or now < self._blind_until:
             return None
         scope = Scope(key_of(deployment), rollout.stable, deployment.spec.logger.exclude)
-        try:
-            flags = self.assessors.flag_outliers(scope, monitor.outlier or Outlier(), inputs)
-        except MissingReference:
-            return None
-        except (DetectorUnavailable, DetectorFailure) as error:
-            _LOG.warning("requests not judged reason=%s message=%s", error.reason, error.message)
-            return None
-        return [bool(flag) for flag in flags]
+        spec = monitor.outlier or Outlier()
+
+        def flag(inputs: Sequence[Mapping[str, Any]]) -> Sequence[bool] | None:
+            try:
+                return [bool(odd) for odd in self.assessors.flag_outliers(scope, spec, inputs)]
+            except MissingReference:
+                return None
+            except (DetectorUnavailable, DetectorFailure) as error:
+                # Counts must stay fresh: detectors that hang are left alone for a while.
+                self._blind_until = now + BLIND_S
+                _LOG.warning("requests not judged reason=%s message=%s", error.reason, error.message)
+                return None
+
+        return flag
 
     def _take_over(self, changes: Changes, *, until: float) -> None:
         for deployment_id, change in changes.deployments.items():

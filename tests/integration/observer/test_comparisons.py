@@ -316,6 +316,22 @@ async def test_without_detectors_requests_count_and_none_is_judged(settings, clu
         assert [(arm.predictions, arm.outliers.total) for arm in arms.values()] == [(1, 0), (1, 0)]
 
 
+async def test_requests_are_judged_again_when_the_detectors_are_back(
+    settings, cluster, clock, sidecar_socket
+):
+    link = settings.detector_socket
+    async with run_observer(settings, cluster, rolling(OUTLIERS), clock=clock) as running:
+        await compare(running)
+        await send_reference(running, STABLE, 0.0)
+        await send_both(running)
+        await compare(running)
+        link.symlink_to(sidecar_socket)
+        clock.now += 31
+        await send(running, CANARY, entry("x", [1], x=50.0))
+        arms = await compare(running)
+        assert (arms[CANARY].outliers.total, arms[CANARY].outliers.bad) == (1, 1)
+
+
 async def test_the_report_carries_the_arms(settings, cluster):
     async with run_observer(settings, cluster, rolling()) as running:
         await running.look()

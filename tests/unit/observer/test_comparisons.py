@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from perennial_api import ModelDeployment
+from perennial_api.monitorreport import MonitorReportStatus
 from perennial_observer.comparisons.agreement import PairResult, compare_answers
 from perennial_observer.comparisons.judging import LabelRule, read_rule
 from perennial_observer.comparisons.lifecycle import (
@@ -176,3 +177,13 @@ def test_a_client_counts_once_by_its_first_request():
     assert (tally.predictions, tally.clients) == (3, 2)
     assert (tally.outliers_total, tally.outliers_bad) == (2, 1)
     assert (tally.client_outliers_total, tally.client_outliers_bad) == (1, 0)
+
+
+def test_arms_are_read_back_as_they_were_written_and_a_newer_writers_fields_are_dropped():
+    tally = Tally(predictions=3, outliers_total=2, rewards=1, reward_sum=1.0, shadow_requests=2, pairs=1)
+    status = MonitorReportStatus(arms=(tally.to_arm(A, since=0.25, until=1.0),))
+    written = status.to_api()
+    assert MonitorReportStatus.model_validate(written) == status
+    written["arms"][0]["moods"] = {"total": 7}
+    written["arms"][0]["outliers"]["odder"] = 1
+    assert MonitorReportStatus.model_validate(written) == status
