@@ -19,7 +19,9 @@ MAX_UPSTREAM_REQUESTS = 16_384
 """Per cluster; servers shed load themselves, and Envoy's default of 1,024 would do it for them."""
 
 MAX_MIRRORED_REQUESTS = 256
-"""Copies under way per revision; more are not sent, so that a slow shadow costs the gateway no memory."""
+MAX_WAITING_COPIES = 64
+"""Copies under way per revision, and those that wait for a connection; more are dropped, so that a slow
+shadow costs the gateway no memory."""
 
 _HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 
@@ -62,7 +64,7 @@ def _build_cluster(namespace: str, backend: Backend, traffic: Traffic) -> dict[s
     addresses = [
         {"socket_address": {"address": e.address, "port_value": e.port}} for e in sorted(backend.endpoints)
     ]
-    return _static(name, addresses, MAX_UPSTREAM_REQUESTS) | {
+    return _static(name, addresses, MAX_UPSTREAM_REQUESTS, MAX_UPSTREAM_REQUESTS) | {
         "lb_policy": "LEAST_REQUEST",
         # Never send to endpoints set aside because too few are left: a canary has one or two.
         "common_lb_config": {"healthy_panic_threshold": {"value": 0}},
@@ -73,10 +75,12 @@ def _build_cluster(namespace: str, backend: Backend, traffic: Traffic) -> dict[s
 def _build_mirror(namespace: str, revision: str, shadow_socket: str) -> dict[str, Any]:
     """Return the way to the inner listener; its breaker drops copies before they are counted as requests."""
     name = cluster_name(namespace, revision, Traffic.MIRROR)
-    return _static(name, [{"pipe": {"path": shadow_socket}}], MAX_MIRRORED_REQUESTS)
+    return _static(name, [{"pipe": {"path": shadow_socket}}], MAX_MIRRORED_REQUESTS, MAX_WAITING_COPIES)
 
 
-def _static(name: str, addresses: list[dict[str, Any]], max_requests: int) -> dict[str, Any]:
+def _static(
+    name: str, addresses: list[dict[str, Any]], max_requests: int, max_waiting: int
+) -> dict[str, Any]:
     return {
         "@type": "type.googleapis.com/envoy.config.cluster.v3.Cluster",
         "name": name,
@@ -91,7 +95,7 @@ def _static(name: str, addresses: list[dict[str, Any]], max_requests: int) -> di
             "thresholds": [
                 {
                     "max_connections": max_requests,
-                    "max_pending_requests": max_requests,
+                    "max_pending_requests": max_waiting,
                     "max_requests": max_requests,
                     "max_retries": max_requests,
                 }

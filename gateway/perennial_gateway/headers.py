@@ -22,10 +22,20 @@ BUDGET_HEADER = "x-perennial-latency-budget"
 SHADOW_CLUSTER_HEADER = "x-perennial-shadow-cluster"
 """Cluster that a copied request goes to."""
 
+SHADOW_TIMEOUT_HEADER = "x-perennial-shadow-timeout-ms"
+"""How long a copied request may take."""
+
 PIN_HEADER = "x-perennial-pin"
 """On the pinning port: the revision that the client has asked for."""
 
-INTERNAL_HEADERS = (SHADOW_HEADER, CLIENT_HEADER, BUDGET_HEADER, SHADOW_CLUSTER_HEADER, PIN_HEADER)
+INTERNAL_HEADERS = (
+    SHADOW_HEADER,
+    SHADOW_CLUSTER_HEADER,
+    SHADOW_TIMEOUT_HEADER,
+    CLIENT_HEADER,
+    BUDGET_HEADER,
+    PIN_HEADER,
+)
 """What a client must never send: these steer routing and counting."""
 
 

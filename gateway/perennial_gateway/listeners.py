@@ -12,6 +12,7 @@ from perennial_gateway.headers import (
     PIN_HEADER,
     PREDICTION_HEADER,
     REVISION_HEADER,
+    SHADOW_TIMEOUT_HEADER,
     overwrite,
 )
 from perennial_gateway.mirror import build_shadow_action
@@ -116,13 +117,18 @@ def _inbound(prefix: str, route_config: str, path: Path) -> dict[str, Any]:
 
 def _shadow() -> dict[str, Any]:
     """Return the inner listener: it believes every header, since only Envoy itself reaches its socket."""
+    # Set here and not on the copy: the router that sends the copy would take it for its own timeout and remove it.
+    timeout = {"append": overwrite("x-envoy-upstream-rq-timeout-ms", f"%REQ({SHADOW_TIMEOUT_HEADER})%")}
     host = {"name": "any", "domains": ["*"], "routes": [build_shadow_action(retry_policy())]}
     return {
         "stat_prefix": SHADOW_PREFIX,
         "route_config": {"name": SHADOW_PREFIX, "virtual_hosts": [host]},
         "access_log": [build_slow_log()],
         "generate_request_id": False,
-        "http_filters": [_router()],
+        "http_filters": [
+            _filter("header_mutation", "HeaderMutation", {"mutations": {"request_mutations": [timeout]}}),
+            _router(),
+        ],
     }
 
 

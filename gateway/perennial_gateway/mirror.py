@@ -14,14 +14,13 @@ from perennial_gateway.headers import (
     REVISION_HEADER,
     SHADOW_CLUSTER_HEADER,
     SHADOW_HEADER,
+    SHADOW_TIMEOUT_HEADER,
     overwrite,
 )
 from perennial_gateway.model import Route
 
 COPY_TIMEOUT_SHARE = 0.9
 """The inner listener gives a hanging copy up, and counts it, before the outer one cancels it uncounted."""
-
-_TIMEOUT_HEADER = "x-envoy-upstream-rq-timeout-ms"
 
 
 def build_mirror_policies(route: Route) -> list[dict[str, Any]]:
@@ -33,7 +32,7 @@ def build_mirror_policies(route: Route) -> list[dict[str, Any]]:
         SHADOW_HEADER: "true",
         REVISION_HEADER: route.mirror,
         SHADOW_CLUSTER_HEADER: cluster_name(namespace, route.mirror, Traffic.SHADOW),
-        _TIMEOUT_HEADER: str(int(1000 * COPY_TIMEOUT_SHARE * route.timeout_s)),
+        SHADOW_TIMEOUT_HEADER: str(int(1000 * COPY_TIMEOUT_SHARE * route.timeout_s)),
     }
     return [
         {
@@ -54,6 +53,6 @@ def build_shadow_action(retry_policy: dict[str, Any]) -> dict[str, Any]:
     """Return the inner listener's only route: to the cluster that the copy names."""
     return {
         "match": {"prefix": "/"},
-        "request_headers_to_remove": [SHADOW_CLUSTER_HEADER],
+        "request_headers_to_remove": [SHADOW_CLUSTER_HEADER, SHADOW_TIMEOUT_HEADER],
         "route": {"cluster_header": SHADOW_CLUSTER_HEADER, "retry_policy": retry_policy},
     }

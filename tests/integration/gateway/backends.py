@@ -21,13 +21,20 @@ class Backend:
     delay_s: float = 0.0
     port: int = 0
     requests: int = 0
-    answered: int = 0
+    released: asyncio.Event = field(default_factory=asyncio.Event, repr=False)
     seen: list[dict[str, Any]] = field(default_factory=list, repr=False)
     runner: web.AppRunner | None = field(default=None, repr=False)
 
     @property
     def endpoint(self) -> Endpoint:
         return Endpoint("127.0.0.1", self.port)
+
+    def __post_init__(self) -> None:
+        self.released.set()
+
+    def hold(self) -> None:
+        """Let every request hang until `released` is set."""
+        self.released.clear()
 
     async def answer(self, request: web.Request) -> web.Response:
         self.requests += 1
@@ -42,7 +49,7 @@ class Backend:
         self.seen.append(sent)
         if self.delay_s:
             await asyncio.sleep(self.delay_s)
-        self.answered += 1
+        await self.released.wait()
         return web.json_response(
             sent,
             status=self.status,
@@ -60,6 +67,7 @@ class Backend:
         self.port = site._server.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:
+        self.released.set()
         if self.runner:
             await self.runner.cleanup()
             self.runner = None

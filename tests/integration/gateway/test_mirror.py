@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from perennial_gateway.clusters import MAX_MIRRORED_REQUESTS
+from perennial_gateway.clusters import MAX_MIRRORED_REQUESTS, MAX_WAITING_COPIES
 from perennial_gateway.model import Backend, Route
 
 from tests.integration.gateway.backends import running
@@ -40,8 +40,8 @@ async def test_copy_carries_body_and_prediction_id_and_says_that_it_is_one(pod) 
 
 
 async def test_copies_are_counted_apart_with_errors_and_slow_ones(pod) -> None:
-    async with running("a") as a, running("b", status=500, delay_s=0.1) as b:
-        await pod.apply(wine(a, b, mirror="wine-b", latency_budget_ms=50))
+    async with running("a") as a, running("b", status=500, delay_s=1.2) as b:
+        await pod.apply(wine(a, b, mirror="wine-b", latency_budget_ms=1000))
         assert {status for status, _, _ in await pod.call_many("/shop/wine/v2", 40)} == {200}
         await until_copied(pod, 40)
         want = NOTHING_COUNTED | {"shadow": {"requests": 40, "errors": 40, "slow": 40}}
@@ -61,14 +61,22 @@ async def test_share_of_copies_is_inside_its_interval(pod) -> None:
 
 
 async def test_shadow_that_hangs_delays_no_answer_and_holds_only_so_many_requests(pod) -> None:
-    async with running("a") as a, running("b", delay_s=1.0) as b:
+    async with running("a") as a, running("b") as b:
+        b.hold()
         await pod.apply(wine(a, b, mirror="wine-b"))
-        count = MAX_MIRRORED_REQUESTS + 150
+        most = MAX_MIRRORED_REQUESTS + MAX_WAITING_COPIES
+        count = most + 100
         answers = await pod.call_many("/shop/wine/v2", count, parallel=32)
-        # All were answered while the first copies still hang.
+        # All were answered while the copies hang.
         assert {status for status, _, _ in answers} == {200}
-        assert b.answered == 0
-        await until_copied(pod, MAX_MIRRORED_REQUESTS)
+        b.released.set()
+        await pod.until(lambda: b.requests >= MAX_MIRRORED_REQUESTS, "the copies have arrived")
+
+        async def all_counted() -> bool:
+            return (await pod.counts("shop/wine-b"))["shadow"]["requests"] == b.requests
+
+        await pod.until(all_counted, "the copies are counted")
+        assert b.requests <= most
         assert (await pod.counts("shop/wine-b"))["shadow"]["errors"] == 0
 
 
