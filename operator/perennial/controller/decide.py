@@ -5,12 +5,14 @@ from datetime import datetime
 
 from perennial_api.modeldeployment.resource import ModelDeployment
 from perennial_api.modeldeployment.server import OnTooSlow
+from perennial_api.modeldeployment.status import RolloutStatus
 from perennial_api.modeldeployment.warmup_status import WarmUp
 from perennial_api.modelrevision import ModelRevisionStatus, Origin
 from perennial_api.retrainingrun import RetrainingPhase, RetrainingRun, RetrainingRunStatus
 
 from perennial.cluster.observe import Children, Runtimes
 from perennial.controller.commands import answer_command
+from perennial.controller.experiments import Experimenting, decide_experiment
 from perennial.controller.target import Target, Wishes, choose
 from perennial.errors import InvalidSpecError
 from perennial.manifests.context import Installation, Manifest, Owner
@@ -19,11 +21,12 @@ from perennial.manifests.plan import Key, Plan, build_plan
 from perennial.manifests.retraining import build_job, build_retraining_run
 from perennial.rollout.conditions import Facts
 from perennial.rollout.decision import Decision, EventReason, Notice
+from perennial.rollout.experiment import promoted_revision
 from perennial.rollout.lineage import hash_model
 from perennial.rollout.machine import find_stable, restore, step
 from perennial.rollout.observed import Observed
 from perennial.rollout.retraining import RetrainingDecision, decide_retraining
-from perennial.rollout.revision_status import Choice, next_revision_status
+from perennial.rollout.revision_status import next_revision_status
 from perennial.rollout.runs import assess_run
 from perennial.rollout.settings import RolloutSettings
 from perennial.rollout.verbs import Answer, Situation
@@ -44,6 +47,8 @@ class Outcome:
         Those that changed, by name.
     facts, retraining
         What the ModelDeployment's own status is built of.
+    experiment_requeue_after_s
+        When the experiment is to be looked at again, or None.
     notices
         Transitions, told once the status is written.
     """
@@ -54,6 +59,7 @@ class Outcome:
     facts: Facts
     retraining: RetrainingDecision
     notices: tuple[Notice, ...]
+    experiment_requeue_after_s: float | None = None
 
     @property
     def decision(self) -> Decision:
@@ -63,8 +69,33 @@ class Outcome:
     @property
     def requeue_after_s(self) -> float | None:
         """When to look again, in seconds, or None for no sooner than the resync."""
-        waits = [self.decision.requeue_after_s, self.retraining.requeue_after_s]
+        waits = [
+            self.decision.requeue_after_s,
+            self.retraining.requeue_after_s,
+            self.experiment_requeue_after_s,
+        ]
         return min((s for s in waits if s is not None), default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class _Heard:
+    """What is asked for, by whom, and what the experiment does meanwhile.
+
+    Attributes
+    ----------
+    target
+        With all children, even those that this pass makes.
+    rollout
+        `status.rollout`, as the command has changed it.
+    made
+        The revisions that this pass makes.
+    """
+
+    target: Target
+    answer: Answer | None
+    trial: Experimenting
+    rollout: RolloutStatus | None
+    made: tuple[Manifest, ...]
 
 
 def decide(
@@ -91,15 +122,16 @@ def decide(
     metadata, spec, status = deployment.metadata, deployment.spec, deployment.status
     owner = Owner("ModelDeployment", metadata.name, metadata.namespace, metadata.uid, metadata.name)
     runs = tuple(_next_run(run, deployment, children, now) for run in children.runs)
-    target, answer = _hear(owner, deployment, replace(children, runs=runs), runtimes, installation, now=now)
+    heard = _hear(owner, deployment, replace(children, runs=runs), runtimes, installation, now=now)
+    target, answer, trial = heard.target, heard.answer, heard.trial
     children = target.children
     observed = _observe(deployment, children, target.name, warm_up)
-    rollout = answer.rollout.rollout if answer and answer.rollout else status.rollout
-    decision = _add_answer(step(spec.rollout, rollout, observed, settings, now), answer)
+    decision = step(spec.rollout, heard.rollout, observed, settings, now, experiment=trial.decision.plan)
+    decision = _add_answer(decision, answer)
     retraining = _decide_retraining(deployment, children, runtimes, decision, now)
     runs = tuple(_note_candidate(run, children, target.name) for run in runs)
     made = (
-        *target.made,
+        *heard.made,
         *_make_retraining(
             owner, deployment, replace(children, runs=runs), runtimes, retraining, installation=installation
         ),
@@ -107,7 +139,7 @@ def decide(
     wish = Wish(spec, decision, children.revisions, runs, made, children.stored)
     return Outcome(
         plan=build_plan(build_desired(owner, wish, installation), children.stored, children.ours),
-        revision_statuses=_revision_statuses(children, decision, target.choice, now),
+        revision_statuses=_revision_statuses(heard, decision, now),
         run_statuses=_run_statuses(children, runs),
         facts=Facts(
             spec=spec,
@@ -118,10 +150,13 @@ def decide(
             retraining_blocked=retraining.blocked,
             problems=(target.problem,) if target.problem else (),
             last_command=answer.last_command if answer else status.last_command,
+            experiment=trial.decision.status,
         ),
         retraining=retraining,
+        experiment_requeue_after_s=trial.decision.requeue_after_s,
         notices=(
-            *_creation_notices(target),
+            *_creation_notices(heard.made),
+            *trial.decision.notices,
             *decision.notices,
             *retraining.notices,
             *_start_notices(retraining),
@@ -137,17 +172,36 @@ def _hear(
     installation: Installation,
     *,
     now: datetime,
-) -> tuple[Target, Answer | None]:
-    """Choose the target, hear what people say to it, and choose again where they want another."""
+) -> _Heard:
+    """Choose the target, hear what people and the experiment say to it, and choose again where they want another."""
     spec, status = deployment.spec, deployment.status
-    target = choose(owner, Wishes(spec, status.rollout), children, runtimes, installation)
+    winner = promoted_revision(status.experiment)
+    wishes = Wishes(spec, status.rollout, winner=winner)
+    target = choose(owner, wishes, children, runtimes, installation)
     current = restore(status.rollout, target.children.views, target.name)
     situation = Situation(owner.deployment, spec.rollout, current, children.views, status.experiment, now)
     answer = answer_command(deployment.metadata.annotations, status.last_command, situation)
-    if answer is None or answer.rollout is None or answer.rollout.rollout.pinned == current.pinned:
-        return target, answer
-    wishes = Wishes(spec, answer.rollout.rollout, answer.undone_to)
-    return choose(owner, wishes, children, runtimes, installation), answer
+    said = answer.rollout.rollout if answer and answer.rollout else current
+    trial = decide_experiment(
+        owner,
+        deployment,
+        target.children,
+        runtimes,
+        installation,
+        observed=_observe(deployment, target.children, target.name, None),
+        rollout=said,
+        command=answer.experiment if answer else None,
+        now=now,
+    )
+    target = replace(target, children=trial.children)
+    made = (*target.made, *trial.made)
+    wished = Wishes(
+        spec, said, answer.undone_to if answer else None, promoted_revision(trial.decision.status)
+    )
+    if said.pinned != current.pinned or wished.winner != winner:
+        target = choose(owner, wished, trial.children, runtimes, installation)
+        made = (*made, *target.made)
+    return _Heard(target, answer, trial, said if answer and answer.rollout else status.rollout, made)
 
 
 def _observe(
@@ -164,6 +218,7 @@ def _observe(
         warm_up_required=server.latency_budget is not None,
         warm_up=warm_up,
         refuse_too_slow=server.on_too_slow is OnTooSlow.REFUSE,
+        arms={arm.revision: arm for arm in children.report.status.arms} if children.report else {},
     )
 
 
@@ -260,12 +315,13 @@ def _make_retraining(
     return tuple(made)
 
 
-def _revision_statuses(
-    children: Children, decision: Decision, choice: Choice | None, now: datetime
-) -> dict[str, ModelRevisionStatus]:
+def _revision_statuses(heard: _Heard, decision: Decision, now: datetime) -> dict[str, ModelRevisionStatus]:
+    children, choice = heard.target.children, heard.target.choice
+    variants = {outcome.revision: outcome for outcome in heard.trial.decision.outcomes}
     changed = {}
     for name, revision in children.revisions.items():
-        status = next_revision_status(revision, decision, now, choice)
+        mine = replace(decision, outcome=variants[name]) if name in variants else decision
+        status = next_revision_status(revision, mine, now, choice)
         # One that is made in this pass gets its status in the next.
         if status != revision.status and Key("ModelRevision", name) in children.stored:
             changed[name] = status
@@ -282,13 +338,13 @@ def _run_statuses(children: Children, runs: tuple[RetrainingRun, ...]) -> dict[s
     return changed
 
 
-def _creation_notices(target: Target) -> tuple[Notice, ...]:
+def _creation_notices(made: tuple[Manifest, ...]) -> tuple[Notice, ...]:
     return tuple(
         Notice(
             EventReason.REVISION_CREATED,
-            f"{made['metadata']['name']} is made for {made['spec']['model']['uri']}.",
+            f"{manifest['metadata']['name']} is made for {manifest['spec']['model']['uri']}.",
         )
-        for made in target.made
+        for manifest in made
     )
 
 

@@ -7,6 +7,7 @@ from datetime import datetime
 from perennial_api.conditions import Condition, ConditionStatus
 from perennial_api.labels import ConditionType
 from perennial_api.modeldeployment.command_status import LastCommand
+from perennial_api.modeldeployment.experiment_status import ExperimentPhase, ExperimentStatus
 from perennial_api.modeldeployment.monitoring import MonitorType
 from perennial_api.modeldeployment.resource import ModelDeploymentSpec
 from perennial_api.modeldeployment.status import RolloutPhase
@@ -43,6 +44,7 @@ class Facts:
     retraining_blocked: Verdict | None
     problems: tuple[Problem, ...] = ()
     last_command: LastCommand | None = None
+    experiment: ExperimentStatus | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +66,7 @@ def assess_conditions(
         _assess_paused(facts),
         _assess_canary(facts, was.get(ConditionType.CANARY_READY)),
         _assess_latency(facts),
+        _assess_experiment(facts),
         _assess_route(facts),
         _assess_monitored(facts),
         *(_assess_alarm(facts, kind, type_) for kind, type_ in _ALARMS.items()),
@@ -173,6 +176,16 @@ def _assess_paused(facts: Facts) -> _Fact:
         return _fact(ConditionType.PAUSED, Verdict(False, "NotPaused", "No rollout waits for anybody."))
     reason = "Held" if rollout.held else _PAUSES.get(StepState(rollout.step_state), "Paused")
     return _fact(ConditionType.PAUSED, Verdict(True, reason, rollout.message))
+
+
+def _assess_experiment(facts: Facts) -> _Fact | None:
+    """It holds while an experiment runs; of one that ended the reason says how."""
+    experiment = facts.experiment
+    if experiment is None:
+        return None
+    runs = experiment.phase is ExperimentPhase.RUNNING
+    reason = experiment.reason or experiment.phase.value
+    return _fact(ConditionType.EXPERIMENTING, Verdict(runs, reason, experiment.message))
 
 
 def _assess_latency(facts: Facts) -> _Fact | None:

@@ -67,6 +67,7 @@ def build_status(
             "monitors_summary": _summarise(monitors),
             "retraining": retraining,
             "last_command": facts.last_command,
+            "experiment": facts.experiment,
             "consumed_model_hash": stable.model_hash_in_force if stable else None,
         }
     )

@@ -6,6 +6,7 @@ from perennial_api.modeldeployment.command_status import Command
 from perennial_api.modeldeployment.status import RolloutPhase
 
 from perennial.rollout.decision import StepState
+from perennial.rollout.experiment import assess_promotion
 from perennial.rollout.road import Progress, SetWeight, build_road
 from perennial.rollout.road.walk import advance, shift
 from perennial.rollout.verbs.answer import Answer, Situation, accept, refuse, to_evidence
@@ -30,16 +31,11 @@ def promote(command: Command, situation: Situation) -> Answer:
 
 
 def _promote_variant(command: Command, situation: Situation) -> Answer:
-    """The experiment decides what follows; here only whether there is such a variant."""
-    experiment, now = situation.experiment, situation.now
-    if experiment is None or not situation.is_experimenting:
-        return refuse(command, "NoExperiment", "No experiment runs, so there is no variant to promote.", now)
-    names = [arm.name for arm in experiment.arms if arm.name != "stable"]
-    if command.variant not in names:
-        text = f"The experiment has no variant {command.variant}: name one of {', '.join(names)}."
-        return refuse(command, "UnknownVariant", text, now)
-    text = f"The experiment ends and {command.variant} takes the rollout's road."
-    return replace(accept(command, "VariantPromoted", text, now), experiment=command)
+    """The experiment decides what follows; here only whether it may."""
+    verdict = assess_promotion(command.variant, situation.experiment)
+    if not verdict.passed:
+        return refuse(command, verdict.reason, verdict.message, situation.now)
+    return replace(accept(command, verdict.reason, verdict.message, situation.now), experiment=command)
 
 
 def _refuse(command: Command, situation: Situation) -> Answer | None:
