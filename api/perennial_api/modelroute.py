@@ -23,7 +23,14 @@ __all__ = [
 ]
 
 # Headers that the gateway drops or sets itself: none of them could tell clients apart.
-GATEWAY_HEADERS = ("x-model-revision", "x-prediction-id", "x-perennial-shadow")
+GATEWAY_HEADERS = (
+    "x-model-revision",
+    "x-prediction-id",
+    "x-perennial-shadow",
+    "x-perennial-client-key",
+    "x-perennial-latency-budget",
+    "x-perennial-pin",
+)
 
 
 class RouteRevision(Model):
@@ -93,9 +100,9 @@ class Limits(Model):
 
     rules = (
         Rule(
-            cel="self.timeout <= duration('1h')",
-            message="limits.timeout is longer than 1h: lower it",
-            holds=lambda self: self.timeout.seconds <= 3600,  # noqa: PLR2004
+            cel="self.timeout <= duration('5m')",
+            message="limits.timeout is longer than 5m: lower it",
+            holds=lambda self: self.timeout.seconds <= 300,  # noqa: PLR2004
         ),
         Rule(
             cel="!quantity(string(self.maxBody)).isLessThan(quantity('1Ki'))"
@@ -106,7 +113,7 @@ class Limits(Model):
     )
 
     timeout: PositiveDuration = Duration("60s")
-    """How long a request may take until its last byte is answered, 1s to 1h; then it is answered 504."""
+    """How long a request may take until its last byte is answered, 1s to 5m; then it is answered 504."""
     max_body: Quantity = "16Mi"
     """Largest request body, 1Ki to 64Mi; a larger one is answered 413."""
 

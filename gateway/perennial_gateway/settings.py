@@ -133,7 +133,7 @@ class AgentSettings(SharedSettings):
         description="Seconds that an unused cluster is kept at least after its last route is gone.",
     )
     cluster_drain_s: float = Field(
-        default=90.0,
+        default=330.0,
         gt=0,
         description="Seconds after which an unused cluster goes even if requests are still active.",
     )
@@ -171,5 +171,5 @@ class DrainSettings(SharedSettings):
         description="Seconds to go on accepting, until every client's endpoint list has changed.",
     )
     drain_max_s: float = Field(
-        default=65.0, gt=0, description="Seconds to wait for active requests; below the pod's grace period."
+        default=305.0, gt=0, description="Seconds to wait for active requests; below the pod's grace period."
     )
