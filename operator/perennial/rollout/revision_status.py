@@ -42,7 +42,9 @@ def next_revision_status(
     if role is not status.role:
         update |= _transition(status, role, now, keeps_past=decision.rollout.pinned == name)
     outcome = decision.outcome
-    if outcome is not None and outcome.revision == name:
+    # A pass that is done again, because its last write was refused, tells nothing new.
+    is_told = role is status.role and outcome is not None and status.reason == outcome.reason
+    if outcome is not None and outcome.revision == name and not is_told:
         update |= {
             "reason": outcome.reason,
             "message": outcome.message[:4096],
