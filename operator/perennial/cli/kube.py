@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any
 
 import urllib3
 from kubernetes import client, config
 from perennial_api.labels import GROUP, LABEL_DEPLOYMENT, VERSION
 
+from perennial.cli.answer import Answer
 from perennial.cli.errors import ClusterError, NotAllowedError
 
 if TYPE_CHECKING:
@@ -26,21 +26,6 @@ TOKEN_LIFETIME_S = 600
 
 _NOT_FOUND = 404
 _FORBIDDEN = (401, 403)
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What a proxied service answered."""
-
-    status: int
-    body: bytes
-
-    def json(self) -> Any:
-        """Return the body as JSON, or None if it is none."""
-        try:
-            return json.loads(self.body)
-        except ValueError:
-            return None
 
 
 class Cluster:

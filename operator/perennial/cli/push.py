@@ -8,9 +8,9 @@ from typing import IO, Any, Protocol
 
 from perennial_api.labels import TOKEN_AUDIENCE
 
+from perennial.cli.answer import Answer
 from perennial.cli.archive import Archive
 from perennial.cli.errors import StoreError
-from perennial.cli.kube import Answer
 
 PUSHER = "perennial-pusher"
 OBSERVER = "perennial-observer"

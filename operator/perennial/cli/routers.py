@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any, Protocol
 
+from perennial.cli.answer import Answer
 from perennial.cli.errors import ClusterError, NotAllowedError
-from perennial.cli.kube import Answer
 from perennial.cli.views.weights import RouterLine
 
 __all__ = ["GatewayReader", "read_routers"]

@@ -17,7 +17,7 @@ from perennial.cli.options import (
     TheDeployment,
     connect,
 )
-from perennial.cli.output import open_console, print_json
+from perennial.cli.output import open_console, open_error_console, print_json
 from perennial.cli.reading import (
     Reader,
     parse_deployment,
@@ -45,8 +45,12 @@ def history(
     found = read_revisions(cluster, namespace or cluster.namespace, name)
     if output is Form.JSON:
         print_json({"items": found})
-        return
-    open_console().print(render_history(parse_revisions(found), datetime.now(UTC)))
+    elif found:
+        open_console().print(render_history(parse_revisions(found), datetime.now(UTC)))
+    else:
+        open_error_console().print(
+            f"{name} has no revision yet: see `kubectl perennial status {name}`.", markup=False
+        )
 
 
 def why(

@@ -8,8 +8,8 @@ from datetime import UTC, datetime, timedelta
 from io import StringIO
 from typing import Any
 
+from perennial.cli.answer import Answer
 from perennial.cli.errors import NotAllowedError
-from perennial.cli.kube import Answer
 from perennial_api import ModelDeployment, ModelRevision, RetrainingRun
 from perennial_api.labels import ANNOTATION_COMMAND, LABEL_DEPLOYMENT, LABEL_REVISION
 from rich.console import Console, RenderableType

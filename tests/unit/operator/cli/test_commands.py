@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 
 import pytest
 from perennial.cli import kube, main
-from perennial.cli.kube import Answer
+from perennial.cli.answer import Answer
 
 from tests.unit.operator.cli.objects import (
     EVIDENCE,
@@ -161,3 +162,18 @@ def test_wait_ends_with_the_rollout(cluster, monkeypatch, capsys, *, rollout, co
         assert json.loads(said.out)["status"]["rollout"] == rollout
     else:
         assert says in said.out + said.err
+
+
+@pytest.mark.parametrize("words", [["get"], ["history", "wine"]])
+def test_nothing_to_list_is_told_and_no_failure(cluster, monkeypatch, capsys, words) -> None:
+    kinds = {"get": "modeldeployments", "history": "modelrevisions"}
+    cluster.bodies = {key: body for key, body in cluster.bodies.items() if key[0] != kinds[words[0]]}
+    assert perennial(monkeypatch, *words) == 0
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert "no" in said.err
+
+
+def test_help_and_completion_do_without_the_slow_client_library() -> None:
+    code = "import sys, perennial.cli.main; sys.exit('kubernetes' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

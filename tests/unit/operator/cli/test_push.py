@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 
 import pytest
+from perennial.cli.answer import Answer
 from perennial.cli.archive import Archive
 from perennial.cli.errors import StoreError
-from perennial.cli.kube import Answer
 from perennial.cli.push import push
 
 

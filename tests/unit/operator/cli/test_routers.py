@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 
+from perennial.cli.answer import Answer
 from perennial.cli.errors import ClusterError, NotAllowedError
-from perennial.cli.kube import Answer
 from perennial.cli.routers import read_routers
 
 from tests.unit.operator.cli.objects import FakeCluster, pod_body
