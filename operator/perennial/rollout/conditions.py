@@ -6,6 +6,7 @@ from datetime import datetime
 
 from perennial_api.conditions import Condition, ConditionStatus
 from perennial_api.labels import ConditionType
+from perennial_api.modeldeployment.analysis import MetricType
 from perennial_api.modeldeployment.command_status import LastCommand
 from perennial_api.modeldeployment.experiment_status import ExperimentPhase, ExperimentStatus
 from perennial_api.modeldeployment.monitoring import MonitorType
@@ -66,6 +67,7 @@ def assess_conditions(
         _assess_paused(facts),
         _assess_canary(facts, was.get(ConditionType.CANARY_READY)),
         _assess_latency(facts),
+        _assess_analyzable(facts),
         _assess_experiment(facts),
         _assess_route(facts),
         _assess_monitored(facts),
@@ -195,6 +197,30 @@ def _assess_latency(facts: Facts) -> _Fact | None:
     reason = "WithinBudget" if measured.within_budget else "TooSlow"
     text = measured.message or f"{measured.revision} was measured before it got any request."
     return _fact(ConditionType.WITHIN_LATENCY_BUDGET, Verdict(measured.within_budget, reason, text))
+
+
+_FROM_REPORT = frozenset({MetricType.OUTLIER_RATE, MetricType.FEEDBACK})
+
+
+def _assess_analyzable(facts: Facts) -> _Fact | None:
+    """Whether every metric can be read: one that can't is no pass and no failure, so that a rollout waits for it."""
+    rollout = facts.decision.rollout
+    if rollout.canary is None or rollout.gate is None or rollout.gate.last_analysis_time is None:
+        return None
+    seen = {metric.name: metric for metric in rollout.gate.metrics}
+    reason, unread = "", []
+    for metric in facts.spec.rollout.analysis.metrics:
+        found = seen.get(metric.name)
+        if metric.type in _FROM_REPORT and facts.report is None:
+            reason = reason or "NoReport"
+            unread.append(f"{metric.name}: the observer has not reported yet.")
+        elif metric.type is MetricType.PROMETHEUS and found and found.value is None and found.reason:
+            reason = reason or found.reason
+            unread.append(found.message)
+    if unread:
+        return _fact(ConditionType.ANALYZABLE, Verdict(False, reason, " ".join(unread)))
+    text = "Every metric of the analysis can be read."
+    return _fact(ConditionType.ANALYZABLE, Verdict(True, "Readable", text))
 
 
 def _assess_canary(facts: Facts, previous: Condition | None) -> _Fact | None:

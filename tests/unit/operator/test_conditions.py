@@ -6,15 +6,16 @@ from typing import Any
 
 import pytest
 from perennial.rollout.conditions import Facts, Problem, assess_conditions
-from perennial.rollout.decision import EventReason
+from perennial.rollout.decision import EventReason, ExperimentPlan
 from perennial.rollout.observed import Failure, RouterView
 from perennial.rollout.status import build_status, monitor_notices
 from perennial_api.conditions import Condition
 from perennial_api.labels import ConditionType
 from perennial_api.modeldeployment.status import ModelDeploymentStatus
+from perennial_api.modeldeployment.warmup_status import WarmUp
 
 from tests.unit.operator.builders import NOW, report_of, retrained_spec, run_of, spec_of
-from tests.unit.operator.world import World, challenged, revision, rollout_spec, settled
+from tests.unit.operator.world import World, blue_green, challenged, revision, rollout_spec, settled
 
 
 def facts_of(world: World, **changes: Any) -> Facts:
@@ -185,3 +186,77 @@ def test_last_failure_stays_until_a_rollout_ends_well() -> None:
     previous = turn()
     assert previous.model_status is not None
     assert previous.model_status.last_failure_info is None
+
+
+def test_pause_says_why_and_what_to_do() -> None:
+    world = challenged(rollout_spec(20, None), requests_per_turn=1000)
+    assert conditions(facts_of(world))["Paused"] == ("False", "NotPaused")
+    world.run(5)
+    facts = facts_of(world)
+    assert conditions(facts)["Paused"] == ("True", "CanaryPauseStep")
+    (told,) = (c for c in assess_conditions(facts, (), 3, NOW) if c.type == "Paused")
+    assert "kubectl perennial promote wine" in told.message
+    world.say("Pause")
+    assert conditions(facts_of(world))["Paused"] == ("True", "Held")
+
+
+def test_each_kind_of_waiting_has_a_reason_of_its_own() -> None:
+    preview = challenged(blue_green(autoPromotion=False))
+    preview.run(3)
+    assert conditions(facts_of(preview))["Paused"] == ("True", "BlueGreenPause")
+    quiet = challenged(rollout_spec(20, progressDeadline="1m"))
+    quiet.run(70)
+    assert conditions(facts_of(quiet))["Paused"] == ("True", "InconclusiveAnalysis")
+    waiting = challenged(rollout_spec(20), experiment=ExperimentPlan({"wine-1": 100}))
+    waiting.run(2)
+    assert conditions(facts_of(waiting))["Paused"] == ("True", "WaitingForExperiment")
+
+
+def test_aborted_revision_says_so() -> None:
+    world = challenged(rollout_spec(20, None), requests_per_turn=1000)
+    world.run(5)
+    world.say("Abort")
+    decision = replace(world.decide(), outcome=world.outcome)
+    got = conditions(facts_of(world, decision=decision))
+    assert got["CanaryReady"] == ("False", "Aborted")
+    assert got["Progressing"] == ("False", "RolledBack")
+
+
+def test_latency_of_a_warm_up_is_a_condition() -> None:
+    world = challenged(rollout_spec(20, None), warm_up_required=True)
+    world.turn()
+    assert "WithinLatencyBudget" not in conditions(facts_of(world))
+    world.warm_up = WarmUp(revision="wine-2", time=world.now, within_budget=False, message="p99 90 ms of 50")
+    world.turn()
+    assert conditions(facts_of(world))["WithinLatencyBudget"] == ("False", "TooSlow")
+
+
+def test_metric_that_cannot_be_read_is_named() -> None:
+    analysis = {
+        "metrics": [
+            {"name": "errors", "type": "ErrorRate"},
+            {"name": "labels", "type": "Feedback", "feedback": {"maturity": "1s"}},
+        ],
+        "bake": "5s",
+    }
+    spec = spec_of(rollout={"analysis": analysis}, logger={"mode": "All"})
+    world = challenged(rollout_spec(20, None, **analysis), requests_per_turn=1000)
+    world.run(5)
+    assert conditions(facts_of(world, spec=spec))["Analyzable"] == ("False", "NoReport")
+    report = report_of(drift="Ok")
+    assert conditions(facts_of(world, spec=spec, report=report))["Analyzable"] == ("True", "Readable")
+    assert "Analyzable" not in conditions(facts_of(settled(rollout_spec())))
+
+
+def test_router_that_holds_a_step_up_is_told_without_a_failed_load() -> None:
+    world = challenged(rollout_spec(20, None), requests_per_turn=1000)
+    world.routers_follow = False
+    world.routers["router-b"] = RouterView("router-b", ready=True)
+    world.run(15, seconds=60)
+    facts = facts_of(world)
+    status = build_status(
+        facts, ModelDeploymentStatus(), None, generation=1, url="", refresh_monitors=False, now=NOW
+    )
+    assert status.model_status is not None
+    assert status.model_status.transition_status.value == "InProgress"
+    assert conditions(facts)["Progressing"] == ("True", "Shifting")
