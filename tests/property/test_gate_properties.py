@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from datetime import timedelta
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,8 +17,10 @@ from perennial.rollout.gate import (
     rate_e_value,
     update,
 )
+from perennial.rollout.gate.collect import collect_arms, collect_routers
+from perennial.rollout.observed import RouterCounters, RouterView
 
-from tests.unit.operator.gate.builders import ERRORS, judged
+from tests.unit.operator.gate.builders import ERRORS, START, arm, judged
 
 
 @st.composite
@@ -145,3 +148,84 @@ def test_nothing_is_lost_while_a_pod_stays_reachable(increments) -> None:
         marks, new = accumulate(marks, {("a", "e", "r"): total})
         counted += new["r"]
     assert counted == total
+
+
+events = st.lists(
+    st.tuples(
+        st.sampled_from(["a", "b"]),
+        st.sampled_from(
+            ["request", "slow", "invalid", "user", "failing user", "restart", "vanish", "return", "look"]
+        ),
+    ),
+    max_size=60,
+)
+_FIELDS = {
+    "request": ("requests",),
+    "slow": ("requests", "slow"),
+    "invalid": ("requests", "invalid"),
+    "user": ("users",),
+    "failing user": ("users", "failing_users"),
+}
+
+
+@given(events)
+def test_no_counter_of_any_kind_is_counted_twice(happened) -> None:
+    epochs = dict.fromkeys("ab", 0)
+    current = {
+        pod: dict.fromkeys(("requests", "slow", "invalid", "users", "failing_users"), 0) for pod in "ab"
+    }
+    true_total = dict.fromkeys(current["a"], 0)
+    reachable = set("ab")
+    counted = dict.fromkeys(current["a"], 0)
+    marks = ()
+    for pod, event in happened:
+        for field in _FIELDS.get(event, ()):
+            current[pod][field] += 1
+            true_total[field] += 1
+        if event == "restart":
+            epochs[pod] += 1
+            current[pod] = dict.fromkeys(current[pod], 0)
+        elif event == "vanish":
+            reachable.discard(pod)
+        elif event == "return":
+            reachable.add(pod)
+        elif event == "look":
+            routers = [
+                RouterView(
+                    p,
+                    ready=True,
+                    reachable=p in reachable,
+                    epoch=f"e{epochs[p]}",
+                    counters={"r": RouterCounters(errors=0, **current[p])},
+                )
+                for p in "ab"
+            ]
+            marks, news = collect_routers(marks, routers, ["r"])
+            counted["requests"] += news["r"].errors.requests
+            counted["slow"] += news["r"].slow.errors
+            counted["invalid"] += news["r"].invalid.errors
+            counted["users"] += news["r"].clients.requests
+            counted["failing_users"] += news["r"].clients.errors
+    assert all(counted[field] <= true_total[field] for field in counted)
+    assert counted["failing_users"] <= counted["users"]
+
+
+reports = st.lists(st.tuples(st.integers(0, 3), counts(100)), max_size=12)
+
+
+@given(reports)
+def test_observers_counts_are_counted_once_however_late_or_often_they_are_read(read) -> None:
+    highest: dict[int, Counts] = {}
+    counted = Counts()
+    marks = ()
+    for era, seen in read:
+        reported = arm(
+            "r", START + timedelta(hours=era), outliers={"total": seen.requests, "bad": seen.errors}
+        )
+        marks, news = collect_arms(marks, {"r": reported}, ["r"], by_client=False, began_at=START)
+        counted += news["r"].outliers
+        before = highest.get(era, Counts())
+        highest[era] = Counts(max(before.requests, seen.requests), max(before.errors, seen.errors))
+    assert counted.requests <= sum(c.requests for c in highest.values())
+    assert counted.errors <= sum(c.errors for c in highest.values())
+    assert counted.errors <= counted.requests

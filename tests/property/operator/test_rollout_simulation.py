@@ -1,6 +1,7 @@
 """The gate's promises in 2,000 seeded rollouts of an hour each, looked at as often as the operator does."""
 
 from datetime import timedelta
+from functools import cache
 
 import numpy as np
 import pytest
@@ -29,6 +30,7 @@ from benchmarks.gate_simulation import (
     threshold_stops_s,
     z_test_stops_s,
 )
+from benchmarks.gates import PAGE, SCENARIOS, render_row
 
 ROLLOUTS = 2000
 HOUR = plan_looks()
@@ -37,10 +39,12 @@ MOST_LOG_E = 600.0  # the operator caps it somewhat above, to keep it a finite n
 DELAY_S = ANALYSIS.initial_delay.seconds
 
 
+@cache
 def drawn(traffic: Traffic, rollouts: int = ROLLOUTS) -> Counts:
     return draw(traffic, HOUR, rollouts, np.random.default_rng(4))
 
 
+@cache
 def drawn_clients(crowd: Crowd) -> Counts:
     return draw_clients(crowd, STEADY, ROLLOUTS, np.random.default_rng(4))
 
@@ -129,6 +133,11 @@ class TestOthers:
     def test_clients_counted_by_two_routers_as_if_they_were_different_break_the_promise(self) -> None:
         counts = drawn_clients(Crowd(routers=2))
         assert stopped(counts, Limits(clients=True, routers=1), STEADY) > 0.01
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS[:2], ids=lambda s: s.title)
+def test_table_in_the_docs_is_what_the_simulation_gives(scenario) -> None:
+    assert render_row(scenario) in PAGE.read_text()
 
 
 SHORT = plan_looks((0.1, 0.5), 110.0)
