@@ -56,8 +56,8 @@ class ShadowComparison(StatusModel):
     """Copied requests that the shadow answered."""
     pairs: Count = 0
     """Those whose live answer was logged too."""
-    disagreements: Count = 0
-    """Pairs whose answers differ in any row."""
+    agreements: Count = 0
+    """Pairs with equal answers in every row."""
     agreement_rate: Annotated[Float, Field(ge=0, le=1)] | None = None
     """Share of the pairs with equal answers, a fraction between 0 and 1."""
     differences: Count = 0

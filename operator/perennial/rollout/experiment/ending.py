@@ -24,7 +24,7 @@ class EndReason(StrEnum):
     WINNER = "Winner"  # the rule found a variant to be better
     STABLE_IS_BEST = "StableIsBest"  # a bandit's stopAt was reached by the stable revision
     NO_WINNER = "NoWinner"  # maxDuration came before the rule was met
-    MAX_DURATION = "MaxDurationReached"  # there was no rule but maxDuration
+    MAX_DURATION = "MaxDuration"  # there was no rule but maxDuration
     NO_SAFE_VARIANT = "NoSafeVariant"  # the gate failed every variant
     ABORTED = "Aborted"  # somebody said abort
     PROMOTED = "Promoted"  # somebody said promote --variant

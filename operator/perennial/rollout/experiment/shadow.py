@@ -25,21 +25,25 @@ def _add(arm: ArmStatus, reported: Arm | None) -> ArmStatus:
     seen, before = reported.shadow, arm.shadow or ShadowComparison()
     mark = arm.mark if arm.mark and arm.mark.since == reported.since else ReportMark(since=reported.since)
     pairs = before.pairs + max(0, seen.agreement.total - mark.total)
-    disagreements = min(pairs, before.disagreements + max(0, seen.agreement.bad - round(mark.bad)))
+    agreements = before.agreements + max(0, _agreements(seen) - (mark.total - round(mark.bad)))
     differences = before.differences + max(0, seen.differences - mark.differences)
     difference_sum = before.difference_sum + max(0.0, seen.difference_sum - mark.difference_sum)
     largest = max(before.largest_difference or 0.0, seen.difference_max)
     shadow = ShadowComparison(
         requests=before.requests + max(0, seen.requests - mark.requests),
         pairs=pairs,
-        disagreements=disagreements,
-        agreement_rate=1.0 - disagreements / pairs if pairs else None,
+        agreements=min(agreements, pairs),
+        agreement_rate=min(agreements, pairs) / pairs if pairs else None,
         differences=differences,
         difference_sum=difference_sum,
         mean_difference=difference_sum / differences if differences else None,
         largest_difference=largest if differences else None,
     )
     return arm.model_copy(update={"shadow": shadow, "mark": _mark(reported, seen)})
+
+
+def _agreements(seen: ShadowPairs) -> int:
+    return seen.agreement.total - seen.agreement.bad
 
 
 def _mark(reported: Arm, seen: ShadowPairs) -> ReportMark:

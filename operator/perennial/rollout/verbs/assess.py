@@ -37,11 +37,13 @@ def assess_command(command: Command, situation: Situation) -> Answer:
 
 def _abort(command: Command, situation: Situation) -> Answer:
     rollout, now = situation.rollout, situation.now
+    waits = rollout.step_state == StepState.WAITING_FOR_EXPERIMENT
+    is_meant = situation.is_experimenting and command.revision in {None, rollout.canary}
+    if is_meant and (waits or rollout.canary is None):
+        # What runs is the experiment; the rollout that waits for it has nothing to take back.
+        answer = accept(command, "ExperimentAborted", "The experiment ends.", now)
+        return replace(answer, experiment=command)
     if rollout.canary is None:
-        if situation.is_experimenting and command.revision is None:
-            return replace(
-                accept(command, "ExperimentAborted", "The experiment ends.", now), experiment=command
-            )
         text = "Nothing is on trial, so there is nothing to abort."
         if rollout.stable is not None:
             text += f" To leave {rollout.stable}, say undo."

@@ -241,6 +241,18 @@ async def test_abort_ends_the_experiment() -> None:
     assert weights(cluster)[stable] == 100
 
 
+async def test_abort_ends_the_experiment_and_not_the_rollout_that_waits_for_it() -> None:
+    cluster = await serving(requests_per_turn=500)
+    begin(cluster, TEST)
+    await cluster.run(6)
+    cluster.edit("ModelDeployment", "wine", lambda spec: spec["model"].update(uri=uri("d")))
+    await cluster.run(2)
+    say(cluster, id="c1", verb="Abort", revision=status_of(cluster)["rollout"]["canary"])
+    await cluster.run(40)
+    assert status_of(cluster)["experiment"]["reason"] == "Aborted"
+    assert status_of(cluster)["modelStatus"]["uri"] == uri("d")
+
+
 async def test_shadow_is_mirrored_and_gets_no_share() -> None:
     cluster = await serving()
     variants = [{"name": "first", "model": {"uri": uri("b")}}]

@@ -233,6 +233,6 @@ def test_every_type_ends_at_max_duration(spec: Experiment) -> None:
     lab.now += timedelta(days=14)
     decision = lab.turn()
     assert decision.plan is None
-    assert lab.told.reason == "MaxDurationReached"
+    assert lab.told.reason == "MaxDuration"
     assert {outcome.revision for outcome in decision.outcomes} == {"wine-v1"}
     assert lab.arm("v1").state is VariantState.ENDED

@@ -51,7 +51,12 @@ def test_answers_are_compared_in_rate_and_size() -> None:
     lab.run(2)
     shadow = lab.arm("v1").shadow
     assert shadow is not None
-    assert (shadow.pairs, shadow.agreement_rate, shadow.mean_difference) == (10, 0.9, 0.25)
+    assert (shadow.pairs, shadow.agreements, shadow.agreement_rate, shadow.mean_difference) == (
+        10,
+        9,
+        0.9,
+        0.25,
+    )
     assert shadow.largest_difference == 2.0
 
 
@@ -63,7 +68,7 @@ def test_pairs_are_counted_once_whatever_the_observer_restarts() -> None:
         lab.run(2)
         shadow = lab.arm("v1").shadow
         assert shadow is not None
-        assert (shadow.pairs, shadow.disagreements) == (want, want // 2)
+        assert (shadow.pairs, shadow.agreements) == (want, want // 2)
 
 
 def test_it_ends_with_the_report() -> None:
@@ -73,7 +78,7 @@ def test_it_ends_with_the_report() -> None:
     lab.turn()
     lab.now += timedelta(hours=1)
     assert lab.turn().plan is None
-    assert lab.told.reason == "MaxDurationReached"
+    assert lab.told.reason == "MaxDuration"
     assert "agreed with the stable revision in 90.00% of 10 answers" in lab.told.message
     assert lab.arm("v1").shadow is not None
 
