@@ -249,3 +249,17 @@ async def test_metrics_tell_states_and_counts_per_revision(pod) -> None:
         )
         assert 'perennial_router_routes{state="Applied"} 1.0' in text
         assert "perennial_router_ready 1.0" in text
+
+
+async def test_applied_tells_one_routes_state_even_while_envoy_is_down(pod) -> None:
+    async def applied(name: str):
+        async with pod.client.get(f"{pod.agent_url}/applied", params={"route": name}) as response:
+            return response.status, await response.json()
+
+    async with running("a") as a:
+        await pod.apply(route("wine", Backend("wine-a", 100, (a.endpoint,)), generation=3))
+        await pod.stop_envoy(signal.SIGKILL)
+        status, got = await applied("shop/wine")
+        assert (status, got["uid"], got["generation"], got["state"]) == (200, "uid", 3, "Applied")
+        assert (await applied("shop/beer"))[0] == 404
+        assert (await applied("wine"))[0] == 404

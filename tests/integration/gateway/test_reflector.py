@@ -160,3 +160,19 @@ async def test_large_event_is_read(following) -> None:
     server.items["c"]["padding"] = "x" * 500_000
     await until(lambda: "c" in names(got))
     assert len(got.objects["shop", "c"]["padding"]) == 500_000
+
+
+async def test_silence_is_measured_from_the_last_word_of_the_server(following, monkeypatch) -> None:
+    server, got = following
+    assert got.silent_s() < 10
+    got._heard_at -= 100
+    assert got.silent_s() > 99
+    server.put("c", "ADDED")
+    await until(lambda: got.silent_s() < 50)
+    server.fail_next = 1000
+    server.end_watch()
+    await until(lambda: got.failures)
+    got._heard_at -= 100
+    failures = got.failures
+    await until(lambda: got.failures > failures)
+    assert got.silent_s() > 99

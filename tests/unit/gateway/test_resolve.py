@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from perennial_gateway.model import Endpoint, RouteKey
+from perennial_gateway.model import Endpoint, RouteKey, Stickiness
 from perennial_gateway.resolve import build_snapshot
 
 from tests.unit.gateway.builders import endpoint_slice, model_route
@@ -72,3 +72,44 @@ def test_route_that_can_not_be_read_is_named_and_the_others_stay() -> None:
     bad = got.invalid[RouteKey("shop", "beer")]
     assert (bad.uid, bad.generation) == ("uid-beer", 3)
     assert "revisions" in bad.message
+
+
+def test_every_field_of_a_route_is_carried_over() -> None:
+    revisions = [
+        {"name": "wine-b", "service": "wine-b", "port": 3000, "weightPercent": 5},
+        {"name": "wine-a", "service": "wine-a", "port": 3000, "weightPercent": 95},
+    ]
+    body = model_route(
+        revisions=revisions,
+        sticky={"type": "Header", "name": "X-User", "salt": "wine-3"},
+        mirror={"revision": "wine-b", "percent": 25},
+        preview="wine-b",
+        latencyBudgetMs=50,
+        limits={"timeout": "1m30s", "maxBody": "1Mi"},
+    )
+    got = build_snapshot([body], []).routes[KEY]
+    assert [b.revision for b in got.backends] == ["wine-b", "wine-a"]
+    assert got.sticky == Stickiness("x-user", "wine-3")
+    assert (got.mirror, got.mirror_percent, got.preview) == ("wine-b", 25, "wine-b")
+    assert (got.latency_budget_ms, got.timeout_s, got.max_body_bytes) == (50, 90.0, 2**20)
+
+
+def test_cookie_keeps_its_name_and_lifetime() -> None:
+    body = model_route(sticky={"type": "Cookie", "name": "Arm", "salt": "wine-3", "ttl": "2h"})
+    got = build_snapshot([body], []).routes[KEY].sticky
+    assert got == Stickiness("Arm", "wine-3", is_cookie=True, ttl_s=7200)
+
+
+def test_route_that_says_nothing_has_the_documented_limits() -> None:
+    got = build_snapshot([model_route()], []).routes[KEY]
+    assert (got.timeout_s, got.max_body_bytes, got.latency_budget_ms) == (60.0, 16 * 2**20, None)
+
+
+def test_digest_is_equal_for_equal_knowledge_and_differs_by_endpoint_or_generation() -> None:
+    one = build_snapshot([model_route(), model_route("beer")], [endpoint_slice()])
+    same = build_snapshot([model_route("beer"), model_route()], [endpoint_slice()])
+    fewer = build_snapshot([model_route(), model_route("beer")], [])
+    newer = model_route("beer")
+    newer["metadata"]["generation"] = 4
+    assert one.digest() == same.digest()
+    assert len({one.digest(), fewer.digest(), build_snapshot([model_route(), newer], []).digest()}) == 3
