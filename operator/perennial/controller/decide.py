@@ -1,5 +1,6 @@
 """The pure middle of a pass: from what was observed to writes, statuses and events."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -10,14 +11,17 @@ from perennial_api.modeldeployment.warmup_status import WarmUp
 from perennial_api.modelrevision import ModelRevisionStatus, Origin
 from perennial_api.retrainingrun import RetrainingPhase, RetrainingRun, RetrainingRunStatus
 
+from perennial.cluster.client import FIELD_MANAGER
 from perennial.cluster.observe import Children, Runtimes
 from perennial.controller.commands import answer_command
 from perennial.controller.experiments import Experimenting, decide_experiment
+from perennial.controller.scaling import Scaled, decide_scaling
 from perennial.controller.target import Target, Wishes, choose
 from perennial.errors import InvalidSpecError
 from perennial.manifests.context import Installation, Manifest, Owner
 from perennial.manifests.desired import Wish, build_desired
 from perennial.manifests.plan import Key, Plan, build_plan
+from perennial.manifests.replicas import with_scale_writes
 from perennial.manifests.retraining import build_job, build_retraining_run
 from perennial.rollout.conditions import Facts
 from perennial.rollout.decision import Decision, EventReason, Notice
@@ -28,6 +32,7 @@ from perennial.rollout.observed import Observed
 from perennial.rollout.retraining import RetrainingDecision, decide_retraining
 from perennial.rollout.revision_status import next_revision_status
 from perennial.rollout.runs import assess_run
+from perennial.rollout.scaling import Load
 from perennial.rollout.settings import RolloutSettings
 from perennial.rollout.verbs import Answer, Situation
 from perennial.rollout.verdicts import Verdict
@@ -47,6 +52,8 @@ class Outcome:
         Those that changed, by name.
     facts, retraining
         What the ModelDeployment's own status is built of.
+    scaled
+        What was decided about the pods.
     experiment_requeue_after_s
         When the experiment is to be looked at again, or None.
     notices
@@ -58,6 +65,7 @@ class Outcome:
     run_statuses: dict[str, RetrainingRunStatus]
     facts: Facts
     retraining: RetrainingDecision
+    scaled: Scaled
     notices: tuple[Notice, ...]
     experiment_requeue_after_s: float | None = None
 
@@ -73,6 +81,7 @@ class Outcome:
             self.decision.requeue_after_s,
             self.retraining.requeue_after_s,
             self.experiment_requeue_after_s,
+            self.scaled.scaling.requeue_after_s,
         ]
         return min((s for s in waits if s is not None), default=None)
 
@@ -106,6 +115,7 @@ def decide(
     settings: RolloutSettings,
     *,
     now: datetime,
+    loads: Mapping[str, Load],
     warm_up: WarmUp | None = None,
 ) -> Outcome:
     """Decide everything that one pass does.
@@ -116,16 +126,21 @@ def decide(
         As read, with its status.
     children, runtimes
         What exists of it, and the runtimes that its spec names.
+    loads
+        What each revision carries, where that is known.
     warm_up
         The latest measurement of a revision's latency, if one was asked for.
     """
     metadata, spec, status = deployment.metadata, deployment.spec, deployment.status
     owner = Owner("ModelDeployment", metadata.name, metadata.namespace, metadata.uid, metadata.name)
     runs = tuple(_next_run(run, deployment, children, now) for run in children.runs)
-    heard = _hear(owner, deployment, replace(children, runs=runs), runtimes, installation, now=now)
+    scaled = decide_scaling(deployment, children, loads, now)
+    heard = _hear(
+        owner, deployment, replace(children, runs=runs), runtimes, installation, scaled=scaled, now=now
+    )
     target, answer, trial = heard.target, heard.answer, heard.trial
     children = target.children
-    observed = _observe(deployment, children, target.name, warm_up)
+    observed = _observe(deployment, children, target.name, warm_up, scaled=scaled)
     decision = step(spec.rollout, heard.rollout, observed, settings, now, experiment=trial.decision.plan)
     decision = _add_answer(decision, answer)
     retraining = _decide_retraining(deployment, children, runtimes, decision, now)
@@ -136,9 +151,11 @@ def decide(
             owner, deployment, replace(children, runs=runs), runtimes, retraining, installation=installation
         ),
     )
-    wish = Wish(spec, decision, children.revisions, runs, made, children.stored)
+    minimums = scaled.scaling.minimums
+    wish = Wish(spec, decision, children.revisions, runs, made, children.stored, minimums)
+    plan = build_plan(build_desired(owner, wish, installation), children.stored, children.ours)
     return Outcome(
-        plan=build_plan(build_desired(owner, wish, installation), children.stored, children.ours),
+        plan=with_scale_writes(plan, scaled.targets, children.stored, FIELD_MANAGER),
         revision_statuses=_revision_statuses(heard, decision, now),
         run_statuses=_run_statuses(children, runs),
         facts=Facts(
@@ -151,8 +168,11 @@ def decide(
             problems=(target.problem,) if target.problem else (),
             last_command=answer.last_command if answer else status.last_command,
             experiment=trial.decision.status,
+            scaling=scaled.scaling.status,
+            scales=scaled.verdict,
         ),
         retraining=retraining,
+        scaled=scaled,
         experiment_requeue_after_s=trial.decision.requeue_after_s,
         notices=(
             *_creation_notices(heard.made),
@@ -171,6 +191,7 @@ def _hear(
     runtimes: Runtimes,
     installation: Installation,
     *,
+    scaled: Scaled,
     now: datetime,
 ) -> _Heard:
     """Choose the target, hear what people and the experiment say to it, and choose again where they want another."""
@@ -188,7 +209,7 @@ def _hear(
         target.children,
         runtimes,
         installation,
-        observed=_observe(deployment, target.children, target.name, None),
+        observed=_observe(deployment, target.children, target.name, None, scaled=scaled),
         rollout=said,
         command=answer.experiment if answer else None,
         now=now,
@@ -205,7 +226,12 @@ def _hear(
 
 
 def _observe(
-    deployment: ModelDeployment, children: Children, target: str | None, warm_up: WarmUp | None = None
+    deployment: ModelDeployment,
+    children: Children,
+    target: str | None,
+    warm_up: WarmUp | None = None,
+    *,
+    scaled: Scaled,
 ) -> Observed:
     server = deployment.spec.server
     return Observed(
@@ -217,6 +243,8 @@ def _observe(
         deployment=deployment.metadata.name,
         warm_up_required=server.latency_budget is not None,
         warm_up=warm_up,
+        needed=scaled.scaling.needed,
+        needed_by_share=scaled.needed_by_share,
         refuse_too_slow=server.on_too_slow is OnTooSlow.REFUSE,
         arms={arm.revision: arm for arm in children.report.status.arms} if children.report else {},
     )

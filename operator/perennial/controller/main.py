@@ -16,6 +16,7 @@ from perennial.cluster.lease import Lease, LeaseSettings
 from perennial.cluster.observe import Observer
 from perennial.cluster.routers import Routers
 from perennial.cluster.warmup import Prober
+from perennial.controller.autoscaler import Autoscaler
 from perennial.controller.http import Health, build_app
 from perennial.controller.liveness import WatchMonitor
 from perennial.controller.metrics import Metrics
@@ -59,7 +60,12 @@ async def run(settings: Settings) -> None:
     metrics = Metrics()
     queue = WorkQueue()
     warm_ups = WarmUps(Prober(client, WarmUpPlan()).measure, queue.add)
-    workers = build_workers(client, routers, lease, metrics, settings, queue=queue, warm_ups=warm_ups)
+    autoscaler = Autoscaler(
+        routers, interval_s=settings.scaling_interval_s, window_s=settings.scaling_window_s
+    )
+    workers = build_workers(
+        client, routers, lease, metrics, settings, queue=queue, warm_ups=warm_ups, autoscaler=autoscaler
+    )
 
     async def stop_working() -> None:
         await workers.stop()
@@ -80,6 +86,7 @@ async def run(settings: Settings) -> None:
     parts = [
         asyncio.create_task(lease.run(workers.start, stop_working), name="lease"),
         asyncio.create_task(_sample(monitor), name="sample-watches"),
+        asyncio.create_task(autoscaler.run(workers.add), name="autoscaler"),
         asyncio.create_task(
             kopf.operator(registry=registry, settings=build_settings(), clusterwide=True, standalone=True),
             name="kopf",
@@ -136,6 +143,7 @@ def build_workers(
     *,
     queue: WorkQueue,
     warm_ups: WarmUps,
+    autoscaler: Autoscaler,
 ) -> Workers:
     """Build the workers and what a pass needs."""
     reconciler = Reconciler(
@@ -145,6 +153,7 @@ def build_workers(
         EventPoster(client, settings.pod_name),
         metrics,
         warm_ups=warm_ups,
+        autoscaler=autoscaler,
         installation=Installation(
             gateway_host=settings.gateway_host,
             observer_url=settings.observer_url,

@@ -16,6 +16,7 @@ from perennial.cluster.apply import Applier
 from perennial.cluster.client import Client
 from perennial.cluster.events import EventPoster
 from perennial.cluster.observe import Observer, observe_deployment, observe_runtimes
+from perennial.controller.autoscaler import Autoscaler
 from perennial.controller.decide import Outcome, decide
 from perennial.controller.metrics import Metrics
 from perennial.controller.queue import Key
@@ -25,6 +26,7 @@ from perennial.manifests.context import Installation
 from perennial.manifests.plan import Key as ChildKey
 from perennial.rollout.conditions import Problem, merge_conditions
 from perennial.rollout.decision import EventReason, Notice
+from perennial.rollout.scaling import ScalePolicy
 from perennial.rollout.settings import RolloutSettings
 from perennial.rollout.status import build_status, monitor_notices
 
@@ -50,6 +52,7 @@ class Reconciler:
         metrics: Metrics,
         *,
         warm_ups: WarmUps,
+        autoscaler: Autoscaler,
         installation: Installation,
         rollout_settings: RolloutSettings,
         monitor_refresh_s: float,
@@ -61,6 +64,7 @@ class Reconciler:
         self._events = events
         self._metrics = metrics
         self._warm_ups = warm_ups
+        self._autoscaler = autoscaler
         self._installation = installation
         self._rollout_settings = rollout_settings
         self._monitor_refresh_s = monitor_refresh_s
@@ -81,6 +85,7 @@ class Reconciler:
             # The garbage collector removes the children: they are owned.
             self._metrics.forget(key.namespace, key.name)
             self._warm_ups.want(key, None)
+            self._autoscaler.forget(key)
             self._monitors_copied_at.pop(key, None)
             return None
         try:
@@ -103,6 +108,7 @@ class Reconciler:
             self._installation,
             self._rollout_settings,
             now=now,
+            loads=self._autoscaler.loads(key, ScalePolicy.of(spec.server), children.views),
             warm_up=self._warm_ups.get(key),
         )
         found = await self._applier.apply_plan(key.namespace, outcome.plan.writes)
@@ -113,6 +119,7 @@ class Reconciler:
         if status != deployment.status:
             await self._applier.apply_status({**stored, "status": status.to_api()})
             _log_transition(key, deployment.status, status)
+        self._autoscaler.follow(key, outcome.scaled)
         # Only now is a result of no more use: it stands in the status, or nothing waits for it.
         self._warm_ups.want(key, build_wish(deployment, children.views, outcome.decision))
         alarms = monitor_notices(outcome.facts.report, deployment.status.monitors)

@@ -70,6 +70,14 @@ class Settings(BaseSettings):
     verify_interval_s: float = Field(
         0.5, gt=0, description="How often routers are asked while a weight is being applied, in seconds."
     )
+    scaling_interval_s: float = Field(
+        5.0,
+        gt=0,
+        description="How often the routers are read for the load of deployments that scale, in seconds.",
+    )
+    scaling_window_s: float = Field(
+        15.0, gt=0, description="Over how long the load is averaged, in seconds; at least two readings long."
+    )
     monitor_refresh_s: float = Field(
         60.0,
         gt=0,

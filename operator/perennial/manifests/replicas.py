@@ -10,19 +10,19 @@ from typing import Any
 
 from perennial.manifests.plan import Key, Plan, Verb, Write
 
-__all__ = ["manifest_owns_replicas", "with_scale_writes"]
+__all__ = ["only_manifest_owns_replicas", "with_scale_writes"]
 
 _KIND = "Deployment"
 
 
-def manifest_owns_replicas(stored: Mapping[str, Any], manager: str) -> bool:
-    """Whether the number of pods was last set by the manifest that `manager` applies."""
-    for entry in stored["metadata"].get("managedFields") or []:
-        applied = entry.get("manager") == manager and entry.get("operation") == "Apply"
-        if applied and not entry.get("subresource"):
-            spec = (entry.get("fieldsV1") or {}).get("f:spec") or {}
-            return "f:replicas" in spec
-    return False
+def only_manifest_owns_replicas(stored: Mapping[str, Any], manager: str) -> bool:
+    """Whether nobody but the manifest that `manager` applies has set the number of pods: then it goes with it."""
+    owners = [
+        (entry.get("manager"), entry.get("operation"), entry.get("subresource") or "")
+        for entry in stored["metadata"].get("managedFields") or []
+        if "f:replicas" in ((entry.get("fieldsV1") or {}).get("f:spec") or {})
+    ]
+    return owners == [(manager, "Apply", "")]
 
 
 def with_scale_writes(
@@ -54,7 +54,7 @@ def with_scale_writes(
             continue
         present = found["spec"].get("replicas", 1)
         number = present if wanted is None else wanted
-        if number != present or manifest_owns_replicas(found, manager):
+        if number != present or only_manifest_owns_replicas(found, manager):
             metadata = found["metadata"]
             body = {"replicas": number}
             scaled[key] = Write(Verb.SCALE, key, body, metadata["uid"], metadata["resourceVersion"])

@@ -11,6 +11,7 @@ from perennial_api.modeldeployment.command_status import LastCommand
 from perennial_api.modeldeployment.experiment_status import ExperimentPhase, ExperimentStatus
 from perennial_api.modeldeployment.monitoring import MonitorType
 from perennial_api.modeldeployment.resource import ModelDeploymentSpec
+from perennial_api.modeldeployment.scaling_status import ScalingStatus
 from perennial_api.modeldeployment.status import RolloutPhase
 from perennial_api.monitorreport import MonitorReportStatus, MonitorState
 from perennial_api.retrainingrun import RetrainingRun
@@ -46,6 +47,8 @@ class Facts:
     problems: tuple[Problem, ...] = ()
     last_command: LastCommand | None = None
     experiment: ExperimentStatus | None = None
+    scaling: ScalingStatus | None = None
+    scales: Verdict | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +74,7 @@ def assess_conditions(
         _assess_experiment(facts),
         _assess_route(facts),
         _assess_monitored(facts),
+        _fact(ConditionType.SCALING, facts.scales) if facts.scales else None,
         *(_assess_alarm(facts, kind, type_) for kind, type_ in _ALARMS.items()),
         *_assess_retraining(facts),
         *(_Fact(p.type, ConditionStatus.TRUE, p.reason, p.message) for p in facts.problems),

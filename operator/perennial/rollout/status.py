@@ -68,6 +68,7 @@ def build_status(
             "retraining": retraining,
             "last_command": facts.last_command,
             "experiment": facts.experiment,
+            "scaling": facts.scaling,
             "consumed_model_hash": stable.model_hash_in_force if stable else None,
         }
     )

@@ -10,9 +10,11 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from perennial.cluster.apply import Applier
+from perennial.cluster.client import FIELD_MANAGER
 from perennial.cluster.events import EventPoster
 from perennial.cluster.observe import Observer
 from perennial.cluster.routers import RouterSnapshot, _Counters, _Route, _Status
+from perennial.controller.autoscaler import Autoscaler
 from perennial.controller.metrics import Metrics
 from perennial.controller.queue import Key
 from perennial.controller.reconcile import Reconciler
@@ -52,6 +54,21 @@ class FakeCluster:
     warmed_up: list[Key] = field(default_factory=list)
     _version: int = 100
 
+    # Deployments whose number of pods was set through /scale: of others the number goes when no manifest has it.
+    scaled: set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.autoscaler = Autoscaler(
+            self,
+            interval_s=1.0,
+            window_s=3.0,
+            clock=lambda: self.now,
+            monotonic=self._seconds,
+        )
+
+    def _seconds(self) -> float:
+        return self.now.timestamp()
+
     # What the operator calls.
 
     async def get(self, kind: str, namespace: str | None, name: str) -> Json:
@@ -76,7 +93,7 @@ class FakeCluster:
         return self._write("create", body, self._create)
 
     async def create_applied(self, body: Mapping[str, Any]) -> Json:
-        return self._write("create", body, self._create)
+        return self._write("create", body, lambda body: self._create(_manage(body)))
 
     async def apply(self, body: Mapping[str, Any], uid: str, resource_version: str) -> Json:
         def do(body: Json) -> Json:
@@ -84,11 +101,30 @@ class FakeCluster:
             changed = {**body, "metadata": {**stored["metadata"], **body["metadata"]}}
             if "status" in stored:
                 changed["status"] = stored["status"]
+            changed = _manage(changed)
+            if body["kind"] == "Deployment" and body["metadata"]["name"] in self.scaled:
+                changed["spec"] = {"replicas": stored["spec"]["replicas"], **changed["spec"]}
             if stored.get("spec") != changed.get("spec"):
                 changed["metadata"]["generation"] = stored["metadata"]["generation"] + 1
             return self._store(changed)
 
         return self._write("apply", body, do)
+
+    async def apply_subresource(
+        self, kind: str, namespace: str, name: str, subresource: str, body: Mapping[str, Any], *, manager: str
+    ) -> Json:
+        assert (kind, subresource) == ("Deployment", "scale")
+
+        def do(body: Json) -> Json:
+            wanted = body["metadata"]
+            stored = self._check({**body, "kind": kind}, wanted["uid"], wanted["resourceVersion"])
+            self.scaled.add(body["metadata"]["name"])
+            fields = {"f:spec": {"f:replicas": {}}}
+            entry = {"manager": manager, "operation": "Apply", "subresource": "scale", "fieldsV1": fields}
+            metadata = {**stored["metadata"], "managedFields": [*stored["metadata"]["managedFields"], entry]}
+            return self._store({**stored, "metadata": metadata, "spec": {**stored["spec"], **body["spec"]}})
+
+        return self._write("scale", {**body, "kind": kind}, do)
 
     async def replace(self, body: Mapping[str, Any], subresource: str | None = None) -> Json:
         assert subresource == "status"
@@ -151,6 +187,7 @@ class FakeCluster:
             EventPoster(client, "test"),
             Metrics(),
             warm_ups=WarmUps(self._measure, self.warmed_up.append, clock=lambda: self.now),
+            autoscaler=self.autoscaler,
             installation=INSTALLATION,
             rollout_settings=RolloutSettings(),
             monitor_refresh_s=60,
@@ -246,3 +283,12 @@ class FakeCluster:
         metadata = body["metadata"]
         self.objects[body["kind"], metadata.get("namespace", ""), metadata["name"]] = body
         return body
+
+
+def _manage(body: Json) -> Json:
+    """Note, as the API server does, whether the manifest sets a Deployment's number of pods."""
+    if body["kind"] != "Deployment":
+        return body
+    fields = {"f:spec": {"f:replicas": {}} if "replicas" in body["spec"] else {}}
+    entry = {"manager": FIELD_MANAGER, "operation": "Apply", "fieldsV1": fields}
+    return {**body, "metadata": {**body["metadata"], "managedFields": [entry]}}

@@ -6,7 +6,7 @@ import pytest
 from perennial.cluster.client import FIELD_MANAGER
 from perennial.cluster.scale import write_scale
 from perennial.manifests.plan import Key, Plan, Verb, Write
-from perennial.manifests.replicas import manifest_owns_replicas, with_scale_writes
+from perennial.manifests.replicas import only_manifest_owns_replicas, with_scale_writes
 
 KEY = Key("Deployment", "wine-1")
 ROUTE = Write(Verb.APPLY, Key("ModelRoute", "wine"), {}, "uid-of-route", "3")
@@ -29,18 +29,19 @@ def writes(plan, replicas, stored):
 
 
 @pytest.mark.parametrize(
-    ("entry", "want"),
+    ("entries", "want"),
     [
-        (managed(), True),
-        (managed(replicas=False), False),
-        (managed("kube-controller-manager", subresource="scale", operation="Update"), False),
-        (managed(subresource="scale"), False),
-        (managed(operation="Update"), False),
+        ([managed()], True),
+        ([managed(replicas=False)], False),
+        ([managed(), managed("perennial-scaler", subresource="scale")], False),
+        ([managed("kube-controller-manager", subresource="scale", operation="Update")], False),
+        ([managed(operation="Update")], False),
+        ([], False),
     ],
-    ids=["by the manifest", "not at all", "by an autoscaler", "through /scale", "by an update"],
+    ids=["the manifest", "nobody", "the scaler, too", "an autoscaler", "an update", "not told"],
 )
-def test_who_set_the_number_is_read_from_the_managed_fields(entry, want):
-    assert manifest_owns_replicas(deployment(2, entry)[KEY], FIELD_MANAGER) is want
+def test_who_set_the_number_is_read_from_the_managed_fields(entries, want):
+    assert only_manifest_owns_replicas(deployment(2, *entries)[KEY], FIELD_MANAGER) is want
 
 
 def test_number_that_is_right_and_owned_by_the_scaler_is_not_written():
@@ -56,8 +57,8 @@ def test_other_number_is_written_before_the_route_that_needs_its_pods():
 def test_number_is_taken_over_before_the_manifest_leaves_it_out(wanted):
     got = writes(Plan((MANIFEST, ROUTE)), {"wine-1": wanted}, deployment(2, managed()))
     assert got == (Write(Verb.SCALE, KEY, {"replicas": 2}, "uid-1", "7"), ROUTE)
-    # In the next pass the scaler owns it, and the manifest follows.
-    after = deployment(2, managed("perennial-scaler", subresource="scale"), managed(replicas=False))
+    # In the next pass the scaler owns it, too, and the manifest may let go.
+    after = deployment(2, managed("perennial-scaler", subresource="scale"), managed())
     assert writes(Plan((MANIFEST, ROUTE)), {"wine-1": wanted}, after) == (MANIFEST, ROUTE)
 
 
