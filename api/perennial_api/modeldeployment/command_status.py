@@ -32,7 +32,7 @@ class Command(Model):
     verb: Verb
     """Promote, Abort, Retry, Pause, Resume or Undo."""
     revision: Name | None = None
-    """The revision that the person saw on trial (Promote, Abort), or wants back (Undo); another state of things then
+    """The revision that the person saw on trial, saw failed (Retry) or wants back (Undo); another state of things then
     refuses the command."""
     step_index: Annotated[Int, Field(ge=0)] | None = None
     """The step that the person saw; Promote goes on from no other."""

@@ -66,13 +66,13 @@ def build_command(intent: Intent, deployment: ModelDeployment, new_id: str) -> C
         if intent.variant not in arms:
             raise CliError(_say_no_variant(intent.variant, arms))
         return Command(id=new_id, verb=intent.verb, variant=intent.variant)
-    if intent.verb is Verb.UNDO:
-        return Command(id=new_id, verb=intent.verb, revision=intent.to)
-    if intent.verb not in (Verb.PROMOTE, Verb.ABORT) or rollout is None or rollout.canary is None:
-        return Command(id=new_id, verb=intent.verb, full=intent.full)
+    if intent.verb is Verb.UNDO or rollout is None:
+        return Command(id=new_id, verb=intent.verb, revision=intent.to, full=intent.full)
+    seen = rollout.failed_revision if intent.verb is Verb.RETRY and not rollout.canary else rollout.canary
     # A step ends by itself at times; whoever wants the whole way, or none of it, means every step.
-    seen = rollout.step_index if intent.verb is Verb.PROMOTE and not intent.full else None
-    return Command(id=new_id, verb=intent.verb, revision=rollout.canary, step_index=seen, full=intent.full)
+    is_one_step = intent.verb is Verb.PROMOTE and seen is not None and not intent.full
+    step_index = rollout.step_index if is_one_step else None
+    return Command(id=new_id, verb=intent.verb, revision=seen, step_index=step_index, full=intent.full)
 
 
 def say(

@@ -39,8 +39,9 @@ def said(cluster: FakeCluster, intent: Intent = Intent(Verb.ABORT)) -> LastComma
         (Intent(Verb.PROMOTE), "wine-b", 1),
         (Intent(Verb.PROMOTE, full=True), "wine-b", None),
         (Intent(Verb.ABORT), "wine-b", None),
-        (Intent(Verb.RETRY), None, None),
-        (Intent(Verb.PAUSE), None, None),
+        (Intent(Verb.RETRY), "wine-b", None),
+        (Intent(Verb.PAUSE), "wine-b", None),
+        (Intent(Verb.RESUME), "wine-b", None),
         (Intent(Verb.UNDO), None, None),
         (Intent(Verb.UNDO, to="wine-0"), "wine-0", None),
     ],
@@ -54,6 +55,12 @@ def test_command_carries_what_was_seen(intent, revision, step_index) -> None:
         step_index,
         intent.full,
     )
+
+
+def test_retry_means_the_revision_that_was_seen_to_have_failed() -> None:
+    rolled_back = {"phase": "Degraded", "stable": "wine-a", "failedRevision": "wine-b"}
+    got = build_command(Intent(Verb.RETRY), deployment({"rollout": rolled_back}), "id-1")
+    assert got.revision == "wine-b"
 
 
 def test_nothing_on_trial_is_left_to_the_operator_to_refuse() -> None:
