@@ -245,6 +245,8 @@ class FaultProxy:
                         await response.write(line)
                 await response.write_eof()
                 return response
+        except ConnectionResetError:  # it went while an event was on its way
+            return web.Response(status=500)
         finally:
             self._watches.discard(transport)
 
