@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 from perennial.cluster.warmup import MOST_SAMPLE_BYTES, NoSampleError, measure, measure_apart
 from perennial.errors import UnavailableError
-from perennial.rollout.warmup import WarmUpPlan
+from perennial.rollout.warmup import WarmUpPlan, assess_warm_up
+
+from tests.integration.server.test_testserver import run_test_server
 
 PLAN = WarmUpPlan(requests=40, in_flight=4, unmeasured=8)
 SAMPLE = b'{"inputs": []}'
@@ -154,3 +157,13 @@ async def test_measurement_runs_apart_from_the_callers_loop() -> None:
     async with server.run() as address:
         got = await measure_apart([address], "wine", PLAN)
     assert len(got.latencies_ms) == 40
+
+
+@pytest.mark.parametrize(("slow_ms", "budget_ms", "within"), [("0", 60_000.0, True), ("100", 50.0, False)])
+def test_server_that_speaks_for_itself_is_measured_to_the_end(tmp_path, slow_ms, budget_ms, within) -> None:
+    with run_test_server(tmp_path, SLOW_RATE="1", SLOW_MS=slow_ms) as server:
+        address = server.url.removeprefix("http://")
+        plan = WarmUpPlan(requests=40, duration_s=60.0)
+        measured = asyncio.run(measure([address], "wine", plan))
+    got = assess_warm_up("wine-b", measured, budget_ms, datetime(2026, 1, 1, tzinfo=UTC))
+    assert (got.requests, got.errors, got.within_budget) == (40, 0, within)
