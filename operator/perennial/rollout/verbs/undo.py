@@ -45,11 +45,12 @@ def undo(command: Command, situation: Situation) -> Answer:
 def _choose(command: Command, situation: Situation) -> RevisionView | None:
     if command.revision is not None:
         return situation.revisions.get(command.revision)
+    # One that isn't on trial and is marked so was chosen by a pass whose last write is lost.
     before = [
         r
         for r in situation.revisions.values()
         if r.stable_at is not None
-        and r.role is RevisionRole.RETIRED
+        and r.role in {RevisionRole.RETIRED, RevisionRole.CANARY}
         and r.name not in {situation.rollout.stable, situation.rollout.canary}
     ]
     return max(before, key=lambda r: (str(r.stable_at), r.name), default=None)
