@@ -16,7 +16,8 @@ from perennial.rollout.warmup import WarmUpPlan, assess_warm_up
 
 from tests.integration.server.test_testserver import run_test_server
 
-PLAN = WarmUpPlan(requests=40, in_flight=4, unmeasured=8)
+# Generous: a busy machine must not change the counts.
+PLAN = WarmUpPlan(requests=40, in_flight=4, unmeasured=8, duration_s=60.0, timeout_s=60.0)
 SAMPLE = b'{"inputs": []}'
 
 
@@ -95,7 +96,7 @@ async def test_slow_model_is_asked_no_longer_than_planned() -> None:
 
     server = Server(stuck)
     async with server.run() as address:
-        got = await measure([address], "wine", WarmUpPlan(duration_s=0.05, timeout_s=0.2))
+        got = await measure([address], "wine", WarmUpPlan(duration_s=0.05, timeout_s=1.0))
         released.set()
     assert (got.latencies_ms, got.errors) == ((), 4)
     assert got.first_error
@@ -163,7 +164,7 @@ async def test_measurement_runs_apart_from_the_callers_loop() -> None:
 def test_server_that_speaks_for_itself_is_measured_to_the_end(tmp_path, slow_ms, budget_ms, within) -> None:
     with run_test_server(tmp_path, SLOW_RATE="1", SLOW_MS=slow_ms) as server:
         address = server.url.removeprefix("http://")
-        plan = WarmUpPlan(requests=40, duration_s=60.0)
+        plan = WarmUpPlan(requests=40, duration_s=60.0, timeout_s=60.0)
         measured = asyncio.run(measure([address], "wine", plan))
     got = assess_warm_up("wine-b", measured, budget_ms, datetime(2026, 1, 1, tzinfo=UTC))
     assert (got.requests, got.errors, got.within_budget) == (40, 0, within)
