@@ -137,7 +137,7 @@ def test_revision_that_errs_is_rolled_back_and_stays_out(kube: Kube, namespace: 
     assert revision["status"]["message"]
     evidence = rollout["evidence"][-1]
     assert evidence["decision"] == "Failed"
-    assert evidence["canary"]["errors"] > 0
+    assert evidence["canary"]["bad"] > 0
 
 
 def test_newer_spec_in_the_middle_of_a_rollout_wins(kube: Kube, namespace: str, start: Any) -> None:
