@@ -28,7 +28,7 @@ from perennial.rollout.decision import Decision, EventReason, Notice
 from perennial.rollout.experiment import promoted_revision
 from perennial.rollout.lineage import hash_model
 from perennial.rollout.machine import find_stable, restore, step
-from perennial.rollout.observed import Observed
+from perennial.rollout.observed import Observed, Reading
 from perennial.rollout.retraining import RetrainingDecision, decide_retraining
 from perennial.rollout.revision_status import next_revision_status
 from perennial.rollout.runs import assess_run
@@ -117,6 +117,7 @@ def decide(
     now: datetime,
     loads: Mapping[str, Load],
     warm_up: WarmUp | None = None,
+    readings: Mapping[str, Reading] | None = None,
 ) -> Outcome:
     """Decide everything that one pass does.
 
@@ -130,6 +131,8 @@ def decide(
         What each revision carries, where that is known.
     warm_up
         The latest measurement of a revision's latency, if one was asked for.
+    readings
+        The latest answers of Prometheus by metric, if any were asked for.
     """
     metadata, spec, status = deployment.metadata, deployment.spec, deployment.status
     owner = Owner("ModelDeployment", metadata.name, metadata.namespace, metadata.uid, metadata.name)
@@ -141,6 +144,7 @@ def decide(
     target, answer, trial = heard.target, heard.answer, heard.trial
     children = target.children
     observed = _observe(deployment, children, target.name, warm_up, scaled=scaled)
+    observed = replace(observed, readings=readings or {})
     decision = step(spec.rollout, heard.rollout, observed, settings, now, experiment=trial.decision.plan)
     decision = _add_answer(decision, answer)
     retraining = _decide_retraining(deployment, children, runtimes, decision, now)

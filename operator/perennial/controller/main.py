@@ -14,6 +14,7 @@ from perennial.cluster.client import Client, load_configuration
 from perennial.cluster.events import EventPoster
 from perennial.cluster.lease import Lease, LeaseSettings
 from perennial.cluster.observe import Observer
+from perennial.cluster.prometheus import Prometheus
 from perennial.cluster.routers import Routers
 from perennial.cluster.warmup import Prober
 from perennial.controller.autoscaler import Autoscaler
@@ -21,6 +22,7 @@ from perennial.controller.http import Health, build_app
 from perennial.controller.liveness import WatchMonitor
 from perennial.controller.metrics import Metrics
 from perennial.controller.queue import WorkQueue
+from perennial.controller.readings import Readings
 from perennial.controller.reconcile import Reconciler
 from perennial.controller.settings import Settings
 from perennial.controller.warmups import WarmUps
@@ -63,13 +65,24 @@ async def run(settings: Settings) -> None:
     autoscaler = Autoscaler(
         routers, interval_s=settings.scaling_interval_s, window_s=settings.scaling_window_s
     )
+    prometheus = Prometheus(settings.prometheus_addresses, timeout_s=settings.prometheus_timeout_s)
+    readings = Readings(prometheus.observe)
     workers = build_workers(
-        client, routers, lease, metrics, settings, queue=queue, warm_ups=warm_ups, autoscaler=autoscaler
+        client,
+        routers,
+        lease,
+        metrics,
+        settings,
+        queue=queue,
+        warm_ups=warm_ups,
+        readings=readings,
+        autoscaler=autoscaler,
     )
 
     async def stop_working() -> None:
         await workers.stop()
         await warm_ups.close()
+        await readings.close()
 
     monitor = WatchMonitor(WATCHED_PATHS)
     health = Health(
@@ -102,6 +115,7 @@ async def run(settings: Settings) -> None:
         await lease.release()
         await runner.cleanup()
         await routers.close()
+        await prometheus.close()
         await client.close()
     for part in ended:
         part.result()
@@ -143,6 +157,7 @@ def build_workers(
     *,
     queue: WorkQueue,
     warm_ups: WarmUps,
+    readings: Readings,
     autoscaler: Autoscaler,
 ) -> Workers:
     """Build the workers and what a pass needs."""
@@ -153,6 +168,7 @@ def build_workers(
         EventPoster(client, settings.pod_name),
         metrics,
         warm_ups=warm_ups,
+        readings=readings,
         autoscaler=autoscaler,
         installation=Installation(
             gateway_host=settings.gateway_host,

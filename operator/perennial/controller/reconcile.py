@@ -20,6 +20,7 @@ from perennial.controller.autoscaler import Autoscaler
 from perennial.controller.decide import Outcome, decide
 from perennial.controller.metrics import Metrics
 from perennial.controller.queue import Key
+from perennial.controller.readings import Readings, build_question
 from perennial.controller.warmups import WarmUps, build_wish
 from perennial.errors import InvalidSpecError
 from perennial.manifests.context import Installation
@@ -52,6 +53,7 @@ class Reconciler:
         metrics: Metrics,
         *,
         warm_ups: WarmUps,
+        readings: Readings,
         autoscaler: Autoscaler,
         installation: Installation,
         rollout_settings: RolloutSettings,
@@ -64,6 +66,7 @@ class Reconciler:
         self._events = events
         self._metrics = metrics
         self._warm_ups = warm_ups
+        self._readings = readings
         self._autoscaler = autoscaler
         self._installation = installation
         self._rollout_settings = rollout_settings
@@ -85,6 +88,7 @@ class Reconciler:
             # The garbage collector removes the children: they are owned.
             self._metrics.forget(key.namespace, key.name)
             self._warm_ups.want(key, None)
+            self._readings.want(key, None)
             self._autoscaler.forget(key)
             self._monitors_copied_at.pop(key, None)
             return None
@@ -110,6 +114,7 @@ class Reconciler:
             now=now,
             loads=self._autoscaler.loads(key, ScalePolicy.of(spec.server), children.views),
             warm_up=self._warm_ups.get(key),
+            readings=self._readings.get(key),
         )
         found = await self._applier.apply_plan(key.namespace, outcome.plan.writes)
         await self._write_child_statuses(outcome, children.stored)
@@ -122,6 +127,7 @@ class Reconciler:
         self._autoscaler.follow(key, outcome.scaled)
         # Only now is a result of no more use: it stands in the status, or nothing waits for it.
         self._warm_ups.want(key, build_wish(deployment, children.views, outcome.decision))
+        self._readings.want(key, build_question(deployment, outcome.decision))
         alarms = monitor_notices(outcome.facts.report, deployment.status.monitors)
         new_problems = _problem_notices(problems, deployment.status.conditions)
         await self._events.post(stored, (*outcome.notices, *alarms, *new_problems))

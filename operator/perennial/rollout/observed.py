@@ -163,11 +163,18 @@ class RouterView:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What Prometheus answered to one metric's query: a finite number, or why there is none and what to do."""
+    """What Prometheus answered to one metric's query: a finite number, or why there is none and what to do.
+
+    Attributes
+    ----------
+    at
+        When it was asked, by which one answer is told from the next; None is now.
+    """
 
     value: float | None = None
     reason: str = ""
     message: str = ""
+    at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +198,7 @@ class Observed:
     arms
         The observer's counts by revision.
     readings
-        Answers of Prometheus by name of the metric; one that wasn't asked in this pass is left out.
+        The latest answers of Prometheus by name of the metric; one that wasn't asked yet is left out.
     """
 
     revisions: Mapping[str, RevisionView]

@@ -4,7 +4,7 @@ It stands in for `cluster.client.Client`, so that whole passes run in a unit tes
 """
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -17,12 +17,15 @@ from perennial.cluster.routers import RouterSnapshot, _Counters, _Route, _Status
 from perennial.controller.autoscaler import Autoscaler
 from perennial.controller.metrics import Metrics
 from perennial.controller.queue import Key
+from perennial.controller.readings import Readings
 from perennial.controller.reconcile import Reconciler
 from perennial.controller.warmups import WarmUps
 from perennial.errors import AlreadyExistsError, ConflictError, NotFoundError
 from perennial.manifests.context import Installation
+from perennial.rollout.observed import Reading
 from perennial.rollout.settings import RolloutSettings
 from perennial.rollout.warmup import Measurement
+from perennial_api.modeldeployment.analysis import Metric
 
 from tests.unit.operator.builders import NOW
 
@@ -52,6 +55,8 @@ class FakeCluster:
     events: list[tuple[str, str]] = field(default_factory=list)
     warm_up: Measurement = field(default_factory=lambda: Measurement((10.0,) * 200))
     warmed_up: list[Key] = field(default_factory=list)
+    reading: Reading = field(default_factory=Reading)
+    questions: list[Mapping[str, str]] = field(default_factory=list)
     _version: int = 100
 
     # Deployments whose number of pods was set through /scale: of others the number goes when no manifest has it.
@@ -162,6 +167,11 @@ class FakeCluster:
         """Stand in for the revision's pods."""
         return self.warm_up
 
+    async def _answer(self, metrics: Iterable[Metric], names: Mapping[str, str]) -> dict[str, Reading]:
+        """Stand in for Prometheus."""
+        self.questions.append(names)
+        return {metric.name: self.reading for metric in metrics}
+
     # What tests call.
 
     def find(self, kind: str, name: str, namespace: str = "shop") -> Json | None:
@@ -187,6 +197,7 @@ class FakeCluster:
             EventPoster(client, "test"),
             Metrics(),
             warm_ups=WarmUps(self._measure, self.warmed_up.append, clock=lambda: self.now),
+            readings=Readings(self._answer, clock=lambda: self.now),
             autoscaler=self.autoscaler,
             installation=INSTALLATION,
             rollout_settings=RolloutSettings(),

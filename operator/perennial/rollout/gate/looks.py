@@ -56,8 +56,8 @@ def observe_gate(
     """
     if now < next_look_at(gate, analysis, weight_since):
         return gate
-    last = gate.last_analysis_time
-    starts = last is None or last < _count_from(analysis, weight_since)
+    last, count_from = gate.last_analysis_time, _count_from(analysis, weight_since)
+    starts = last is None or last < count_from
     by_client = observed.by_client if last is None else gate.by_client
     routers, requests = collect_routers(gate.routers, observed.routers, (canary, stable))
     arms, answers = collect_arms(
@@ -83,7 +83,7 @@ def observe_gate(
         analysis=analysis,
         observed=observed,
         news=((requests[canary], answers[canary]), (requests[stable], answers[stable])),
-        starts=starts,
+        count_from=count_from,
         now=now,
     )
     counted = seen.model_copy(
@@ -111,7 +111,7 @@ class _Look:
     analysis: Analysis
     observed: Observed
     news: tuple[_News, _News]
-    starts: bool
+    count_from: datetime
     now: datetime
 
     def next_state(self, metric: Metric) -> GateMetric:
@@ -124,7 +124,7 @@ class _Look:
                 metric.prometheus,
                 self.observed.readings.get(metric.name),
                 interval_s=self.analysis.interval.seconds,
-                starts=self.starts,
+                count_from=self.count_from,
                 now=self.now,
             )
         return _to_metric(metric.name, self._add_window(metric, state_of(found)))

@@ -27,27 +27,30 @@ def take_reading(
     reading: Reading | None,
     *,
     interval_s: float,
-    starts: bool,
+    count_from: datetime,
     now: datetime,
 ) -> GateMetric:
-    """Return the metric's state with one more answer.
+    """Return the metric's state with the latest answer.
 
-    An answer sooner than an interval after the last one is left out: it may well be the same scrape. Where the
-    weight has just changed (`starts`) earlier answers are forgotten, since they describe what was before. A missing
-    answer breaks a row.
+    Answers from before `count_from`, when the weight had settled, are forgotten, since they describe what was
+    before. One sooner than an interval after the last is left out: it may well be the same scrape. A missing answer
+    breaks a row.
     """
-    if starts:
-        return GateMetric(name=found.name)
-    if reading is None or (found.read_at is not None and now - found.read_at < timedelta(seconds=interval_s)):
+    if found.read_at is not None and found.read_at < count_from:
+        found = GateMetric(name=found.name)
+    if reading is None:
+        return found
+    at = reading.at or now
+    if at < count_from or (found.read_at is not None and at - found.read_at < timedelta(seconds=interval_s)):
         return found
     if reading.value is None:
         why = f"{found.name} can't be read: {reading.message}"
-        return GateMetric(name=found.name, reason=reading.reason or NO_READING, message=why)
+        return GateMetric(name=found.name, reason=reading.reason or NO_READING, message=why, read_at=at)
     same = found.value is not None and within_bounds(bounds, found.value) == within_bounds(
         bounds, reading.value
     )
     return GateMetric(
-        name=found.name, value=reading.value, readings=found.readings + 1 if same else 1, read_at=now
+        name=found.name, value=reading.value, readings=found.readings + 1 if same else 1, read_at=at
     )
 
 

@@ -234,7 +234,22 @@ class TestPrometheus:
         scene = self.read(0.5)
         scene.weight_since = scene.wait(60).now
         scene.look()
+        assert scene.verdict().reason == "OutOfBoundsOnce"
         scene.wait(15).look()
+        assert scene.verdict().reason == "OutOfBounds"
+
+    def test_number_asked_for_before_the_weight_had_settled_is_not_taken(self) -> None:
+        scene = self.read(0.5)
+        scene.weight_since = scene.wait(60).now
+        scene.readings["revenue"] = Reading(0.5, at=scene.now - timedelta(seconds=1))
+        scene.look()
+        assert scene.verdict().reason == "NoReading"
+
+    def test_same_answer_in_memory_counts_once_however_long_it_stays(self) -> None:
+        scene = self.read(0.5)
+        scene.readings["revenue"] = Reading(0.5, at=scene.now)
+        for _ in range(50):
+            scene.look()
         assert scene.verdict().reason == "OutOfBoundsOnce"
 
     def test_number_in_bounds_without_traffic_passes_nothing(self) -> None:
