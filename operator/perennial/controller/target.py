@@ -72,7 +72,9 @@ def choose(
     planned = (
         None if isinstance(runtime, InvalidSpecError) else name_revision(owner.deployment, wanted, runtime)
     )
-    name = choose_target(wanted, views, stable, rollout.canary if rollout else None, planned)
+    canary = rollout.canary if rollout else None
+    again = chosen.name if chosen else None
+    name = choose_target(wanted, views, stable, canary, planned, chosen=again)
     if name is not None:
         return Target(children, name, choice=_own_again(spec, name, stable, children))
     if isinstance(runtime, InvalidSpecError):

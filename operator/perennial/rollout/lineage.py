@@ -171,13 +171,16 @@ def choose_target(
     stable: str | None,
     canary: str | None,
     planned: str | None,
+    *,
+    chosen: str | None = None,
 ) -> str | None:
     """Return the existing revision that answers the wish, or None when one has to be made.
 
     `planned` is the name of the one that would be made with the runtime as it is now. A revision that has been
     stable is as good as before when its runtime changes, and goes on; one that never was is replaced, so that a
     repaired runtime gets a new attempt. None, when the runtime can't be had, takes what is there. A variant of an
-    experiment answers no wish before it has been chosen.
+    experiment answers no wish before it has been chosen. What undo or an experiment chose comes first of all: the
+    stable revision may have been made for the very same wish.
     """
     fitting = [
         r
@@ -188,7 +191,7 @@ def choose_target(
     ]
     if not fitting:
         return None
-    preferred = {stable: 2, canary: 1}
+    preferred = {canary: 1, stable: 2, chosen: 3}
     return max(fitting, key=lambda r: (preferred.get(r.name, 0), str(r.created_at or ""), r.name)).name
 
 

@@ -137,6 +137,21 @@ async def test_undo_and_undo_again_comes_back_to_where_it_began() -> None:
     assert len(names(cluster, "ModelRevision")) == 2
 
 
+async def test_undo_of_an_edit_that_kept_the_model_goes_back_to_the_settings_before() -> None:
+    cluster = await served(IMMEDIATE, "b")
+    first = next(
+        n for n in names(cluster, "ModelRevision") if revision_status(cluster, n)["role"] == "Retired"
+    )
+    say(cluster, "Undo", 1)
+    await cluster.run(12)
+    cluster.edit("ModelDeployment", "wine", lambda spec: spec.update(logger={"exclude": ["y"]}))
+    await cluster.run(12)
+    assert status_of(cluster)["rollout"]["stable"] != first
+    say(cluster, "Undo", 2, revision=first)
+    await cluster.run(12)
+    assert status_of(cluster)["rollout"]["stable"] == first
+
+
 async def test_undo_keeps_the_evidence_of_the_first_promotion() -> None:
     cluster = await served({**WAITING, "canary": {"steps": [{"setWeight": 50}]}}, "b", "c")
     second = next(
