@@ -319,6 +319,9 @@ def _candidate_ended(children: Children, decision: Decision) -> bool | None:
     view = children.views.get(outcome.revision) if outcome else None
     if outcome is None or view is None or view.origin is not Origin.RETRAINING:
         return None
+    if outcome.revision == decision.rollout.pinned:
+        # An undo says nothing about what retraining is worth.
+        return None
     return outcome.revision == decision.rollout.stable
 
 
