@@ -63,7 +63,10 @@ def _transition(
         past = {} if keeps_past else {"stable_time": None, "evidence": ()}
         return past | {"canary_time": now, "attempt": status.attempt + 1, "reason": "", "message": ""}
     if role is RevisionRole.STABLE:
-        return {"stable_time": now, "retired_time": None}
+        # Where its pods were ready before any pass had seen it on trial, that was a rollout all the same.
+        on_trial = status.role is RevisionRole.CANARY
+        began = {} if on_trial else {"canary_time": now, "attempt": status.attempt + 1}
+        return began | {"stable_time": now, "retired_time": None}
     if role is RevisionRole.RETIRED:
         return {"retired_time": now, "reason": "Replaced", "message": "It serves no more."}
     return {"retired_time": now} if role in _ENDED else {}
