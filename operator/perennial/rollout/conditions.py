@@ -17,6 +17,7 @@ from perennial_api.monitorreport import MonitorReportStatus, MonitorState
 from perennial_api.retrainingrun import RetrainingRun
 
 from perennial.rollout.decision import Decision, StepState
+from perennial.rollout.gate import find_unreadable
 from perennial.rollout.observed import Observed
 from perennial.rollout.verdicts import Verdict
 
@@ -211,18 +212,16 @@ def _assess_analyzable(facts: Facts) -> _Fact | None:
     rollout = facts.decision.rollout
     if rollout.canary is None or rollout.gate is None or rollout.gate.last_analysis_time is None:
         return None
-    seen = {metric.name: metric for metric in rollout.gate.metrics}
-    reason, unread = "", []
-    for metric in facts.spec.rollout.analysis.metrics:
-        found = seen.get(metric.name)
-        if metric.type in _FROM_REPORT and facts.report is None:
-            reason = reason or "NoReport"
-            unread.append(f"{metric.name}: the observer has not reported yet.")
-        elif metric.type is MetricType.PROMETHEUS and found and found.value is None and found.reason:
-            reason = reason or found.reason
-            unread.append(found.message)
+    analysis = facts.spec.rollout.analysis
+    unread = [
+        (metric.name, "NoReport", f"{metric.name}: the observer has not reported yet.")
+        for metric in analysis.metrics
+        if metric.type in _FROM_REPORT and facts.report is None
+    ]
+    unread += find_unreadable(rollout.gate, analysis)
     if unread:
-        return _fact(ConditionType.ANALYZABLE, Verdict(False, reason, " ".join(unread)))
+        text = " ".join(message for _, _, message in unread)
+        return _fact(ConditionType.ANALYZABLE, Verdict(False, unread[0][1], text))
     text = "Every metric of the analysis can be read."
     return _fact(ConditionType.ANALYZABLE, Verdict(True, "Readable", text))
 

@@ -36,8 +36,6 @@ __all__ = [
 SIGNIFICANCE = 0.01
 """Probability, over a whole rollout, of failing a canary that keeps every limit."""
 
-_READ_ELSEWHERE = {MetricType.OUTLIER_RATE, MetricType.FEEDBACK, MetricType.PROMETHEUS}
-
 
 class Decision(StrEnum):
     """What the gate says at one look."""
@@ -117,24 +115,15 @@ def _with(metric: GateMetric, verdict: MetricVerdict) -> GateMetric:
 
 
 def find_unreadable(gate: Gate, analysis: Analysis) -> tuple[tuple[str, str, str], ...]:
-    """Return name, reason and message of the metrics that can't be read: a person has to see to them.
+    """Return name, reason and message of the metrics for which Prometheus gave no number: a person has to see to them.
 
-    Called for the condition Analyzable. The observer is given until the canary has answered `minSamples` requests.
+    Called for the condition Analyzable. One that hasn't been asked since the weight changed isn't named.
     """
-    if gate.last_analysis_time is None:
-        return ()
-    kinds = {metric.name: metric.type for metric in analysis.metrics}
     return tuple(
         (item.metric, item.reason, item.message)
         for item in _judge(gate, analysis)
-        if kinds[item.metric] in _READ_ELSEWHERE and _is_unread(item, gate, analysis)
+        if item.bound is None and item.value is None and item.reason != NO_READING
     )
-
-
-def _is_unread(item: MetricVerdict, gate: Gate, analysis: Analysis) -> bool:
-    if item.bound is None:
-        return item.value is None and item.reason != NO_READING
-    return item.reason == NO_READING and gate.canary >= analysis.min_samples
 
 
 def _judge(gate: Gate, analysis: Analysis) -> tuple[MetricVerdict, ...]:

@@ -171,14 +171,12 @@ class TestObserver:
         scene.look()
         assert scene.metric("outliers").canary.total == 30
 
-    def test_silent_observer_is_no_pass_and_is_named(self) -> None:
+    def test_silent_observer_is_no_pass_and_its_metric_says_so(self) -> None:
         scene = begun(ERRORS, OUTLIERS)
         scene.count(CANARY, requests=1000).count(STABLE, requests=1000).look()
         got = scene.verdict(at_deadline=True)
         assert (got.decision, got.reason, got.metric) == (Decision.INCONCLUSIVE, "NoReading", "outliers")
-        assert [(name, reason) for name, reason, _ in find_unreadable(scene.gate, scene.spec)] == [
-            ("outliers", "NoReading")
-        ]
+        assert "the observer has reported none" in scene.metric("outliers").message
 
 
 class TestPrometheus:
@@ -229,6 +227,10 @@ class TestPrometheus:
 
     def test_good_number_of_the_past_does_not_stand_for_one_that_is_missing(self) -> None:
         assert self.read(0.95, None).verdict().reason == "NoReading"
+
+    def test_metric_that_was_not_asked_yet_is_not_named_as_unreadable(self) -> None:
+        scene = begun(REVENUE)
+        assert find_unreadable(scene.gate, scene.spec) == ()
 
     def test_numbers_from_before_a_change_of_weight_are_forgotten(self) -> None:
         scene = self.read(0.5)
