@@ -17,6 +17,7 @@ __all__ = [
     "Mirror",
     "ModelRoute",
     "ModelRouteSpec",
+    "Place",
     "RouteRevision",
     "Sticky",
     "StickyType",
@@ -53,6 +54,15 @@ class StickyType(StrEnum):
     COOKIE = "Cookie"
 
 
+class Place(Model):
+    """A part of all clients."""
+
+    revision: Name
+    """Name of the revision that serves it while it has a share; it may be gone."""
+    percent: Annotated[Int, Field(ge=1, le=100)]
+    """How large a part, in percent, 1 to 100."""
+
+
 def _name_can_be_told(sticky: "Sticky") -> bool:
     name = sticky.name.lower()
     return sticky.type is StickyType.COOKIE or not (name.startswith("x-envoy-") or name in GATEWAY_HEADERS)
@@ -73,6 +83,11 @@ class Sticky(Model):
             message="sticky.name is a header that the gateway drops or sets itself: choose another",
             holds=_name_can_be_told,
         ),
+        Rule(
+            cel="self.places.size() == 0 || self.places.map(p, p.percent).sum() == 100",
+            message="sticky.places must sum to 100 percent, all clients",
+            holds=lambda self: not self.places or sum(place.percent for place in self.places) == 100,  # noqa: PLR2004
+        ),
     )
 
     type: StickyType
@@ -84,6 +99,10 @@ class Sticky(Model):
     """Shuffles the clients: another salt gives each of them a new, independent draw."""
     ttl: PositiveDuration | None = None
     """How long a client keeps its cookie, at least 1s; left out, until the browser is closed."""
+    places: Annotated[tuple[Place, ...], Field(max_length=20)] = ()
+    """The parts of all clients in order, which never change in an experiment. Whose revision has no share, or isn't
+    there any more, is served by the revision of the last place, and no other client moves. Left out, each revision's
+    weight is its place."""
 
 
 class Mirror(Model):
@@ -136,6 +155,16 @@ class ModelRouteSpec(Model):
             cel="!has(self.preview) || self.revisions.exists(r, r.name == self.preview)",
             message="preview must be the name of one of the revisions",
             holds=lambda self: self.preview is None or self.has_revision(self.preview),
+        ),
+        Rule(
+            cel="!has(self.sticky) || self.sticky.places.size() == 0"
+            " || self.revisions.exists(r, r.name == self.sticky.places[self.sticky.places.size() - 1].revision)",
+            message="the last of sticky.places must be of one of the revisions: it serves what the others don't",
+            holds=lambda self: (
+                self.sticky is None
+                or not self.sticky.places
+                or self.has_revision(self.sticky.places[-1].revision)
+            ),
         ),
     )
 

@@ -57,12 +57,15 @@ class Stickiness:
         Whether the gateway issues the key itself.
     ttl_s
         Of the cookie; None until the browser is closed.
+    places
+        Parts of all clients in order, by revision; empty where each revision's weight is its place.
     """
 
     name: str
     salt: str
     is_cookie: bool = False
     ttl_s: int | None = None
+    places: tuple[tuple[str, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +125,9 @@ class Route:
             raise InvalidRoute("spec.mirror and spec.preview must name one of spec.revisions")
         if self.sticky and not (_TOKEN.fullmatch(self.sticky.name) and _TOKEN.fullmatch(self.sticky.salt)):
             raise InvalidRoute("name and salt of spec.sticky must be of letters, digits, '.', '_' and '-'")
+        places = self.sticky.places if self.sticky else ()
+        if places and (sum(part for _, part in places) != TOTAL_WEIGHT or places[-1][0] not in revisions):
+            raise InvalidRoute("spec.sticky.places must sum to 100, and the last be of one of spec.revisions")
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +150,21 @@ class InvalidResource:
     uid: str
     generation: int
     message: str
+
+
+def seat_clients(route: Route) -> tuple[Backend, ...]:
+    """Return who serves which part of the clients that are told apart, in order.
+
+    Places never change while an experiment runs. What a revision without a share leaves goes to the last place's
+    revision, so that the clients of all other places stay where they are.
+    """
+    if route.sticky is None or not route.sticky.places:
+        return route.backends
+    sharing = {b.revision: b for b in route.backends if b.weight_percent}
+    last = next(b for b in route.backends if b.revision == route.sticky.places[-1][0])
+    return tuple(
+        replace(sharing.get(revision, last), weight_percent=part) for revision, part in route.sticky.places
+    )
 
 
 def build_slots(backends: tuple[Backend, ...]) -> tuple[tuple[str, int], ...]:

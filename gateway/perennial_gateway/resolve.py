@@ -154,6 +154,7 @@ def _stickiness(sticky: Sticky | None) -> Stickiness | None:
         salt=sticky.salt,
         is_cookie=sticky.type is StickyType.COOKIE,
         ttl_s=int(sticky.ttl.seconds) if sticky.ttl else None,
+        places=tuple((place.revision, place.percent) for place in sticky.places),
     )
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from perennial_gateway.clusters import Traffic, cluster_name
 from perennial_gateway.headers import BUDGET_HEADER, CLIENT_HEADER, REVISION_HEADER, overwrite
 from perennial_gateway.mirror import build_mirror_policies
-from perennial_gateway.model import Route, RouteKey, build_slots
+from perennial_gateway.model import Route, RouteKey, build_slots, seat_clients
 from perennial_gateway.sticky import build_issuing, build_matched
 
 OBSERVER_CLUSTER = "observer"
@@ -105,10 +105,11 @@ def _predict(route: Route, prefix: str) -> list[dict[str, Any]]:
     if not route.sticky:
         return [plain | {"request_headers_to_remove": [CLIENT_HEADER]}]
     match, part = build_matched(route.sticky)
-    keyed = _merge(plain | _named(route, prefix, match), part)
+    bound = _named(route, prefix) | _split(route, build_slots(seat_clients(route)) or slots)
+    keyed = _merge(bound | _named(route, prefix, match), part)
     if not route.sticky.is_cookie:
         return [keyed, plain | {"request_headers_to_remove": [CLIENT_HEADER]}]
-    return [keyed, _merge(plain, build_issuing(route.sticky, prefix))]
+    return [keyed, _merge(bound, build_issuing(route.sticky, prefix))]
 
 
 def _named(route: Route, prefix: str, *headers: dict[str, Any]) -> dict[str, Any]:

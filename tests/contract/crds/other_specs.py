@@ -103,6 +103,18 @@ GOOD_OTHERS = (
         "a route sticky by header",
         with_changes(FULL_ROUTE, {"spec/sticky": {"type": "Header", "name": "X-User-Id", "salt": "wine-3"}}),
     ),
+    Case(
+        "a place whose revision is gone",
+        with_changes(
+            FULL_ROUTE,
+            {
+                "spec/sticky/places": [
+                    {"revision": "beer-0", "percent": 40},
+                    {"revision": "wine-1a2b3c4d", "percent": 60},
+                ]
+            },
+        ),
+    ),
     Case("a route's body in bytes", with_changes(FULL_ROUTE, {"spec/limits": {"maxBody": 4096}})),
     Case("a report without verdicts", REPORT),
     Case("a run", RUN),
@@ -172,6 +184,16 @@ BAD_OTHERS = (
     Case("a salt that could be a format", with_changes(FULL_ROUTE, {"spec/sticky/salt": "%REQ(x)%"})),
     Case("a salt too long", with_changes(FULL_ROUTE, {"spec/sticky/salt": "s" * 65})),
     Case("a cookie's name with a blank", with_changes(FULL_ROUTE, {"spec/sticky/name": "a b"})),
+    Case(
+        "places of some clients only",
+        with_changes(FULL_ROUTE, {"spec/sticky/places": [{"revision": "wine-1a2b3c4d", "percent": 99}]}),
+        "places must sum to 100",
+    ),
+    Case(
+        "a last place of nobody",
+        with_changes(FULL_ROUTE, {"spec/sticky/places": [{"revision": "beer-0", "percent": 100}]}),
+        "it serves what the others don't",
+    ),
     Case("a cookie of no time", with_changes(FULL_ROUTE, {"spec/sticky/ttl": "0s"}), "at least 1s"),
     Case(
         "a mirror to nowhere",

@@ -73,6 +73,23 @@ async def test_another_salt_draws_each_client_anew(pod, servers) -> None:
     assert_share(len(first & second), len(first), 0.50)
 
 
+async def test_arm_that_loses_its_share_moves_no_client_of_another(pod, servers) -> None:
+    places = Stickiness("x-user", "wine-1", places=(("wine-c", 20), ("wine-b", 30), ("wine-a", 50)))
+    a, b, c = (server.endpoint for server in servers)
+
+    async def sides(generation: int, *weights: int) -> dict[str, str]:
+        parts = zip(("wine-c", "wine-b", "wine-a"), weights, (c, b, a), strict=True)
+        backends = [Backend(name, weight, (endpoint,)) for name, weight, endpoint in parts if weight >= 0]
+        await pod.apply(route("wine", *backends, generation=generation, sticky=places))
+        return await pod.arms("/shop/wine/v2", USERS, "x-user")
+
+    before = await sides(1, 20, 30, 50)
+    for generation, weights in ((2, (0, 30, 70)), (3, (-1, 30, 70))):
+        after = await sides(generation, *weights)
+        moved = {(before[user], after[user]) for user in USERS if before[user] != after[user]}
+        assert moved == {("wine-c", "wine-a")}
+
+
 async def test_arm_without_server_moves_no_other_client(pod, servers) -> None:
     stable, canary, other = servers
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from perennial_gateway.errors import InvalidRoute
-from perennial_gateway.model import Backend, Stickiness, build_slots
+from perennial_gateway.model import Backend, Stickiness, build_slots, seat_clients
 
 from tests.unit.gateway.builders import backend, endpoint, route
 
@@ -27,6 +27,8 @@ from tests.unit.gateway.builders import backend, endpoint, route
         route("wine", preview="wine-b"),
         route("wine", sticky=Stickiness("x-user; evil", "s")),
         route("wine", sticky=Stickiness("x-user", "%REQ(x)%")),
+        route("wine", sticky=Stickiness("x-user", "s", places=(("wine-a", 99),))),
+        route("wine", sticky=Stickiness("x-user", "s", places=(("wine-a", 40), ("wine-b", 60)))),
     ],
 )
 def test_route_that_could_break_others_is_refused(bad) -> None:
@@ -54,6 +56,30 @@ def test_among_equals_the_last_takes_over_since_stable_stands_last() -> None:
 
 def test_revision_of_weight_zero_does_not_take_over() -> None:
     assert build_slots((Backend("a", 100), backend("b", 0))) == ()
+
+
+PLACES = (("c", 20), ("b", 30), ("a", 50))
+
+
+def seats(*backends: Backend) -> tuple[tuple[str, int], ...]:
+    return build_slots(
+        seat_clients(route("wine", *backends, sticky=Stickiness("x-user", "s", places=PLACES)))
+    )
+
+
+def test_places_are_served_by_their_revisions() -> None:
+    assert seats(backend("a", 50), backend("b", 30), backend("c", 20)) == PLACES
+
+
+def test_place_of_a_revision_that_has_no_share_or_is_gone_is_served_by_the_last_and_no_other_moves() -> None:
+    want = (("a", 20), ("b", 30), ("a", 50))
+    assert seats(backend("a", 70), backend("b", 30), backend("c", 0)) == want
+    assert seats(backend("a", 70), backend("b", 30)) == want
+
+
+def test_without_places_each_weight_is_its_place() -> None:
+    wine = route("wine", backend("b", 5), backend("a", 95), sticky=Stickiness("x-user", "s"))
+    assert seat_clients(wine) == wine.backends
 
 
 @given(st.lists(st.tuples(st.integers(0, 100), st.booleans()), min_size=1, max_size=6))

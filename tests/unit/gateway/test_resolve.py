@@ -81,7 +81,12 @@ def test_every_field_of_a_route_is_carried_over() -> None:
     ]
     body = model_route(
         revisions=revisions,
-        sticky={"type": "Header", "name": "X-User", "salt": "wine-3"},
+        sticky={
+            "type": "Header",
+            "name": "X-User",
+            "salt": "wine-3",
+            "places": [{"revision": "gone", "percent": 5}, {"revision": "wine-a", "percent": 95}],
+        },
         mirror={"revision": "wine-b", "percent": 25},
         preview="wine-b",
         latencyBudgetMs=50,
@@ -89,7 +94,7 @@ def test_every_field_of_a_route_is_carried_over() -> None:
     )
     got = build_snapshot([body], []).routes[KEY]
     assert [b.revision for b in got.backends] == ["wine-b", "wine-a"]
-    assert got.sticky == Stickiness("x-user", "wine-3")
+    assert got.sticky == Stickiness("x-user", "wine-3", places=(("gone", 5), ("wine-a", 95)))
     assert (got.mirror, got.mirror_percent, got.preview) == ("wine-b", 25, "wine-b")
     assert (got.latency_budget_ms, got.timeout_s, got.max_body_bytes) == (50, 90.0, 2**20)
 

@@ -8,11 +8,12 @@ from perennial_api.modeldeployment.experiment_status import (
     VariantState,
 )
 from perennial_api.modelrevision import RevisionRole
-from perennial_api.modelroute import Mirror, Sticky, StickyType
+from perennial_api.modelroute import Mirror, Place, Sticky, StickyType
 
 from perennial.rollout.decision import ExperimentPlan
 from perennial.rollout.experiment.arms import variants_of
 from perennial.rollout.experiment.facts import ExperimentFacts
+from perennial.rollout.experiment.shares import FULL_PERCENT
 
 __all__ = ["build_plan"]
 
@@ -34,14 +35,8 @@ def build_plan(spec: Experiment, status: ExperimentStatus, facts: ExperimentFact
 
 
 def _weights(status: ExperimentStatus, facts: ExperimentFacts) -> dict[str, int]:
-    """Order the arms with the stable revision in the middle.
-
-    A sticky route cuts the clients into intervals in this order. Beside the interval of the stable revision, which
-    takes what a variant loses, no other moves; with up to two variants all of them are beside it.
-    """
-    variants = variants_of(status)
-    before = (len(variants) + 1) // 2
-    ordered = (*variants[:before], status.arms[0], *variants[before:])
+    """Return the shares of the arms in the route, the stable revision last."""
+    ordered = (*variants_of(status), status.arms[0])
     return {arm.revision: arm.weight_percent for arm in ordered if arm.revision and _is_routed(arm, facts)}
 
 
@@ -72,4 +67,21 @@ def _sticky(spec: Experiment, status: ExperimentStatus) -> Sticky | None:
         salt=status.salt,
         # As long as the test itself: whoever comes back meets the same arm.
         ttl=test.max_duration if is_cookie else None,
+        places=_places(spec, status),
+    )
+
+
+def _places(spec: Experiment, status: ExperimentStatus) -> tuple[Place, ...]:
+    """Return the parts of the clients, the same from beginning to end.
+
+    A variant that has no share, or whose revision is gone, leaves its clients to the stable revision, the last; those
+    of the others stay.
+    """
+    revisions = {arm.name: arm.revision for arm in status.arms}
+    parts = [(revisions[variant.name], variant.weight or 0) for variant in spec.variants]
+    rest = FULL_PERCENT - sum(part for _, part in parts)
+    return tuple(
+        # One whose revision can't be made yet keeps its place under its own name, which nothing serves.
+        Place(revision=revision or f"variant-{number}", percent=part)
+        for number, (revision, part) in enumerate([*parts, (status.stable, rest)])
     )

@@ -47,20 +47,30 @@ def test_order_and_salt_never_change_while_it_runs() -> None:
         assert (list(lab.weights), lab.plan.sticky) == want
 
 
-def sides(weights: dict[str, int]) -> list[str]:
-    """Return the revision at each of the hundred places that clients are hashed to."""
-    return [name for name, weight in weights.items() for _ in range(weight)]
+def test_clients_keep_their_places_when_a_variant_is_lost_or_unsafe() -> None:
+    lab = Lab(ab_test_of(30, 20, 10, route=by_header()), requests_per_turn=500)
+    lab.turn()
+    assert lab.plan.sticky is not None
+    want = lab.plan.sticky.places
+    assert [(p.revision, p.percent) for p in want] == [
+        ("wine-v1", 30),
+        ("wine-v2", 20),
+        ("wine-v3", 10),
+        (STABLE, 40),
+    ]
+    lab.lose("v3")
+    lab.error_share = {"wine-v1": 0.5}
+    lab.run(20)
+    assert lab.weights == {"wine-v2": 20, "wine-v3": 0, STABLE: 80}
+    assert lab.plan.sticky.places == want
 
 
-def test_client_of_no_other_variant_moves_when_one_of_two_loses_its_share() -> None:
-    lab = Lab(ab_test_of(30, 20, route=by_header()))
+def test_variant_without_a_revision_keeps_its_place_too() -> None:
+    lab = Lab(ab_test_of(30, 20, route=by_header()), problem=("RuntimeNotFound", "There is no runtime fast."))
+    del lab.views["wine-v1"]
     lab.turn()
-    before = sides(lab.weights)
-    lab.lose("v1")
-    lab.turn()
-    after = sides(lab.weights)
-    moved = {(was, now) for was, now in zip(before, after, strict=True) if was != now}
-    assert moved == {("wine-v1", STABLE)}
+    assert lab.plan.sticky is not None
+    assert [place.percent for place in lab.plan.sticky.places] == [30, 20, 50]
 
 
 def test_unsafe_variant_gets_no_more_requests_for_good_and_its_share_goes_to_stable() -> None:

@@ -81,8 +81,10 @@ async def test_each_variant_gets_a_revision_with_pods_of_its_own_and_its_share()
     await cluster.run(6)
     first, second = variant(cluster, "first"), variant(cluster, "second")
     assert set(names(cluster, "Deployment")) == {stable, first, second}
-    assert list(weights(cluster).items()) == [(first, 30), (stable, 50), (second, 20)]
+    assert list(weights(cluster).items()) == [(first, 30), (second, 20), (stable, 50)]
     assert route(cluster)["sticky"]["name"] == "x-user-id"
+    places = [(place["revision"], place["percent"]) for place in route(cluster)["sticky"]["places"]]
+    assert places == [(first, 30), (second, 20), (stable, 50)]
     assert (role(cluster, first), role(cluster, stable)) == ("Variant", "Stable")
     assert condition(cluster, "Experimenting")["status"] == "True"
     assert status_of(cluster)["rollout"]["phase"] == "Healthy"

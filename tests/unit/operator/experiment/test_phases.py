@@ -20,7 +20,7 @@ def test_variants_share_the_requests_as_soon_as_their_pods_are_ready() -> None:
     lab = Lab(ab_test_of(30, 20))
     lab.turn()
     assert lab.told.phase is ExperimentPhase.RUNNING
-    assert lab.weights == {"wine-v1": 30, STABLE: 50, "wine-v2": 20}
+    assert lab.weights == {"wine-v1": 30, "wine-v2": 20, STABLE: 50}
     assert lab.plan.roles == {"wine-v1": RevisionRole.VARIANT, "wine-v2": RevisionRole.VARIANT}
 
 
