@@ -16,6 +16,7 @@ from perennial.rollout.scaling.stabilise import stabilise
 __all__ = ["Arm", "Scaling", "Situation", "plan_scaling"]
 
 LOAD_DIGITS = 2
+MOST_REMEMBERED = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +122,7 @@ def plan_scaling(
     replicas = {scale.revision: scale.replicas for scale in scales}
     return Scaling(
         status=ScalingStatus(
-            revisions=tuple(scales),
+            revisions=_remembered(scales, situation),
             floor_revision=situation.stable if situation.is_guarded else None,
             floor=floor,
         ),
@@ -203,6 +204,13 @@ def _wanted(
         return least
     wanted = max(least, wanted_replicas(arm.load.value, current, policy))
     return wanted if arm.load.is_complete else max(wanted, current)
+
+
+def _remembered(scales: list[RevisionScale], situation: Situation) -> tuple[RevisionScale, ...]:
+    """Return what the status has room for: of those on their way out some are left out, which stay as they are."""
+    active = {*situation.on_trial, situation.stable}
+    chosen = sorted(scales, key=lambda scale: scale.revision not in active)[:MOST_REMEMBERED]
+    return tuple(sorted(chosen, key=lambda scale: scale.revision))
 
 
 def _note_load(scale: RevisionScale, load: Load | None) -> RevisionScale:

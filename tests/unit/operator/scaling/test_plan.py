@@ -171,6 +171,17 @@ def test_revision_on_its_way_out_stays_as_it_is():
     assert plan(BUSY, leaving, before.status, after_s=4000).replicas["wine-2"] == 3
 
 
+def test_more_revisions_than_the_status_holds_leave_out_those_that_go():
+    leaving = {f"old-{number:02}": Arm(3, 0, Load(0.0)) for number in range(25)}
+    arms = {**leaving, "wine-1": Arm(4, 90, Load(30.0)), "wine-2": Arm(1, 10, Load(3.0))}
+    got = plan(BUSY, Situation("wine-1", frozenset({"wine-2"}), arms))
+    assert got.status is not None
+    known = {scale.revision for scale in got.status.revisions}
+    assert len(known) == 20
+    assert {"wine-1", "wine-2"} <= known
+    assert {got.replicas[name] for name in leaving} == {3}
+
+
 def test_experiment_of_weeks_keeps_no_floor():
     got = plan(BUSY, rollout(Arm(8, 50, Load(14.0)), Arm(2, 50, Load(14.0)), keeps_floor=False), status(8))
     assert got.status is not None

@@ -3,6 +3,7 @@
 import copy
 from typing import Any
 
+import pytest
 from perennial.cluster.routers import _Counters
 
 from tests.unit.operator.builders import uri
@@ -102,6 +103,23 @@ async def test_number_never_falls_when_scaling_is_switched_on_or_off() -> None:
             assert found is not None
             fields = found["metadata"]["managedFields"][0]["fieldsV1"]["f:spec"]
             assert ("f:replicas" in fields) == (part is fixed)
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("write", [1, 2, 3])
+async def test_operator_killed_while_the_number_changes_hands_loses_no_pod(
+    write: int, *, after: bool
+) -> None:
+    cluster, revision = await scaled({"runtime": "fast", "minReplicas": 5}, turns=4)
+    change(cluster, server=CONCURRENCY | {"minReplicas": 5})
+    cluster.crash_at, cluster.crash_after = len(cluster.writes) + write, after
+    for _ in range(6):
+        await run(cluster, 1)
+        assert replicas(cluster, revision) == 5
+    assert cluster.crash_at is None, "nothing was killed"
+    found = cluster.find("Deployment", revision)
+    assert found is not None
+    assert "replicas" not in str(found["metadata"]["managedFields"][0])
 
 
 async def test_cluster_scales_by_cpu_and_its_number_is_left_alone() -> None:
