@@ -10,13 +10,13 @@ from rich.console import Console
 
 __all__ = ["open_console", "open_error_console", "print_json"]
 
-_PIPED_COLUMNS = 200
-"""A pipe has no width; names must not be cut for the lack of one."""
+_PIPED_COLUMNS = 1000
+"""A pipe has no width; nothing may be cut for the lack of one."""
 
 
 def open_console() -> Console:
     """Return the console for results."""
-    return Console() if sys.stdout.isatty() else Console(width=_PIPED_COLUMNS, soft_wrap=True)
+    return Console() if sys.stdout.isatty() else Console(width=_PIPED_COLUMNS)
 
 
 def open_error_console() -> Console:

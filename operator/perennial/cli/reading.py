@@ -63,8 +63,8 @@ def read_document(cluster: Reader, namespace: str, name: str) -> Json:
     deployment = read_deployment(cluster, namespace, name)
     return {
         **deployment,
-        "revisions": cluster.find("modelrevisions", namespace, name),
-        "runs": cluster.find("retrainingruns", namespace, name),
+        "revisions": _find_own(cluster, "modelrevisions", deployment),
+        "runs": _find_own(cluster, "retrainingruns", deployment),
         "pods": cluster.list_pods(namespace, f"{LABEL_DEPLOYMENT}={name},{LABEL_REVISION}") or [],
     }
 
@@ -89,11 +89,17 @@ def read_all(cluster: Reader, namespace: str | None, name: str | None) -> list[J
 
 def read_revisions(cluster: Reader, namespace: str, name: str) -> list[Json]:
     """Return the revisions of a deployment as stored, oldest first."""
-    read_deployment(cluster, namespace, name)
-    found = cluster.find("modelrevisions", namespace, name)
+    found = _find_own(cluster, "modelrevisions", read_deployment(cluster, namespace, name))
     return sorted(
         found, key=lambda body: (body["metadata"].get("creationTimestamp") or "", body["metadata"]["name"])
     )
+
+
+def _find_own(cluster: Reader, plural: str, deployment: Json) -> list[Json]:
+    """Return a deployment's children, without those of a deleted namesake that are still there."""
+    metadata = deployment["metadata"]
+    found = cluster.find(plural, metadata["namespace"], metadata["name"])
+    return [body for body in found if body["spec"].get("deploymentUid") == metadata["uid"]]
 
 
 def read_revision(cluster: Getter, namespace: str, name: str) -> Json:

@@ -14,7 +14,7 @@ from rich.tree import Tree
 
 from perennial.cli.views.words import plain_table, say_ago, say_share, style_word
 
-__all__ = ["add_gate", "add_rollout", "say_evidence", "say_step", "say_warm_up"]
+__all__ = ["add_gate", "add_rollout", "latest_warm_up", "say_evidence", "say_step", "say_warm_up"]
 
 
 def add_rollout(tree: Tree, deployment: ModelDeployment, now: datetime) -> None:
@@ -35,8 +35,8 @@ def add_rollout(tree: Tree, deployment: ModelDeployment, now: datetime) -> None:
         branch.add(
             f"[red]rolled back[/]  {escape(rollout.failed_revision)}: `kubectl perennial why` says why"
         )
-    if rollout.warm_up and rollout.warm_up.revision in (rollout.canary, rollout.failed_revision):
-        branch.add(say_warm_up(rollout.warm_up))
+    if (warm_up := latest_warm_up(rollout)) and warm_up.message not in rollout.message:
+        branch.add(say_warm_up(warm_up))
     if rollout.gate and rollout.canary:
         add_gate(branch, rollout.gate)
     for evidence in rollout.evidence[-1:]:
@@ -73,6 +73,13 @@ def say_step(step: Step) -> str:
     if step.analysis is not None:
         return f"analysis {step.analysis.duration}"
     return f"mirror {step.set_mirror.percent} % {step.set_mirror.duration}" if step.set_mirror else ""
+
+
+def latest_warm_up(rollout: RolloutStatus | None) -> WarmUp | None:
+    """Return the warm-up of the revision on trial, or of the one that failed; an older one is of no more interest."""
+    if rollout is None or rollout.warm_up is None:
+        return None
+    return rollout.warm_up if rollout.warm_up.revision in (rollout.canary, rollout.failed_revision) else None
 
 
 def say_warm_up(warm_up: WarmUp) -> str:

@@ -13,7 +13,7 @@ from perennial.cli.views.experiment import add_experiment
 from perennial.cli.views.monitors import add_monitors
 from perennial.cli.views.retraining import add_runs
 from perennial.cli.views.revisions import add_revisions
-from perennial.cli.views.rollout import add_rollout
+from perennial.cli.views.rollout import add_rollout, latest_warm_up
 from perennial.cli.views.view import View
 from perennial.cli.views.words import say_ago, style_word
 
@@ -44,7 +44,9 @@ def render_status(view: View, now: datetime) -> Tree:
     if status.url:
         tree.add(f"url  {escape(status.url)}")
     for condition in status.conditions:
-        if words := _say_problem(condition):
+        # The rollout's own line says it, with the figures.
+        is_told = condition.type == ConditionType.WITHIN_LATENCY_BUDGET and latest_warm_up(status.rollout)
+        if not is_told and (words := _say_problem(condition)):
             tree.add(f"[red]{words}[/]  {escape(condition.reason)}: {escape(condition.message)}")
     if status.model_status and (failure := status.model_status.last_failure_info):
         tree.add(f"[red]last failure[/]  {failure.reason}: {escape(failure.message)}")

@@ -74,17 +74,21 @@ def _say(
 ) -> str:
     p50_ms, p99_ms = quantiles_ms
     answered = len(measured.latencies_ms)
-    text = f"{revision} answered {answered} sample requests with a p50 of {p50_ms:.3g} ms and a p99 of {p99_ms:.3g} ms"
+    text = f"{revision} answered {answered} sample requests with a p50 of {_ms(p50_ms)} and a p99 of {_ms(p99_ms)}"
     if budget_ms is not None:
-        with_margin = f"{p99_ms * MARGIN:.3g} ms with a margin of {MARGIN - 1:.0%}"
+        with_margin = f"{_ms(p99_ms * MARGIN)} with a margin of {MARGIN - 1:.0%}"
         place = {True: "within", False: "above", None: "not to be compared with"}[within]
-        text += f", {with_margin}: {place} the latency budget of {budget_ms:.3g} ms"
+        text += f", {with_margin}: {place} the latency budget of {_ms(budget_ms)}"
     text += "."
     if measured.errors:
         text += f" {measured.errors} more failed{_because(measured)}"
     if within is None and budget_ms is not None and answered < LEAST_REQUESTS:
         text += f" Fewer than {LEAST_REQUESTS} answers can't show that the budget is kept."
     return text
+
+
+def _ms(latency_ms: float) -> str:
+    return f"{latency_ms:.3g} ms" if latency_ms < 100 else f"{latency_ms:.0f} ms"  # noqa: PLR2004 - three digits
 
 
 def _because(measured: Measurement) -> str:

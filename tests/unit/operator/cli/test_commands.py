@@ -134,11 +134,24 @@ def test_why_of_a_revision_on_trial_shows_what_its_gate_has_seen(cluster, monkey
     assert "10 of 100" in capsys.readouterr().out
 
 
-def test_names_are_not_cut_in_a_pipe(cluster, monkeypatch, capsys) -> None:
-    long = "wine-" + "a" * 50
-    cluster.bodies["modelrevisions", long] = revision_body(long, "Retired", message="x" * 150)
-    assert perennial(monkeypatch, "history", "wine") == 0
-    assert long in capsys.readouterr().out
+def test_nothing_is_cut_in_a_pipe(cluster, monkeypatch, capsys) -> None:
+    name, message = "wine-" + "a" * 50, "word " * 40 + "end"
+    cluster.bodies["modelrevisions", name] = revision_body(name, "Failed", message=message)
+    cluster.bodies["modeldeployments", "wine"]["status"]["rollout"] = {**ROLLOUT, "message": message}
+    for words in (["history", "wine"], ["status", "wine"]):
+        assert perennial(monkeypatch, *words) == 0
+        got = capsys.readouterr().out
+        assert name in got
+        assert got.count(message) == (1 if words[0] == "history" else 2)
+
+
+def test_children_of_a_deleted_namesake_are_not_shown(cluster, monkeypatch, capsys) -> None:
+    cluster.bodies["modelrevisions", "wine-old"] = revision_body(
+        "wine-old", "Stable", spec={"deploymentUid": "u0"}
+    )
+    for words in (["history", "wine"], ["status", "wine"]):
+        assert perennial(monkeypatch, *words) == 0
+        assert "wine-old" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -122,6 +122,24 @@ def test_warm_up_of_the_revision_on_trial_is_shown_and_an_older_one_not() -> Non
     assert "p99" not in drawn(View(deployment({"rollout": {**ROLLOUT, "warmUp": older}})))
 
 
+def test_figures_of_a_warm_up_are_told_once() -> None:
+    text = "wine-b is too slow"
+    rollout = {
+        "phase": "Degraded",
+        "failedRevision": "wine-b",
+        "message": f"Rolled back: {text}.",
+        "warmUp": {"revision": "wine-b", "time": NOW.isoformat(), "withinBudget": False, "message": text},
+    }
+    condition = {
+        "type": "WithinLatencyBudget",
+        "status": "False",
+        "reason": "TooSlow",
+        "message": text,
+        "lastTransitionTime": NOW.isoformat(),
+    }
+    assert drawn(View(deployment({"rollout": rollout, "conditions": [condition]}))).count(text) == 1
+
+
 def test_arms_of_a_bandit_show_share_rewards_and_probability() -> None:
     arms = [
         {"name": "stable", "revision": "wine-a", "state": "Running", "weightPercent": 30},

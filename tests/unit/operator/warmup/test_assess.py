@@ -41,6 +41,11 @@ def test_figures_and_verdict_are_in_the_sentence() -> None:
     )
 
 
+def test_long_latencies_are_spelled_out() -> None:
+    got = assess_warm_up("wine-b", flat(1234.5), 1000.0, NOW).message
+    assert "a p99 of 1234 ms, 1543 ms with a margin of 25%: above the latency budget of 1000 ms." in got
+
+
 def test_without_budget_there_are_figures_and_no_verdict() -> None:
     got = assess_warm_up("wine-b", flat(10.0), None, NOW)
     assert got.within_budget is None
