@@ -47,6 +47,12 @@ def spoil(bundle, tmp_path, change):
     return path
 
 
+def refuse_the_reference(manifest, path):
+    """A range that the reference sample itself breaks."""
+    wind = next(column for column in manifest["schema"]["inputs"] if column["name"] == "wind")
+    wind.update(minimum=0.0, maximum=1.0, out_of_range="Reject")
+
+
 def put_pickle(manifest, path):
     data = pickle.dumps({"a": 1})
     (path / "model.skops").write_bytes(data)
@@ -109,6 +115,7 @@ def test_a_tar_written_by_another_tool_is_served_under_its_own_digest(bundle, tm
     [
         (put_pickle, "UnsafeModel"),
         (take_a_feature, "ModelLoadFailed"),
+        (refuse_the_reference, "InvalidBundle"),
         (lambda manifest, path: manifest.pop("schema"), "InvalidBundle"),
         (lambda manifest, path: (path / "model.skops").write_bytes(b"PK"), "DigestMismatch"),
         (lambda manifest, path: manifest.update(format="pickle"), "UnsafeModel"),
