@@ -5,18 +5,14 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from perennial_api.modeldeployment.resource import ModelDeployment
-from perennial_api.modeldeployment.server import OnTooSlow
-from perennial_api.modeldeployment.status import RolloutStatus
 from perennial_api.modeldeployment.warmup_status import WarmUp
 from perennial_api.modelrevision import ModelRevisionStatus, Origin
 from perennial_api.retrainingrun import RetrainingPhase, RetrainingRun, RetrainingRunStatus
 
 from perennial.cluster.client import FIELD_MANAGER
 from perennial.cluster.observe import Children, Runtimes
-from perennial.controller.commands import answer_command
-from perennial.controller.experiments import Experimenting, decide_experiment
+from perennial.controller.hearing import Heard, hear, view_observed
 from perennial.controller.scaling import Scaled, decide_scaling
-from perennial.controller.target import Target, Wishes, choose
 from perennial.errors import InvalidSpecError
 from perennial.manifests.context import Installation, Manifest, Owner
 from perennial.manifests.desired import Wish, build_desired
@@ -25,16 +21,15 @@ from perennial.manifests.replicas import with_scale_writes
 from perennial.manifests.retraining import build_job, build_retraining_run
 from perennial.rollout.conditions import Facts
 from perennial.rollout.decision import Decision, EventReason, Notice
-from perennial.rollout.experiment import promoted_revision
 from perennial.rollout.lineage import hash_model
-from perennial.rollout.machine import find_stable, restore, step
-from perennial.rollout.observed import Observed, Reading
+from perennial.rollout.machine import find_stable, step
+from perennial.rollout.observed import Reading
 from perennial.rollout.retraining import RetrainingDecision, decide_retraining
 from perennial.rollout.revision_status import next_revision_status
 from perennial.rollout.runs import assess_run
 from perennial.rollout.scaling import Load
 from perennial.rollout.settings import RolloutSettings
-from perennial.rollout.verbs import Answer, Situation
+from perennial.rollout.verbs import Answer
 from perennial.rollout.verdicts import Verdict
 
 __all__ = ["Outcome", "decide"]
@@ -86,27 +81,6 @@ class Outcome:
         return min((s for s in waits if s is not None), default=None)
 
 
-@dataclass(frozen=True, slots=True)
-class _Heard:
-    """What is asked for, by whom, and what the experiment does meanwhile.
-
-    Attributes
-    ----------
-    target
-        With all children, even those that this pass makes.
-    rollout
-        `status.rollout`, as the command has changed it.
-    made
-        The revisions that this pass makes.
-    """
-
-    target: Target
-    answer: Answer | None
-    trial: Experimenting
-    rollout: RolloutStatus | None
-    made: tuple[Manifest, ...]
-
-
 def decide(
     deployment: ModelDeployment,
     children: Children,
@@ -138,12 +112,12 @@ def decide(
     owner = Owner("ModelDeployment", metadata.name, metadata.namespace, metadata.uid, metadata.name)
     runs = tuple(_next_run(run, deployment, children, now) for run in children.runs)
     scaled = decide_scaling(deployment, children, loads, now)
-    heard = _hear(
+    heard = hear(
         owner, deployment, replace(children, runs=runs), runtimes, installation, scaled=scaled, now=now
     )
     target, answer, trial = heard.target, heard.answer, heard.trial
     children = target.children
-    observed = _observe(deployment, children, target.name, warm_up, scaled=scaled)
+    observed = view_observed(deployment, children, target.name, warm_up, scaled=scaled)
     observed = replace(observed, readings=readings or {})
     decision = step(spec.rollout, heard.rollout, observed, settings, now, experiment=trial.decision.plan)
     decision = _add_answer(decision, answer)
@@ -185,72 +159,6 @@ def decide(
             *retraining.notices,
             *_start_notices(retraining),
         ),
-    )
-
-
-def _hear(
-    owner: Owner,
-    deployment: ModelDeployment,
-    children: Children,
-    runtimes: Runtimes,
-    installation: Installation,
-    *,
-    scaled: Scaled,
-    now: datetime,
-) -> _Heard:
-    """Choose the target, hear what people and the experiment say to it, and choose again where they want another."""
-    spec, status = deployment.spec, deployment.status
-    winner = promoted_revision(status.experiment)
-    wishes = Wishes(spec, status.rollout, winner=winner)
-    target = choose(owner, wishes, children, runtimes, installation)
-    current = restore(status.rollout, target.children.views, target.name)
-    situation = Situation(owner.deployment, spec.rollout, current, children.views, status.experiment, now)
-    answer = answer_command(deployment.metadata.annotations, status.last_command, situation)
-    said = answer.rollout.rollout if answer and answer.rollout else current
-    trial = decide_experiment(
-        owner,
-        deployment,
-        target.children,
-        runtimes,
-        installation,
-        observed=_observe(deployment, target.children, target.name, None, scaled=scaled),
-        rollout=said,
-        command=answer.experiment if answer else None,
-        now=now,
-    )
-    target = replace(target, children=trial.children)
-    made = (*target.made, *trial.made)
-    wished = Wishes(
-        spec, said, answer.undone_to if answer else None, promoted_revision(trial.decision.status)
-    )
-    if said.pinned != current.pinned or wished.winner != winner:
-        target = choose(owner, wished, trial.children, runtimes, installation)
-        made = (*made, *target.made)
-    return _Heard(target, answer, trial, said if answer and answer.rollout else status.rollout, made)
-
-
-def _observe(
-    deployment: ModelDeployment,
-    children: Children,
-    target: str | None,
-    warm_up: WarmUp | None = None,
-    *,
-    scaled: Scaled,
-) -> Observed:
-    server = deployment.spec.server
-    return Observed(
-        children.views,
-        target,
-        children.route,
-        children.routers,
-        server.min_replicas,
-        deployment=deployment.metadata.name,
-        warm_up_required=server.latency_budget is not None,
-        warm_up=warm_up,
-        needed=scaled.scaling.needed,
-        needed_by_share=scaled.needed_by_share,
-        refuse_too_slow=server.on_too_slow is OnTooSlow.REFUSE,
-        arms={arm.revision: arm for arm in children.report.status.arms} if children.report else {},
     )
 
 
@@ -350,7 +258,7 @@ def _make_retraining(
     return tuple(made)
 
 
-def _revision_statuses(heard: _Heard, decision: Decision, now: datetime) -> dict[str, ModelRevisionStatus]:
+def _revision_statuses(heard: Heard, decision: Decision, now: datetime) -> dict[str, ModelRevisionStatus]:
     children, choice = heard.target.children, heard.target.choice
     variants = {outcome.revision: outcome for outcome in heard.trial.decision.outcomes}
     changed = {}
