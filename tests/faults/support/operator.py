@@ -16,8 +16,8 @@ COMMAND = (str(Path(sys.executable).with_name("perennial-operator")),)
 
 # Everything in seconds, so that a rollout fits into a test. A lease as short as this asks for a free CPU now and then.
 SHORT_TIMES = {
-    "LEASE_DURATION_S": "5",
-    "LEASE_RENEW_DEADLINE_S": "4",
+    "LEASE_DURATION_S": "8",
+    "LEASE_RENEW_DEADLINE_S": "7",
     "LEASE_RETRY_S": "0.5",
     "SCALE_DOWN_DELAY_S": "1",
     "DRAIN_TIMEOUT_S": "5",

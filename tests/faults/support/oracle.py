@@ -126,18 +126,27 @@ def _service_spec(spec: Json) -> Json:
     return {k: v for k, v in spec.items() if k not in given or v in ("None", ["None"])}
 
 
+def _route_spec(spec: Json) -> Json:
+    """The salt follows from the ModelDeployment's uid."""
+    sticky = {k: v for k, v in (spec.get("sticky") or {}).items() if k != "salt"}
+    return {**spec, "sticky": sticky}
+
+
 def _deployment_status(status: Json) -> Json:
     rollout: Json = status.get("rollout") or {}
     model: Json = status.get("modelStatus") or {}
     conditions = status.get("conditions", [])
     experiment: Json = status.get("experiment") or {}
+    arms = [{k: v for k, v in arm.items() if k in _ARM_FIELDS} for arm in experiment.get("arms", [])]
+    command: Json = status.get("lastCommand") or {}
     return {
         "observedGeneration": status.get("observedGeneration"),
         "conditions": {c["type"]: f"{c['status']} {c['reason']}" for c in conditions},
         "model": {k: v for k, v in model.items() if k != "lastFailureInfo"},
         "rollout": {k: v for k, v in rollout.items() if k in _ROLLOUT_FIELDS},
         "evidence": _verdicts(rollout.get("evidence", [])),
-        "experiment": {k: v for k, v in experiment.items() if k in _EXPERIMENT_FIELDS},
+        "experiment": {k: v for k, v in experiment.items() if k in _EXPERIMENT_FIELDS} | {"arms": arms},
+        "command": {k: v for k, v in command.items() if k in _COMMAND_FIELDS},
     }
 
 
@@ -159,8 +168,10 @@ _ROLLOUT_FIELDS = frozenset(
     {"phase", "stable", "canary", "attempt", "stepIndex", "stepState", "weights", "canaryWeightPercent"}
     | {"draining", "failedRevision", "held", "pinned", "preview"}
 )
-_EXPERIMENT_FIELDS = frozenset({"phase", "winner", "variants", "attempt"})
-_SPECS: dict[str, Callable[[Json], Json]] = {"Service": _service_spec}
+_EXPERIMENT_FIELDS = frozenset({"phase", "reason", "winner", "attempt", "stable", "promote"})
+_ARM_FIELDS = frozenset({"name", "revision", "state", "weightPercent"})
+_COMMAND_FIELDS = frozenset({"verb", "accepted", "reason"})
+_SPECS: dict[str, Callable[[Json], Json]] = {"Service": _service_spec, "ModelRoute": _route_spec}
 _STATUSES: dict[str, Callable[[Json], Json]] = {
     "ModelDeployment": _deployment_status,
     "ModelRevision": _revision_status,

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from perennial.cluster.kinds import KINDS
+from perennial_api.labels import ANNOTATION_COMMAND, API_VERSION
 from perennial_localcluster.api import ApiClient, ApiError
 
 from tests.e2e.support.kube import wait_for
@@ -26,6 +27,7 @@ from tests.faults.support.upstream import Upstream
 FIRST, SECOND, THIRD = (f"perennial://sha256:{digit * 64}" for digit in "abc")
 GOOD, ERRING = "faults-good", "faults-erring"
 NAME = "echo"
+CHALLENGER = "challenger"
 SYSTEM = "perennial-system"
 QUIET_S = 2.0
 
@@ -64,6 +66,14 @@ class World:
         path = KINDS["ModelDeployment"].path(self.namespace, name)
         self.site.api.request("PATCH", f"{path}?fieldManager=user&force=true", obj)
 
+    def say(self, verb: str, **words: Any) -> None:
+        """Say a verb as `kubectl perennial` does, without waiting for the answer."""
+        command = json.dumps({"id": uuid.uuid4().hex, "verb": verb, **words})
+        metadata = {"name": NAME, "namespace": self.namespace, "annotations": {ANNOTATION_COMMAND: command}}
+        path = KINDS["ModelDeployment"].path(self.namespace, NAME)
+        body = {"apiVersion": API_VERSION, "kind": "ModelDeployment", "metadata": metadata}
+        self.site.api.request("PATCH", f"{path}?fieldManager=user-verbs&force=true", body)
+
     def delete(self) -> None:
         self.site.api.request("DELETE", KINDS["ModelDeployment"].path(self.namespace, NAME))
 
@@ -85,6 +95,12 @@ class World:
     def rollout(self) -> Json:
         rollout: Json = (self.get("ModelDeployment").get("status") or {}).get("rollout") or {}
         return rollout
+
+    def arm(self) -> Json:
+        """Return the experiment's first arm beside the stable revision."""
+        experiment = (self.get("ModelDeployment").get("status") or {}).get("experiment") or {}
+        arms: list[Json] = [a for a in experiment.get("arms", []) if a["name"] == CHALLENGER]
+        return arms[0] if arms else {}
 
     def is_ready(self) -> bool:
         obj = self.get("ModelDeployment")
