@@ -51,7 +51,7 @@ def test_abort_sticks_until_retry_and_promote_full_passes_every_step(world: Worl
 
 
 def test_pause_holds_every_step_and_resume_goes_on(world: World) -> None:
-    first = world.start(rollout=canary(20, 60, pause="3s"))
+    first = world.start(rollout=canary(20, 60, pause="10s"))
     with world.traffic() as traffic:
         world.new_model()
         second = world.wait_weight(20)
