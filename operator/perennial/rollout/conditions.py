@@ -168,7 +168,7 @@ def _assess_progressing(facts: Facts) -> _Fact:
     )
 
 
-_PAUSES = {
+_PAUSES: dict[str, str] = {
     StepState.AWAITING_PROMOTION: "CanaryPauseStep",
     StepState.PREVIEWING: "BlueGreenPause",
     StepState.INCONCLUSIVE: "InconclusiveAnalysis",
@@ -181,7 +181,7 @@ def _assess_paused(facts: Facts) -> _Fact:
     waits = rollout.step_state == StepState.WAITING_FOR_EXPERIMENT and rollout.canary is not None
     if rollout.phase is not RolloutPhase.PAUSED and not waits:
         return _fact(ConditionType.PAUSED, Verdict(False, "NotPaused", "No rollout waits for anybody."))
-    reason = "Held" if rollout.held else _PAUSES.get(StepState(rollout.step_state), "Paused")
+    reason = "Held" if rollout.held else _PAUSES.get(rollout.step_state, "Paused")
     return _fact(ConditionType.PAUSED, Verdict(True, reason, rollout.message))
 
 
