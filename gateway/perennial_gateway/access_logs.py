@@ -37,6 +37,7 @@ def build_slow_log() -> dict[str, Any]:
     }
     return _log(
         "slow",
+        BUDGET_HEADER,
         _IS_SLOW,
         {
             "@type": f"{_TYPE}.stats.v3.Config",
@@ -50,6 +51,7 @@ def build_clients_log() -> dict[str, Any]:
     """Return the logger that tells the agent who was served by whom; only for sticky routes."""
     return _log(
         "clients",
+        CLIENT_HEADER,
         _IS_STICKY,
         {
             "@type": f"{_TYPE}.fluentd.v3.FluentdAccessLogConfig",
@@ -69,12 +71,9 @@ def build_clients_log() -> dict[str, Any]:
     )
 
 
-def _log(name: str, expression: str, config: dict[str, Any]) -> dict[str, Any]:
+def _log(name: str, header: str, expression: str, config: dict[str, Any]) -> dict[str, Any]:
+    """Return a logger for requests with a header, which is cheap to see, of which an expression is true."""
+    present = {"header_filter": {"header": {"name": header, "present_match": True}}}
     cel = {"@type": f"{_TYPE}.filters.cel.v3.ExpressionFilter", "expression": expression}
-    return {
-        "name": name,
-        "filter": {
-            "extension_filter": {"name": "envoy.access_loggers.extension_filters.cel", "typed_config": cel}
-        },
-        "typed_config": config,
-    }
+    true = {"extension_filter": {"name": "envoy.access_loggers.extension_filters.cel", "typed_config": cel}}
+    return {"name": name, "filter": {"and_filter": {"filters": [present, true]}}, "typed_config": config}

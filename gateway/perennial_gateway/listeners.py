@@ -16,8 +16,9 @@ from perennial_gateway.headers import (
     overwrite,
 )
 from perennial_gateway.mirror import build_shadow_action
+from perennial_gateway.model import DEFAULT_MAX_BODY_BYTES, DEFAULT_TIMEOUT_S
 from perennial_gateway.resources import PIN_CONFIG_NAME, ROUTE_CONFIG_NAME
-from perennial_gateway.routes import retry_policy
+from perennial_gateway.routes import IDLE_MARGIN_S, retry_policy
 from perennial_gateway.settings import EnvoySettings
 
 STAT_PREFIX = "ingress"
@@ -39,7 +40,7 @@ def build_listeners(settings: EnvoySettings, epoch: str) -> list[dict[str, Any]]
     public = _inbound(STAT_PREFIX, ROUTE_CONFIG_NAME, settings.rds_path) | {
         "access_log": [build_slow_log(), build_clients_log()],
         "early_header_mutation_extensions": _early([{"remove": REVISION_HEADER}]),
-        "http_filters": [_answers(), _health(), _buffer(settings), _router()],
+        "http_filters": [_answers(), _health(), _buffer(), _router()],
     }
     # The client's wish is kept under another name, since the answer's header tells who has answered.
     wish: list[dict[str, Any]] = [
@@ -48,7 +49,7 @@ def build_listeners(settings: EnvoySettings, epoch: str) -> list[dict[str, Any]]
     ]
     pinning = _inbound(PIN_PREFIX, PIN_CONFIG_NAME, settings.pins_path) | {
         "early_header_mutation_extensions": _early(wish),
-        "http_filters": [_answers(), _authentication(settings), _buffer(settings), _router()],
+        "http_filters": [_answers(), _authentication(settings), _buffer(), _router()],
     }
     return [
         _listener(STAT_PREFIX, _address(settings, settings.listen_port), public)
@@ -103,7 +104,7 @@ def _inbound(prefix: str, route_config: str, path: Path) -> dict[str, Any]:
         "preserve_external_request_id": True,
         "request_headers_timeout": "10s",
         "request_timeout": "60s",
-        "stream_idle_timeout": "75s",
+        "stream_idle_timeout": f"{DEFAULT_TIMEOUT_S + IDLE_MARGIN_S}s",
         "common_http_protocol_options": {"idle_timeout": "300s", "max_headers_count": 100},
         "http2_protocol_options": {
             "max_concurrent_streams": 100,
@@ -186,8 +187,8 @@ def _authentication(settings: EnvoySettings) -> dict[str, Any]:
     return _filter("jwt_authn", "JwtAuthentication", config)
 
 
-def _buffer(settings: EnvoySettings) -> dict[str, Any]:
-    return _filter("buffer", "Buffer", {"max_request_bytes": settings.max_body_bytes})
+def _buffer() -> dict[str, Any]:
+    return _filter("buffer", "Buffer", {"max_request_bytes": DEFAULT_MAX_BODY_BYTES})
 
 
 def _router() -> dict[str, Any]:

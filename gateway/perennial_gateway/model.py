@@ -10,6 +10,8 @@ from dataclasses import dataclass, field, replace
 from perennial_gateway.errors import InvalidRoute
 
 TOTAL_WEIGHT = 100
+DEFAULT_TIMEOUT_S = 60.0
+DEFAULT_MAX_BODY_BYTES = 16 * 2**20
 
 _TOKEN = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
@@ -93,8 +95,8 @@ class Route:
     mirror_percent: int = 100
     preview: str | None = None
     latency_budget_ms: int | None = None
-    timeout_s: float = 60.0
-    max_body_bytes: int = 16 * 2**20
+    timeout_s: float = DEFAULT_TIMEOUT_S
+    max_body_bytes: int = DEFAULT_MAX_BODY_BYTES
 
     def has_server(self, revision: str) -> bool:
         """Return whether a revision of this route has a ready pod."""

@@ -7,7 +7,7 @@ from typing import Any
 from perennial_gateway.clusters import Traffic
 from perennial_gateway.headers import PIN_HEADER, REVISION_HEADER
 from perennial_gateway.model import Route
-from perennial_gateway.routes import build_single, direct_response, own_domains
+from perennial_gateway.routes import build_single, direct_response, own_domains, retry_policy
 
 
 def build_pin_path_routes(route: Route) -> list[dict[str, Any]]:
@@ -20,6 +20,7 @@ def build_pin_virtual_host(route: Route, cluster_domain: str) -> dict[str, Any]:
     return {
         "name": str(route.key),
         "domains": own_domains(route.key, cluster_domain),
+        "retry_policy": retry_policy(),
         "routes": _pins(route, "/"),
     }
 

@@ -8,9 +8,8 @@ import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
-from perennial_gateway.admin import EnvoyAdmin, EnvoyFile, Subscription
+from perennial_gateway.admin import EnvoyAdmin, EnvoyFile
 from perennial_gateway.errors import ConfigRejected, EnvoyUnavailable
 from perennial_gateway.files import write_atomically
 from perennial_gateway.model import RouteKey
@@ -20,11 +19,14 @@ from perennial_gateway.resources import (
     build_route_configuration,
     clusters_of,
     digest,
+    render_json,
     render_response,
 )
 from perennial_gateway.settings import AgentSettings
 
 POLL_S = 0.02
+REFUSAL_POLL_S = 0.1
+"""Less often: Envoy goes through all its counters for it."""
 
 
 class Publisher:
@@ -99,8 +101,8 @@ class Publisher:
 
     async def verify(self) -> bool:
         """Return whether Envoy still serves what it confirmed; a restarted one might not."""
-        found = await self._admin.read_subscriptions()
-        holds = all(self._confirmed.get(file) == found[file].version for file in EnvoyFile)
+        versions = await self._admin.read_versions()
+        holds = all(self._confirmed.get(file) == versions[file] for file in EnvoyFile)
         if not holds:
             self._confirmed.clear()
         return holds
@@ -110,13 +112,13 @@ class Publisher:
             self._clusters.pop(name, None)
             self._unused_since.pop(name, None)
 
-    async def _put(self, file: EnvoyFile, resources: Iterable[dict[str, Any]]) -> None:
+    async def _put(self, file: EnvoyFile, resources: Iterable[str]) -> None:
         resources = list(resources)
         content = digest(resources)
         if self._confirmed.get(file) and self._content.get(file) == content:
             return
         self._confirmed.pop(file, None)
-        refused_before = (await self._read(file)).refused
+        refused_before = (await self._admin.read_refusals())[file]
         self._writes += 1
         version = f"{self._instance}.{self._writes}.{content}"
         path = self._settings.gateway_directory / f"{file}.json"
@@ -127,25 +129,24 @@ class Publisher:
 
     async def _wait(self, file: EnvoyFile, version: str, refused_before: int) -> None:
         deadline = self._clock() + self._settings.apply_timeout_s
+        look_for_refusal_at = self._clock() + REFUSAL_POLL_S
         while self._clock() < deadline:
-            subscription = await self._read(file)
-            if subscription.version == version:
+            if (await self._admin.read_versions())[file] == version:
                 return
-            if subscription.refused > refused_before:
-                raise ConfigRejected(f"Envoy refuses {file}.json; its log says why")
+            if self._clock() >= look_for_refusal_at:
+                if (await self._admin.read_refusals())[file] > refused_before:
+                    raise ConfigRejected(f"Envoy refuses {file}.json; its log says why")
+                look_for_refusal_at = self._clock() + REFUSAL_POLL_S
             await asyncio.sleep(POLL_S)
         raise EnvoyUnavailable(
             f"Envoy has not taken up {file}.json within {self._settings.apply_timeout_s} s"
         )
 
-    async def _read(self, file: EnvoyFile) -> Subscription:
-        return (await self._admin.read_subscriptions())[file]
 
-
-def _read_clusters(path: Path) -> dict[str, dict[str, Any]]:
+def _read_clusters(path: Path) -> dict[str, str]:
     """Return the clusters that Envoy may be using since before this agent started."""
     try:
         document = json.loads(path.read_bytes())
-        return {cluster["name"]: cluster for cluster in document["resources"]}
+        return {cluster["name"]: render_json(cluster) for cluster in document["resources"]}
     except (OSError, ValueError, KeyError, TypeError):
         return {}

@@ -1,4 +1,8 @@
-"""Compose Envoy's three files from what each route contributes."""
+"""Compose Envoy's three files from what each route contributes.
+
+Each route's part is rendered once, when it changes: with a thousand routes, rendering all of them for one
+change would take longer than Envoy needs to take it up.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +20,7 @@ from perennial_gateway.routes import (
     build_not_found_route,
     build_path_routes,
     build_virtual_hosts,
+    retry_policy,
 )
 
 ROUTE_CONFIG_NAME = "models"
@@ -25,23 +30,23 @@ _ROUTE_CONFIG_TYPE = "type.googleapis.com/envoy.config.route.v3.RouteConfigurati
 
 @dataclass(frozen=True, slots=True)
 class Fragment:
-    """One route's part of the configuration; equal fragments need no new file.
+    """One route's part of the configuration, as JSON; equal fragments need no new file.
 
     Attributes
     ----------
     clusters
         By name.
     path_routes, virtual_hosts
-        Of the public port, as Envoy spells them.
+        Of the public port, each a comma-separated list.
     pin_routes, pin_host
         Of the pinning port.
     """
 
-    clusters: Mapping[str, dict[str, Any]]
-    path_routes: list[dict[str, Any]]
-    virtual_hosts: list[dict[str, Any]]
-    pin_routes: list[dict[str, Any]]
-    pin_host: dict[str, Any]
+    clusters: Mapping[str, str]
+    path_routes: str
+    virtual_hosts: str
+    pin_routes: str
+    pin_host: str
 
     def to_json(self) -> dict[str, Any]:
         """Return the form kept on disk."""
@@ -64,50 +69,59 @@ def build_fragment(route: Route, cluster_domain: str, shadow_socket: str) -> Fra
     """
     route.validate()
     return Fragment(
-        clusters={cluster["name"]: cluster for cluster in build_clusters(route, shadow_socket)},
-        path_routes=build_path_routes(route),
-        virtual_hosts=build_virtual_hosts(route, cluster_domain),
-        pin_routes=build_pin_path_routes(route),
-        pin_host=build_pin_virtual_host(route, cluster_domain),
+        clusters={cluster["name"]: render_json(cluster) for cluster in build_clusters(route, shadow_socket)},
+        path_routes=_join(map(render_json, build_path_routes(route))),
+        virtual_hosts=_join(map(render_json, build_virtual_hosts(route, cluster_domain))),
+        pin_routes=_join(map(render_json, build_pin_path_routes(route))),
+        pin_host=render_json(build_pin_virtual_host(route, cluster_domain)),
     )
 
 
-def build_route_configuration(fragments: Mapping[RouteKey, Fragment], gateway_url: str) -> dict[str, Any]:
+def build_route_configuration(fragments: Mapping[RouteKey, Fragment], gateway_url: str) -> str:
     """Return the one RouteConfiguration: a virtual host per route, and one for paths on any other host."""
     by_name: dict[str, list[RouteKey]] = {}
-    for key in sorted(fragments):
+    keys = sorted(fragments)
+    for key in keys:
         by_name.setdefault(key.name, []).append(key)
-    paths = [route for key in sorted(fragments) for route in fragments[key].path_routes]
-    bare = [build_bare_name_route(name, keys, gateway_url) for name, keys in by_name.items()]
-    hosts = [host for key in sorted(fragments) for host in fragments[key].virtual_hosts]
-    return _configuration(ROUTE_CONFIG_NAME, hosts, [*paths, *bare, build_not_found_route()])
+    paths = [fragments[key].path_routes for key in keys]
+    last = [build_bare_name_route(name, same, gateway_url) for name, same in by_name.items()]
+    rest = map(render_json, [*last, build_not_found_route()])
+    return _configuration(ROUTE_CONFIG_NAME, [fragments[key].virtual_hosts for key in keys], [*paths, *rest])
 
 
-def build_pin_configuration(fragments: Mapping[RouteKey, Fragment]) -> dict[str, Any]:
+def build_pin_configuration(fragments: Mapping[RouteKey, Fragment]) -> str:
     """Return the RouteConfiguration of the pinning port."""
-    paths = [route for key in sorted(fragments) for route in fragments[key].pin_routes]
-    hosts = [fragments[key].pin_host for key in sorted(fragments)]
-    return _configuration(PIN_CONFIG_NAME, hosts, [*paths, build_not_found_route()])
+    keys = sorted(fragments)
+    paths = [*(fragments[key].pin_routes for key in keys), render_json(build_not_found_route())]
+    return _configuration(PIN_CONFIG_NAME, [fragments[key].pin_host for key in keys], paths)
 
 
-def _configuration(
-    name: str, hosts: list[dict[str, Any]], any_host_routes: list[dict[str, Any]]
-) -> dict[str, Any]:
-    any_host = {"name": "any", "domains": ["*"], "routes": any_host_routes}
-    return {"@type": _ROUTE_CONFIG_TYPE, "name": name, "virtual_hosts": [*hosts, any_host]}
+def _configuration(name: str, hosts: list[str], any_host_routes: list[str]) -> str:
+    head = {"name": "any", "domains": ["*"], "retry_policy": retry_policy()}
+    any_host = f'{render_json(head)[:-1]},"routes":[{_join(any_host_routes)}]}}'
+    start = render_json({"@type": _ROUTE_CONFIG_TYPE, "name": name})
+    return f'{start[:-1]},"virtual_hosts":[{_join([*hosts, any_host])}]}}'
 
 
-def clusters_of(fragments: Mapping[RouteKey, Fragment]) -> dict[str, dict[str, Any]]:
+def clusters_of(fragments: Mapping[RouteKey, Fragment]) -> dict[str, str]:
     """Return all clusters by name."""
     return {name: cluster for key in sorted(fragments) for name, cluster in fragments[key].clusters.items()}
 
 
-def render_response(resources: Iterable[dict[str, Any]], version: str) -> bytes:
+def render_response(resources: Iterable[str], version: str) -> bytes:
     """Return a DiscoveryResponse as Envoy reads it from a file."""
-    document = {"version_info": version, "resources": list(resources)}
-    return json.dumps(document, separators=(",", ":")).encode()
+    return f'{{"version_info":{json.dumps(version)},"resources":[{_join(resources)}]}}'.encode()
 
 
-def digest(resources: Iterable[dict[str, Any]]) -> str:
+def render_json(value: dict[str, Any]) -> str:
+    """Return compact JSON."""
+    return json.dumps(value, separators=(",", ":"))
+
+
+def digest(resources: Iterable[str]) -> str:
     """Return a short digest that names a configuration in logs and in Envoy's version."""
-    return hashlib.sha256(json.dumps(list(resources), sort_keys=True).encode()).hexdigest()[:12]
+    return hashlib.sha256(_join(resources).encode()).hexdigest()[:12]
+
+
+def _join(parts: Iterable[str]) -> str:
+    return ",".join(part for part in parts if part)

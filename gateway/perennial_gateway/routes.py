@@ -11,11 +11,17 @@ from typing import Any
 from perennial_gateway.clusters import Traffic, cluster_name
 from perennial_gateway.headers import BUDGET_HEADER, CLIENT_HEADER, REVISION_HEADER, overwrite
 from perennial_gateway.mirror import build_mirror_policies
-from perennial_gateway.model import Route, RouteKey, build_slots, seat_clients
+from perennial_gateway.model import (
+    DEFAULT_MAX_BODY_BYTES,
+    DEFAULT_TIMEOUT_S,
+    Route,
+    RouteKey,
+    build_slots,
+    seat_clients,
+)
 from perennial_gateway.sticky import build_issuing, build_matched
 
 OBSERVER_CLUSTER = "observer"
-FEEDBACK_TIMEOUT_S = 60
 IDLE_MARGIN_S = 15
 """The idle timeout stays behind the route's timeout, whose 504 says more."""
 
@@ -32,6 +38,7 @@ def build_virtual_hosts(route: Route, cluster_domain: str) -> list[dict[str, Any
     own = {
         "name": str(route.key),
         "domains": own_domains(route.key, cluster_domain),
+        "retry_policy": retry_policy(),
         "routes": [_feedback(route.key, "/feedback"), *_predict(route, "/")],
     }
     # In a namespace called svc that host would be another model's `<name>.<namespace>.svc`.
@@ -40,6 +47,7 @@ def build_virtual_hosts(route: Route, cluster_domain: str) -> list[dict[str, Any
     preview = {
         "name": f"{route.key}:preview",
         "domains": [f"preview.{route.key.name}.{route.key.namespace}"],
+        "retry_policy": retry_policy(),
         "routes": [_preview(route, "/")],
     }
     return [own, preview]
@@ -150,25 +158,18 @@ def _merge(route: dict[str, Any], part: dict[str, Any]) -> dict[str, Any]:
 
 
 def _common(route: Route) -> dict[str, Any]:
-    """Return what every route to a server has: path, limits, retries, latency budget."""
-    budget = (
-        [] if route.latency_budget_ms is None else [overwrite(BUDGET_HEADER, f"{route.latency_budget_ms}ms")]
-    )
-    return {
-        "request_headers_to_add": budget,
-        "typed_per_filter_config": {
-            "envoy.filters.http.buffer": {
-                "@type": "type.googleapis.com/envoy.extensions.filters.http.buffer.v3.BufferPerRoute",
-                "buffer": {"max_request_bytes": route.max_body_bytes},
-            }
-        },
-        "route": {
-            "prefix_rewrite": "/",
-            "timeout": f"{route.timeout_s:.3f}s",
-            "idle_timeout": f"{route.timeout_s + IDLE_MARGIN_S:.3f}s",
-            "retry_policy": retry_policy(),
-        },
-    }
+    """Return what every route to a server has: path, limits, latency budget; only what differs from the default."""
+    action = {"prefix_rewrite": "/", "timeout": f"{route.timeout_s:.3f}s"}
+    if route.timeout_s > DEFAULT_TIMEOUT_S:
+        action["idle_timeout"] = f"{route.timeout_s + IDLE_MARGIN_S:.3f}s"
+    common: dict[str, Any] = {"request_headers_to_add": [], "route": action}
+    if route.latency_budget_ms is not None:
+        common["request_headers_to_add"] = [overwrite(BUDGET_HEADER, f"{route.latency_budget_ms}ms")]
+    if route.max_body_bytes != DEFAULT_MAX_BODY_BYTES:
+        kind = "type.googleapis.com/envoy.extensions.filters.http.buffer.v3.BufferPerRoute"
+        buffer = {"@type": kind, "buffer": {"max_request_bytes": route.max_body_bytes}}
+        common["typed_per_filter_config"] = {"envoy.filters.http.buffer": buffer}
+    return common
 
 
 def _preview(route: Route, prefix: str) -> dict[str, Any]:
@@ -185,8 +186,7 @@ def _feedback(key: RouteKey, path: str) -> dict[str, Any]:
         "route": {
             "cluster": OBSERVER_CLUSTER,
             "prefix_rewrite": f"/v1/namespaces/{key.namespace}/deployments/{key.name}/feedback",
-            "timeout": f"{FEEDBACK_TIMEOUT_S}s",
-            "retry_policy": retry_policy(),
+            "timeout": f"{DEFAULT_TIMEOUT_S}s",
         },
     }
 

@@ -103,7 +103,7 @@ class Pages:
         if not self._facts.agent.ready():
             return web.Response(status=503, text="Envoy does not serve the current routes yet")
         try:
-            await self._facts.admin.read_subscriptions()
+            await self._facts.admin.read_versions()
         except EnvoyUnavailable as error:
             return web.Response(status=503, text=str(error))
         return web.Response(text="ok")

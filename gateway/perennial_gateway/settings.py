@@ -93,11 +93,6 @@ class EnvoySettings(SharedSettings):
         description="Host of the observer, which gets feedback.",
     )
     observer_port: int = Field(default=80, ge=1, le=65535, description="Port of the observer.")
-    max_body_bytes: int = Field(
-        default=8 * 1024 * 1024,
-        ge=1024,
-        description="Largest feedback, in bytes; larger ones get 413. A model's own limit is in its ModelRoute.",
-    )
     max_connections: int = Field(
         default=10_000, ge=1, description="Open client connections; more are refused."
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from perennial_gateway.model import Backend, Endpoint, Route, RouteKey
-from perennial_gateway.resources import Fragment
+from perennial_gateway.resources import Fragment, render_json
 
 
 def endpoint(last: int = 1, port: int = 3000) -> Endpoint:
@@ -26,7 +26,7 @@ def route(
 def fragment(name: str, mark: str = "good") -> Fragment:
     """A fragment whose only cluster carries a mark that a fake Envoy may refuse."""
     cluster = f"shop/{name}-a"
-    return Fragment({cluster: {"name": cluster, "mark": mark}}, [], [], [], {"name": name})
+    return Fragment({cluster: render_json({"name": cluster, "mark": mark})}, "", "", "", "")
 
 
 def model_route(name: str = "wine", namespace: str = "shop", **spec: Any) -> dict[str, Any]:
