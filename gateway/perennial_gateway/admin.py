@@ -12,7 +12,7 @@ from typing import Self
 
 import aiohttp
 
-from perennial_gateway.access_logs import SLOW_STAT
+from perennial_gateway.access_logs import CLIENTS_LOST_STAT, SLOW_STAT
 from perennial_gateway.errors import EnvoyUnavailable
 from perennial_gateway.listeners import EPOCH_PREFIX, PIN_PREFIX, STAT_PREFIX
 from perennial_gateway.resources import PIN_CONFIG_NAME, ROUTE_CONFIG_NAME
@@ -39,7 +39,7 @@ _STATS = "completed|5xx|active|400|422"
 _ACTIVE = rf"http\.({STAT_PREFIX}|{PIN_PREFIX})\.downstream_rq_active"
 _COUNTERS = (
     rf"^(cluster\.[^.]+\.upstream_rq_({_STATS})|{re.escape(SLOW_STAT)}[^.]+"
-    rf"|{_ACTIVE}|listener\.{EPOCH_PREFIX}[^.]+\.downstream_cx_active)$"
+    rf"|{re.escape(CLIENTS_LOST_STAT)}|{_ACTIVE}|listener\.{EPOCH_PREFIX}[^.]+\.downstream_cx_active)$"
 )
 _CLUSTER = re.compile(rf"cluster\.(?P<cluster>[^.]+)\.upstream_rq_(?P<stat>{_STATS})")
 _EPOCH = re.compile(rf"listener\.{EPOCH_PREFIX}(?P<epoch>[^.]+)\.")
@@ -76,12 +76,15 @@ class EnvoyCounters:
         By cluster name.
     active_requests, active_connections
         Of clients.
+    lost_records
+        Of finished requests on sticky routes that the agent was too slow to take.
     """
 
     epoch: str
     clusters: Mapping[str, ClusterCounters]
     active_requests: int
     active_connections: int
+    lost_records: int = 0
 
 
 class EnvoyAdmin:
@@ -150,12 +153,14 @@ def parse_counters(text: str) -> EnvoyCounters:
     """
     epoch = ""
     clusters: dict[str, dict[str, int]] = {}
-    requests = connections = 0
+    requests = connections = lost = 0
     for name, value in _parse(text):
         if match := _CLUSTER.fullmatch(name):
             clusters.setdefault(match["cluster"], {})[match["stat"]] = int(value)
         elif name.startswith(SLOW_STAT):
             clusters.setdefault(name.removeprefix(SLOW_STAT), {})["slow"] = int(value)
+        elif name == CLIENTS_LOST_STAT:
+            lost = int(value)
         elif match := _EPOCH.match(name):
             epoch = match["epoch"]
             connections += int(value)
@@ -177,6 +182,7 @@ def parse_counters(text: str) -> EnvoyCounters:
         },
         active_requests=requests,
         active_connections=connections,
+        lost_records=lost,
     )
 
 

@@ -46,9 +46,12 @@ class _Reading(Collector):
         yield failures
         dropped = CounterMetricFamily(
             "perennial_router_clients_dropped",
-            "Requests of clients beyond the limit, whose client isn't counted",
+            "Requests on sticky routes whose client isn't counted: too many clients, or too many at once",
+            labels=["reason"],
         )
-        dropped.add_metric([], self._dropped_clients)
+        dropped.add_metric(["limit"], self._dropped_clients)
+        if self._counters:
+            dropped.add_metric(["overload"], self._counters.lost_records)
         yield dropped
         if self._counters:
             yield from _per_revision(self._counters)
