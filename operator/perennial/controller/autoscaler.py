@@ -24,6 +24,7 @@ from perennial.rollout.scaling import (
     Sample,
     ScaledBy,
     ScalePolicy,
+    assess_scaling,
     measure_load,
     plan_scaling,
 )
@@ -123,7 +124,9 @@ class Autoscaler:
         situation = replace(followed.situation, arms=arms)
         before = followed.scaling.status
         got = plan_scaling(followed.policy, before, situation, self._clock())
-        return _without_loads(got.status) != _without_loads(before)
+        verdict = assess_scaling(followed.policy, situation, None)
+        told = (verdict and verdict.reason) != (followed.verdict and followed.verdict.reason)
+        return told or _without_loads(got.status) != _without_loads(before)
 
 
 def _without_loads(status: ScalingStatus | None) -> ScalingStatus | None:

@@ -1,7 +1,7 @@
 """Bring together what one pass needs to know to decide on pods, and what it does about them. Pure."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from perennial_api.modeldeployment.experiment_status import ExperimentPhase
@@ -27,6 +27,8 @@ from perennial.rollout.scaling import (
 from perennial.rollout.verdicts import Verdict
 
 __all__ = ["Scaled", "decide_scaling", "view_situation"]
+
+AUTOSCALER_RETRY_S = 15.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +73,9 @@ def decide_scaling(
     scaling = plan_scaling(policy, deployment.status.scaling, situation, now)
     stored = children.stored.get(Key("HorizontalPodAutoscaler", situation.stable or ""))
     verdict = assess_scaling(policy, situation, view_hpa(stored) if stored else None)
+    if policy.scaled_by is ScaledBy.AUTOSCALER and verdict is not None and not verdict.passed:
+        # Nobody watches autoscalers: their figures change all the time.
+        scaling = replace(scaling, requeue_after_s=AUTOSCALER_RETRY_S)
     return Scaled(policy, situation, scaling, verdict)
 
 

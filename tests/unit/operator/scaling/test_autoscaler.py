@@ -7,7 +7,7 @@ from perennial.cluster.routers import RouterSnapshot, _Counters, _Status
 from perennial.controller.autoscaler import Autoscaler
 from perennial.controller.queue import Key
 from perennial.controller.scaling import Scaled
-from perennial.rollout.scaling import Arm, Load, ScalePolicy, Situation, plan_scaling
+from perennial.rollout.scaling import Arm, Load, ScalePolicy, Situation, assess_scaling, plan_scaling
 from perennial_api.modeldeployment.scaling_status import ScalingStatus
 from perennial_api.modeldeployment.server import ScaleMetric
 
@@ -57,7 +57,7 @@ class World:
         situation = Situation("wine-1", frozenset(), {"wine-1": Arm(replicas, 100, loads.get("wine-1"))})
         got = plan_scaling(BUSY, self.status, situation, NOON + timedelta(seconds=self.seconds))
         self.status = got.status
-        self.scaler.follow(WINE, Scaled(BUSY, situation, got))
+        self.scaler.follow(WINE, Scaled(BUSY, situation, got, assess_scaling(BUSY, situation, None)))
         self.added.clear()
         return got.replicas["wine-1"]
 
@@ -75,6 +75,8 @@ async def test_pass_comes_when_the_load_calls_for_pods_and_not_again():
     world = World()
     world.do_pass(1)
     await world.run(4, 4, 4)
+    assert world.do_pass(1) == 1
+    await world.run(4, 4)
     assert world.added == []
     await world.run(30, 30, 30, 30, 30)
     assert set(world.added) == {WINE}
@@ -96,6 +98,18 @@ async def test_pass_comes_when_the_load_falls_and_when_the_window_is_over():
         await world.run(4)
     assert WINE in world.added
     assert world.do_pass(4) < 4
+
+
+async def test_pass_comes_to_tell_that_the_load_is_known():
+    world = World()
+    world.do_pass(1)
+    await world.run(4)
+    assert world.added == []
+    await world.run(4, 4)
+    assert world.added == [WINE]
+    world.do_pass(1)
+    await world.run(4, 4)
+    assert world.added == []
 
 
 async def test_routers_are_left_alone_while_nothing_is_followed():

@@ -1,5 +1,6 @@
 """What a pass sees of a rollout, as the scaler needs it."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -106,6 +107,18 @@ def test_loads_reach_the_decision():
         wine(rollout=rollout(canary=None)), children({"wine-1": 100}, wine_1=1), {"wine-1": Load(30.0)}, NOON
     )
     assert got.scaling.replicas == {"wine-1": 4}
+
+
+def test_autoscaler_that_can_not_scale_yet_is_looked_at_again():
+    cpu = {"maxReplicas": 5, "scaleMetric": "Cpu", "scaleTarget": 80}
+    deployment = wine(cpu, rollout=rollout(canary=None))
+    new = decide_scaling(deployment, children(wine_1=1), {}, NOON)
+    assert (new.verdict.reason, new.scaling.requeue_after_s) == ("NoMetricYet", 15.0)
+    seen = children(wine_1=1)
+    conditions = [{"type": "ScalingActive", "status": "True", "reason": "ValidMetricFound"}]
+    hpa = {Key("HorizontalPodAutoscaler", "wine-1"): {"status": {"conditions": conditions}}}
+    works = decide_scaling(deployment, replace(seen, stored={**seen.stored, **hpa}), {}, NOON)
+    assert (works.verdict.passed, works.scaling.requeue_after_s) == (True, None)
 
 
 @pytest.mark.parametrize(
