@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from perennial.rollout.gate import SIGNIFICANCE, next_look_at
 from perennial.rollout.gate.breaker import BREAKER_REQUESTS, BREAKER_SHARE, BREAKER_TIMES
 from perennial.rollout.gate.eprocess import ALTERNATIVES
-from perennial_api.durations import Duration
 from perennial_api.modeldeployment.analysis import Analysis
 from perennial_api.modeldeployment.gate_status import Gate
 
@@ -24,7 +23,7 @@ Floats = NDArray[np.float64]
 WEIGHTS = (0.05, 0.10, 0.25, 0.50)
 STEP_S = 900.0
 START = datetime(2026, 1, 1, tzinfo=UTC)
-ANALYSIS = Analysis(initial_delay=Duration("10s"), interval=Duration("15s"))
+ANALYSIS = Analysis()
 NEVER = np.inf
 
 

@@ -126,7 +126,7 @@ class Analysis(Model):
 
     interval: PositiveDuration = Duration("15s")
     """How often the counters are read and judged, at least 1s; looking often costs no false alarms."""
-    initial_delay: Duration = Duration("10s")
+    initial_delay: Duration = Duration("3s")
     """How long the traffic after a change of weight isn't counted, so that connections settle."""
     metrics: Annotated[tuple[Metric, ...], Field(min_length=1, max_length=5), KeyedBy("name")] = (
         Metric(name="errors", type=MetricType.ERROR_RATE),

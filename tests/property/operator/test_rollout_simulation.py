@@ -36,7 +36,6 @@ ROLLOUTS = 2000
 HOUR = plan_looks()
 STEADY = plan_looks((0.5,), 3600.0)
 MOST_LOG_E = 600.0  # the operator caps it somewhat above, to keep it a finite number
-DELAY_S = ANALYSIS.initial_delay.seconds
 
 
 @cache
@@ -67,10 +66,9 @@ def test_bursts_that_hit_both_revisions_abort_one_percent_at_most() -> None:
     assert stopped(counts) <= 0.01
 
 
-def test_canary_failing_30_percent_is_stopped_within_30_seconds_of_counted_traffic() -> None:
+def test_canary_failing_30_percent_is_stopped_within_30_seconds_of_the_change_of_weight() -> None:
     stops_s = gate_stops_s(drawn(Traffic(20.0, 0.30, 0.01)), HOUR)
-    assert np.quantile(stops_s, 0.95) - DELAY_S <= 30.0
-    assert np.median(stops_s) <= 30.0
+    assert np.quantile(stops_s, 0.95) <= 30.0
 
 
 def test_canary_that_always_fails_is_stopped_within_30_seconds_of_the_change_of_weight() -> None:
