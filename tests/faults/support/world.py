@@ -114,7 +114,7 @@ class World:
         rollout = self.rollout()
         return rollout.get("phase") == "Healthy" and len(self.list("Deployment")) == 1 and self.is_ready()
 
-    def wait(self, probe: Callable[[], T], what: str, timeout_s: float = 90) -> T:
+    def wait(self, probe: Callable[[], T], what: str, timeout_s: float = 180) -> T:
         """Wait for a truthy answer; a failure shows the status and the end of the operator's log."""
         try:
             return wait_for(probe, timeout_s=timeout_s, what=what, interval_s=0.25)
