@@ -1,6 +1,7 @@
-"""Generate `docs/settings.md` from the settings classes, and check the links of every page.
+"""Generate `docs/settings.md` from the settings classes, and check the links of every page and the tests that it names.
 
-`python scripts/docs.py --write` rewrites the table, `--check` fails on a difference or a dead link.
+`python scripts/docs.py --write` rewrites the table, `--check` fails on a difference a dead link or a test that
+isn't there.
 """
 
 from __future__ import annotations
@@ -57,12 +58,22 @@ def find_dead_links() -> list[str]:
     ]
 
 
+def find_missing_tests() -> list[str]:
+    """Return every test that a page names, as `tests/…/test_x.py::test_y`, and that doesn't exist."""
+    return [
+        f"{page.relative_to(ROOT)}: {path}::{name} does not exist"
+        for page in sorted((ROOT / "docs").rglob("*.md"))
+        for path, name in re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", page.read_text())
+        if not (ROOT / path).exists() or not re.search(rf"def {name}\(", (ROOT / path).read_text())
+    ]
+
+
 def main(arguments: list[str]) -> int:
     """Write or check, and return the exit status."""
     want = render_settings()
     if "--write" in arguments:
         PAGE.write_text(want)
-    problems = find_dead_links()
+    problems = find_dead_links() + find_missing_tests()
     if not PAGE.exists() or PAGE.read_text() != want:
         problems.append("docs/settings.md differs from the settings classes: run `make docs`")
     for problem in problems:
