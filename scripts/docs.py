@@ -1,6 +1,6 @@
 """Generate `docs/settings.md` from the settings classes, and check the links of every page and the tests that it names.
 
-`python scripts/docs.py --write` rewrites the table, `--check` fails on a difference a dead link or a test that
+`python scripts/docs.py --write` rewrites the table, `--check` fails on a difference, a dead link or a test that
 isn't there.
 """
 
