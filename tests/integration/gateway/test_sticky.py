@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from http.cookies import SimpleCookie
 
 import pytest
@@ -182,3 +183,24 @@ async def test_client_can_not_choose_how_it_is_counted_or_drawn(pod, servers) ->
     answers = await pod.call_many("/shop/wine/v2", 100, headers=forged)
     assert len({h["set-cookie"] for _, h, _ in answers}) == 100
     assert {body["headers"].get("x-perennial-latency-budget") for *_, body in answers} == {None}
+
+
+async def raw_arm(pod: GatewayPod, header: bytes) -> str:
+    """Return who answers a request with a header of any bytes, which an HTTP client would not send."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", pod.envoy_settings.listen_port)
+    writer.write(
+        b"GET /shop/wine/v2 HTTP/1.1\r\nhost: gateway\r\nconnection: close\r\n" + header + b"\r\n\r\n"
+    )
+    answer = (await reader.read()).decode("latin-1").lower()
+    writer.close()
+    return answer.split("x-model-revision: ")[1].split("\r\n")[0]
+
+
+@pytest.mark.parametrize(
+    ("sticky", "header"), [(BY_HEADER, b"x-user: %d\xe9"), (BY_COOKIE, b"cookie: a=\xe9; arm=%d; b=\xff")]
+)
+async def test_bytes_that_are_no_text_keep_no_client_from_its_arm(pod, servers, sticky, header) -> None:
+    await pod.apply(wine(servers, 50, 1, sticky))
+    arms = [{await raw_arm(pod, header % user) for _ in range(4)} for user in range(12)]
+    assert all(len(arm) == 1 for arm in arms), arms
+    assert len(set.union(*arms)) == 2
