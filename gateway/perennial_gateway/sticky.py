@@ -21,17 +21,10 @@ MOST_KEY_CHARACTERS = 8192
 def build_matched(sticky: Stickiness) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the match of requests that carry a key, and what their route does about it."""
     if sticky.is_cookie:
-        # \C is any byte: other cookies need not be UTF-8.
-        pattern = rf"(?:\C*?;\s*)?{sticky.name}=([^;]+)(?:;\C*)?"
-        match = {"name": "cookie", "string_match": {"safe_regex": {"regex": pattern}}}
-        policy = _hash_policy("cookie", f"^{pattern}$", rf"{sticky.salt}:\1")
+        match = _header_match("cookie", rf"(.*?;\s*)?{sticky.name}=[^;]+(;.*)?")
+        policy = _hash_policy("cookie", rf"^(?:.*?;\s*)?{sticky.name}=([^;]+).*$", rf"{sticky.salt}:\1")
     else:
-        match = {
-            "name": sticky.name,
-            "string_match": {"exact": ""},
-            "invert_match": True,
-            "treat_missing_header_as_empty": True,
-        }
+        match = _header_match(sticky.name, ".+")
         policy = _hash_policy(sticky.name, "^", f"{sticky.salt}:")
     # Envoy has no operator for one cookie: the agent takes it out of the whole header.
     source = "cookie" if sticky.is_cookie else sticky.name
@@ -57,6 +50,10 @@ def _sticky_part(sticky: Stickiness, policy: dict[str, Any]) -> dict[str, Any]:
         "metadata": {"filter_metadata": {METADATA: metadata}},
         "route": {"hash_policy": [policy]},
     }
+
+
+def _header_match(name: str, pattern: str) -> dict[str, Any]:
+    return {"name": name, "string_match": {"safe_regex": {"regex": pattern}}}
 
 
 def _hash_policy(header: str, pattern: str, substitution: str) -> dict[str, Any]:
