@@ -79,7 +79,7 @@ class Arm(StatusModel):
     clients: Count = 0
     """Different clients among these requests, where the requests name them."""
     outliers: Bads = Bads()
-    """Requests judged by the deployment's Outlier monitor against the stable revision's reference, and the odd ones
+    """Requests judged by the deployment's Outlier monitor against the revision's own reference, and the odd ones
     among them. Empty without such a monitor."""
     client_outliers: Bads = Bads()
     """The same with each client counted once, by its first request: for sticky splits."""

@@ -1,6 +1,6 @@
 """Counts what came since the last look in one deployment's comparison. Reads the log, writes into its changes."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,7 +20,7 @@ UNITS_PER_LOOK = 10_000
 # A mirrored answer whose live one hasn't been logged after so long has none.
 PAIR_WAIT_S = 60.0
 
-FlagRows = Callable[[Sequence[Mapping[str, Any]]], Sequence[bool] | None]
+FlagRows = Callable[[str, Sequence[Mapping[str, Any]]], Sequence[bool] | None]
 
 
 @dataclass
@@ -59,7 +59,7 @@ class Counting:
         Parameters
         ----------
         flag
-            Tells which inputs are odd, or None if it can't now; None where nothing ever tells.
+            Tells which inputs of a revision are odd, or None if it can't now; None where nothing ever tells.
         """
         arms = self.comparison.arms
         mine = [row for row in rows if row.revision in arms]
@@ -72,7 +72,7 @@ class Counting:
                 known = firsts.setdefault(row.prediction_id, row)
                 if row.row < known.row:
                     firsts[row.prediction_id] = row
-        flags = self._flag([row.id for row in firsts.values()], flag)
+        flags = self._flag(firsts.values(), flag)
         self._learn_clients(row.client for row in firsts.values())
         for row in firsts.values():
             arms[row.revision].add_request(
@@ -82,13 +82,17 @@ class Counting:
                 row.prediction_id, row.revision, row.client, row.event_time, row.arrival
             )
 
-    def _flag(self, ids: Sequence[int], flag: FlagRows | None) -> dict[int, bool]:
-        if not ids or flag is None:
+    def _flag(self, rows: Collection[NewRow], flag: FlagRows | None) -> dict[int, bool]:
+        if not rows or flag is None:
             return {}
-        inputs = records.read_inputs(self.connection, ids)
-        found = [row_id for row_id in ids if row_id in inputs]
-        flags = flag([inputs[row_id] for row_id in found]) if found else None
-        return {} if flags is None else dict(zip(found, map(bool, flags), strict=True))
+        inputs = records.read_inputs(self.connection, [row.id for row in rows])
+        flagged: dict[int, bool] = {}
+        for revision in self.comparison.arms:
+            found = [row.id for row in rows if row.revision == revision and row.id in inputs]
+            flags = flag(revision, [inputs[row_id] for row_id in found]) if found else None
+            if flags is not None:
+                flagged |= zip(found, map(bool, flags), strict=True)
+        return flagged
 
     def count_labels(self, labelled: AbstractSet[str]) -> None:
         """Count rewards of requests whose label has come, and of new ones whose label was there before them."""

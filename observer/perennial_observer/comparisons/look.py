@@ -96,12 +96,7 @@ class Comparer:
         for _ in range(STEPS_PER_LOOK):
             if self._step():
                 break
-        in_force = {
-            (uid, deployment.status.rollout.stable or "")
-            for uid in self.arms
-            if (deployment := self.registry.get(uid)) is not None and deployment.status.rollout is not None
-        }
-        self.assessors.keep_only(in_force)
+        self.assessors.keep_only({(uid, arm.revision) for uid, arms in self.arms.items() for arm in arms})
         return self.arms
 
     def _step(self) -> bool:
@@ -214,16 +209,15 @@ class Comparer:
         return time_s - (self.settings.pending_label_s if rule.maturity_s is None else rule.maturity_s)
 
     def _find_flag(self, deployment: ModelDeployment, now: float) -> FlagRows | None:
-        """Return what tells odd inputs by the stable revision's reference; None without an Outlier monitor."""
+        """Return what tells a revision's odd inputs by its own reference; None without an Outlier monitor."""
         monitors = deployment.spec.monitoring.monitors
         monitor = next((m for m in monitors if m.type is MonitorType.OUTLIER), None)
-        rollout = deployment.status.rollout
-        if monitor is None or rollout is None or rollout.stable is None or now < self._blind_until:
+        if monitor is None or now < self._blind_until:
             return None
-        scope = Scope(key_of(deployment), rollout.stable, deployment.spec.logger.exclude)
         spec = monitor.outlier or Outlier()
 
-        def flag(inputs: Sequence[Mapping[str, Any]]) -> Sequence[bool] | None:
+        def flag(revision: str, inputs: Sequence[Mapping[str, Any]]) -> Sequence[bool] | None:
+            scope = Scope(key_of(deployment), revision, deployment.spec.logger.exclude)
             try:
                 return [bool(odd) for odd in self.assessors.flag_outliers(scope, spec, inputs)]
             except MissingReference:
