@@ -58,6 +58,7 @@ class Knobs:
     token_file: str
     bundle_digest: str
     reference_mean: float
+    task: str
 
     @classmethod
     def read(cls, environment: Mapping[str, str]) -> "Knobs":
@@ -90,4 +91,5 @@ class Knobs:
             token_file=environment.get("PERENNIAL_TOKEN_FILE", ""),
             bundle_digest=f"sha256:{digest}",
             reference_mean=number("REFERENCE_MEAN"),
+            task=text("TASK") or "Classification",
         )

@@ -86,7 +86,7 @@ def render_reference(knobs: Knobs) -> dict[str, Any]:
     return {
         "revision": knobs.revision,
         "bundle_digest": knobs.bundle_digest,
-        "task": "Classification",
+        "task": knobs.task,
         "schema": {
             "inputs": [{"name": "x", "datatype": "FP64", "role": "Feature"}],
             "outputs": [{"name": "predict", "datatype": "FP64"}],

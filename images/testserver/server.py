@@ -11,7 +11,7 @@ in a fraction of a second on the standard library alone. Its environment, with t
 - SLOW_RATE and SLOW_MS (1000): share that takes that much longer
 - ERROR_USERS: share of the users, told apart by x-user-id, whose requests all get status 500
 - LOG=true: log predictions to the observer as a real server does; REFERENCE_MEAN (0) is the mean of the reference
-  sample of its one feature, x
+  sample of its one feature, x; TASK (Classification) is what it says of its model, or Regression
 - READY_DELAY_S: how long after the start it becomes ready
 - FAIL_REASON: write this reason to the termination log and exit with status 1
 - TERMINATION_LOG (/dev/termination-log): where to

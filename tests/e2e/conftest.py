@@ -47,7 +47,7 @@ def test_runtimes(kube: Kube) -> None:
         "test-foreign": {"LOG": "true", "REFERENCE_MEAN": "8"},
         "test-arms": {"ERROR_RATE_bbbbbbbb": "0.5", "FAIL_REASON_cccccccc": "ModelLoadFailed"},
         "test-stable-errs": {"ERROR_RATE_aaaaaaaa": "0.4"},
-        "test-shadow": {"LOG": "true", "PREDICT_bbbbbbbb": "1"},
+        "test-shadow": {"LOG": "true", "TASK": "Regression", "PREDICT_bbbbbbbb": "1"},
     }
     for name, env in runtimes.items():
         kube.apply(echo_runtime(name, TEST_SERVER_IMAGE, **env))

@@ -192,7 +192,7 @@ def test_shadow_answers_nobody_and_is_compared_with_the_live_answers(world: Worl
             "a hundred pairs",
             timeout_s=90,
         )
-        assert compared["agreements"] == 0
+        assert compared["agreementRate"] == 0.0
         assert compared["meanDifference"] == pytest.approx(1.0)
         _wait_ended(world, "MaxDuration", timeout_s=90)
     assert {revision for revision, _ in traffic.snapshot()} == {first}
