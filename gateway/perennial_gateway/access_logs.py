@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from perennial_gateway.headers import BUDGET_HEADER, CLIENT_HEADER
-from perennial_gateway.sticky import COOKIE_KEY, METADATA, SALT_KEY
+from perennial_gateway.sticky import METADATA, SALT_KEY
 
 STATS_SCOPE = "perennial"
 SLOW_STAT = f"{STATS_SCOPE}.slow.cluster."
@@ -64,7 +64,6 @@ def build_clients_log() -> dict[str, Any]:
                 "cluster": "%UPSTREAM_CLUSTER%",
                 "client": f"%REQ({CLIENT_HEADER})%",
                 "salt": f"%METADATA(ROUTE:{METADATA}:{SALT_KEY})%",
-                "cookie": f"%METADATA(ROUTE:{METADATA}:{COOKIE_KEY})%",
                 "status": "%RESPONSE_CODE%",
             },
         },

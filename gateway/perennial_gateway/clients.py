@@ -83,7 +83,7 @@ class ClientCounter:
         status = record.get("status")
         if seen is None or seen.salt != record.get("salt") or not isinstance(status, int) or not status:
             return
-        client = _hash(seen.salt, _key(record))
+        client = _hash(seen.salt, str(record.get("client")))
         if client not in seen.users:
             if self._kept >= self._most:
                 self.dropped += 1
@@ -134,15 +134,6 @@ class ClientCounter:
                 for cluster, s in self._seen.items()
             }
         ).encode()
-
-
-def _key(record: Record) -> str:
-    """Return what tells the client apart: its header, its cookie, or the draw that becomes its cookie."""
-    client, cookie = str(record.get("client")), record.get("cookie")
-    if not isinstance(cookie, str):
-        return client
-    pairs = (pair.strip().partition("=") for pair in client.split(";"))
-    return next((value for name, _, value in pairs if name == cookie), client)
 
 
 def _hash(salt: str, client: str) -> int:

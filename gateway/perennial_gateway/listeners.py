@@ -20,6 +20,7 @@ from perennial_gateway.model import DEFAULT_MAX_BODY_BYTES, DEFAULT_TIMEOUT_S
 from perennial_gateway.resources import PIN_CONFIG_NAME, ROUTE_CONFIG_NAME
 from perennial_gateway.routes import IDLE_MARGIN_S, retry_policy
 from perennial_gateway.settings import EnvoySettings
+from perennial_gateway.sticky import COOKIE_FILTER, COOKIE_FILTER_TYPE
 
 STAT_PREFIX = "ingress"
 PIN_PREFIX = "pin"
@@ -40,7 +41,7 @@ def build_listeners(settings: EnvoySettings, epoch: str) -> list[dict[str, Any]]
     public = _inbound(STAT_PREFIX, ROUTE_CONFIG_NAME, settings.rds_path) | {
         "access_log": [build_slow_log(), build_clients_log()],
         "early_header_mutation_extensions": _early([{"remove": REVISION_HEADER}]),
-        "http_filters": [_answers(), _health(), _buffer(), _router()],
+        "http_filters": [_answers(), _health(), _cookie(), _buffer(), _router()],
     }
     # The client's wish is kept under another name, since the answer's header tells who has answered.
     wish: list[dict[str, Any]] = [
@@ -185,6 +186,11 @@ def _authentication(settings: EnvoySettings) -> dict[str, Any]:
     rule = {"match": {"prefix": "/"}, "requires": {"provider_name": "kubernetes"}}
     config = {"providers": {"kubernetes": provider}, "rules": [rule]}
     return _filter("jwt_authn", "JwtAuthentication", config)
+
+
+def _cookie() -> dict[str, Any]:
+    """Return the filter that reads the cookie which a route goes by; routes say which, else it does nothing."""
+    return {"name": COOKIE_FILTER, "typed_config": {"@type": COOKIE_FILTER_TYPE}}
 
 
 def _buffer() -> dict[str, Any]:

@@ -153,6 +153,10 @@ def _merge(route: dict[str, Any], part: dict[str, Any]) -> dict[str, Any]:
             *route["request_headers_to_add"],
             *part.get("request_headers_to_add", ()),
         ],
+        "typed_per_filter_config": {
+            **route.get("typed_per_filter_config", {}),
+            **part.get("typed_per_filter_config", {}),
+        },
         "route": {**route["route"], **part["route"], "weighted_clusters": weighted},
     }
 

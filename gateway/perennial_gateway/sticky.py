@@ -13,9 +13,11 @@ from perennial_gateway.model import Stickiness
 
 METADATA = "perennial"
 SALT_KEY = "salt"
-COOKIE_KEY = "cookie"
+CLIENT_KEY = "client"
+COOKIE_FILTER = "envoy.filters.http.header_to_metadata"
+COOKIE_FILTER_TYPE = "type.googleapis.com/envoy.extensions.filters.http.header_to_metadata.v3.Config"
 MOST_KEY_CHARACTERS = 8192
-"""Of a client's key, as it is counted; a longer one is cut."""
+"""Of a client's header, as it is counted; a longer one is cut."""
 
 
 def build_matched(sticky: Stickiness) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -26,10 +28,14 @@ def build_matched(sticky: Stickiness) -> tuple[dict[str, Any], dict[str, Any]]:
     else:
         match = _header_match(sticky.name, ".+")
         policy = _hash_policy(sticky.name, "^", f"{sticky.salt}:")
-    # Envoy has no operator for one cookie: the agent takes it out of the whole header.
-    source = "cookie" if sticky.is_cookie else sticky.name
-    key = f"%REQ({source}):{MOST_KEY_CHARACTERS}%"
-    return match, _sticky_part(sticky, policy) | {"request_headers_to_add": [overwrite(CLIENT_HEADER, key)]}
+    part = _sticky_part(sticky, policy)
+    if sticky.is_cookie:
+        # Not the whole header: another cookie beside it would make the client a new one in every count.
+        key = f"%DYNAMIC_METADATA({METADATA}:{CLIENT_KEY})%"
+        part["typed_per_filter_config"] = {COOKIE_FILTER: _reading(sticky.name)}
+    else:
+        key = f"%REQ({sticky.name}):{MOST_KEY_CHARACTERS}%"
+    return match, part | {"request_headers_to_add": [overwrite(CLIENT_HEADER, key)]}
 
 
 def build_issuing(sticky: Stickiness, path: str) -> dict[str, Any]:
@@ -45,11 +51,16 @@ def build_issuing(sticky: Stickiness, path: str) -> dict[str, Any]:
 
 
 def _sticky_part(sticky: Stickiness, policy: dict[str, Any]) -> dict[str, Any]:
-    metadata = {SALT_KEY: sticky.salt} | ({COOKIE_KEY: sticky.name} if sticky.is_cookie else {})
     return {
-        "metadata": {"filter_metadata": {METADATA: metadata}},
+        "metadata": {"filter_metadata": {METADATA: {SALT_KEY: sticky.salt}}},
         "route": {"hash_policy": [policy]},
     }
+
+
+def _reading(cookie: str) -> dict[str, Any]:
+    """Return what a route tells the filter that takes a cookie out of its header."""
+    found = {"metadata_namespace": METADATA, "key": CLIENT_KEY, "type": "STRING"}
+    return {"@type": COOKIE_FILTER_TYPE, "request_rules": [{"cookie": cookie, "on_header_present": found}]}
 
 
 def _header_match(name: str, pattern: str) -> dict[str, Any]:

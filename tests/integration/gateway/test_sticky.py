@@ -135,6 +135,21 @@ async def test_cookie_is_issued_once_and_leads_to_the_same_arm(pod, servers, hos
         assert "set-cookie" not in again
 
 
+@pytest.mark.parametrize(
+    "header", ["arm={}", "theme=dark; arm={}", "arm={}; lang=de", "a=b;arm={};arm=u9", "xarm=u9; arm={}"]
+)
+async def test_client_is_one_to_router_and_server_from_the_first_answer_on_whatever_other_cookies_it_has(
+    pod, servers, header
+) -> None:
+    stable, *_ = servers
+    await pod.apply(wine(servers, 0, 1, BY_COOKIE))
+    _, headers, _ = await pod.call("/shop/wine/v2")
+    cookie = SimpleCookie(headers["set-cookie"])["arm"].value
+    await pod.call("/shop/wine/v2", headers={"cookie": header.format(cookie)})
+    assert [sent["headers"]["x-perennial-client-key"] for sent in stable.seen] == [cookie, cookie]
+    await pod.until_counts("shop/wine-a", requests=2, users=1)
+
+
 async def test_cookies_are_split_as_asked_and_another_salt_draws_anew(pod, servers) -> None:
     await pod.apply(wine(servers, 30, 1, BY_COOKIE))
     answers = await pod.call_many("/shop/wine/v2", 1000)

@@ -29,7 +29,7 @@ def follow(counter: ClientCounter, salt: str | None, *revisions: str) -> None:
 
 def add(counter: ClientCounter, *clients: str, cluster: str = A, salt: str = "s1", status: int = 200) -> None:
     for client in clients:
-        counter.add({"cluster": cluster, "client": client, "salt": salt, "status": status, "cookie": None})
+        counter.add({"cluster": cluster, "client": client, "salt": salt, "status": status})
 
 
 def test_client_counts_once_however_often_it_comes_and_fails(counter) -> None:
@@ -65,16 +65,6 @@ def test_route_that_is_not_sticky_counts_nobody(counter) -> None:
     follow(counter, None)
     add(counter, "u1")
     assert counter.counts() == {}
-
-
-@pytest.mark.parametrize(
-    "header", ["arm=u1", "a=b; arm=u1", "arm=u1; c=d", "a=b;arm=u1;arm=u9", "u1", "xarm=u9; arm=u1"]
-)
-def test_cookie_is_taken_out_of_its_header_and_equals_the_draw_that_issued_it(counter, header) -> None:
-    record = {"cluster": A, "salt": "s1", "status": 200, "cookie": "arm"}
-    counter.add({**record, "client": "u1"})
-    counter.add({**record, "client": header})
-    assert counter.counts()[A] == ClientCounts(1, 0)
 
 
 def test_beyond_the_limit_clients_are_dropped_and_known_ones_still_counted(counter) -> None:
