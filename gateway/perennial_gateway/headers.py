@@ -28,6 +28,9 @@ SHADOW_TIMEOUT_HEADER = "x-perennial-shadow-timeout-ms"
 PIN_HEADER = "x-perennial-pin"
 """On the pinning port: the revision that the client has asked for."""
 
+CALLER_HEADER = "x-perennial-caller"
+"""On the pinning port: the ServiceAccount whose token the request came with, as the API server names it."""
+
 INTERNAL_HEADERS = (
     SHADOW_HEADER,
     SHADOW_CLUSTER_HEADER,
@@ -35,6 +38,7 @@ INTERNAL_HEADERS = (
     CLIENT_HEADER,
     BUDGET_HEADER,
     PIN_HEADER,
+    CALLER_HEADER,
 )
 """What a client must never send: these steer routing and counting."""
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from perennial_gateway.access_logs import build_clients_log, build_slow_log
 from perennial_gateway.headers import (
+    CALLER_HEADER,
     CLIENT_HEADER,
     INTERNAL_HEADERS,
     PIN_HEADER,
@@ -174,7 +175,7 @@ def _authentication(settings: EnvoySettings) -> dict[str, Any]:
     """Return the filter that lets only ServiceAccounts of this cluster in; without keys, nobody.
 
     The signature is checked against the API server's keys, which the agent passes on; the token
-    goes no further than here.
+    goes no further than here. Only now is it known who asks, so the route is chosen again.
     """
     provider = {
         "audiences": [settings.pin_audience],
@@ -182,6 +183,8 @@ def _authentication(settings: EnvoySettings) -> dict[str, Any]:
             "http_uri": {"uri": f"http://agent{JWKS_PATH}", "cluster": AGENT_CLUSTER, "timeout": "5s"},
             "cache_duration": JWKS_CACHE,
         },
+        "claim_to_headers": [{"header_name": CALLER_HEADER, "claim_name": "sub"}],
+        "clear_route_cache": True,
     }
     rule = {"match": {"prefix": "/"}, "requires": {"provider_name": "kubernetes"}}
     config = {"providers": {"kubernetes": provider}, "rules": [rule]}

@@ -46,7 +46,7 @@ async def test_token_of_this_cluster_pins_any_revision(pod, wine, issuer, path, 
         assert (body["path"], body["headers"]["x-model-revision"]) == ("/v2", revision)
         assert headers["x-prediction-id"] == body["headers"]["x-prediction-id"]
         # The token proves who asks to the gateway; a model must not be able to use it.
-        assert "authorization" not in body["headers"]
+        assert not body["headers"].keys() & {"authorization", "x-perennial-caller", "x-perennial-pin"}
 
 
 async def test_without_a_valid_token_nothing_is_served(pod, wine, issuer) -> None:
@@ -59,6 +59,20 @@ async def test_without_a_valid_token_nothing_is_served(pod, wine, issuer) -> Non
     }
     got = {name: (await pin(pod, token))[0] for name, token in bad.items()}
     assert set(got.values()) <= {401, 403}, got
+    assert [server.requests for server in wine] == [0, 0]
+
+
+@pytest.mark.parametrize("subject", ["system:serviceaccount:shopping:tester", "system:node:shop", "shop"])
+@pytest.mark.parametrize("address", [("/shop/wine/v2", "gateway"), ("/v2", "wine.shop")])
+async def test_service_account_of_another_namespace_is_told_whose_token_it_needs(
+    pod, wine, issuer, subject, address
+) -> None:
+    path, host = address
+    forged = {"x-perennial-caller": "system:serviceaccount:shop:tester", "x-model-revision": "wine-b"}
+    forged["authorization"] = f"Bearer {issuer.token(sub=subject)}"
+    status, _, body = await pod.call(path, headers=forged, url=pod.pin_url, host=host)
+    assert status == 403
+    assert "Only ServiceAccounts of namespace shop" in body["error"]
     assert [server.requests for server in wine] == [0, 0]
 
 
