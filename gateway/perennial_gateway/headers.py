@@ -26,7 +26,8 @@ SHADOW_TIMEOUT_HEADER = "x-perennial-shadow-timeout-ms"
 """How long a copied request may take."""
 
 PIN_HEADER = "x-perennial-pin"
-"""On the pinning port: the revision that the client has asked for."""
+"""On the pinning port: the revision that the client has asked for. The server of a pinned or previewed request gets
+it too: such a request is somebody's trial and no part of what a revision is judged by."""
 
 CALLER_HEADER = "x-perennial-caller"
 """On the pinning port: the ServiceAccount whose token the request came with, as the API server names it."""

@@ -47,7 +47,7 @@ def _pin(route: Route, prefix: str, revision: str) -> dict[str, Any]:
     return single | {
         "name": f"{route.key}/{revision}",
         "match": _of_namespace(route, prefix, asked),
-        "request_headers_to_remove": [*single["request_headers_to_remove"], PIN_HEADER, CALLER_HEADER],
+        "request_headers_to_remove": [*single["request_headers_to_remove"], CALLER_HEADER],
     }
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from perennial_gateway.clusters import Traffic, cluster_name
-from perennial_gateway.headers import BUDGET_HEADER, CLIENT_HEADER, REVISION_HEADER, overwrite
+from perennial_gateway.headers import BUDGET_HEADER, CLIENT_HEADER, PIN_HEADER, REVISION_HEADER, overwrite
 from perennial_gateway.mirror import build_mirror_policies
 from perennial_gateway.model import (
     DEFAULT_MAX_BODY_BYTES,
@@ -91,10 +91,10 @@ def direct_response(status: int, message: str) -> dict[str, Any]:
 def build_single(route: Route, revision: str, traffic: Traffic) -> dict[str, Any]:
     """Return what a route to one revision does, outside of the split and of its counts."""
     common = _common(route)
-    headers = [overwrite(REVISION_HEADER, revision), *common["request_headers_to_add"]]
+    named = [overwrite(name, revision) for name in (REVISION_HEADER, PIN_HEADER)]
     action = {"cluster": cluster_name(route.key.namespace, revision, traffic), **common["route"]}
     return common | {
-        "request_headers_to_add": headers,
+        "request_headers_to_add": [*named, *common["request_headers_to_add"]],
         "request_headers_to_remove": [CLIENT_HEADER],
         "route": action,
     }

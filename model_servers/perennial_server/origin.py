@@ -1,7 +1,8 @@
 """Where a request comes from, read from its headers: what the prediction log needs beside inputs and outputs.
 
 The gateway sets these headers and drops what clients send of them. A probe goes to a pod directly: whatever came through
-the gateway, which gives every request an id, is logged, so that no client can hide.
+the gateway, which gives every request an id, is logged, so that no client can hide. Only what the gateway itself has
+pinned or previewed isn't: such trials would be counted where revisions are compared.
 """
 
 import hashlib
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 PREDICTION_ID_HEADER = "x-prediction-id"
 SHADOW_HEADER = "x-perennial-shadow"
 PROBE_HEADER = "x-perennial-probe"
+PIN_HEADER = "x-perennial-pin"
 # The first that a request has tells its client from others.
 CLIENT_HEADERS = ("x-perennial-client-key", "x-user-id")
 
@@ -32,7 +34,7 @@ class Origin:
     is_shadow
         It is a mirrored copy, whose answer nobody gets.
     is_probe
-        It is a trial of the operator's or ours, which isn't logged.
+        It is a trial of the operator's, of ours or of whoever has named the revision, which isn't logged.
     """
 
     prediction_id: str
@@ -60,7 +62,7 @@ def read_origin(find: Callable[[str], str | None], salt: str) -> Origin:
         prediction_id=valid_prediction_id(wanted or ""),
         client=None if client is None else pseudonym(client, salt),
         is_shadow=find(SHADOW_HEADER) == "true",
-        is_probe=wanted is None and find(PROBE_HEADER) == "true",
+        is_probe=find(PIN_HEADER) is not None or (wanted is None and find(PROBE_HEADER) == "true"),
     )
 
 

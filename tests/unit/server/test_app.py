@@ -135,8 +135,16 @@ async def test_a_mirrored_request_is_logged_as_such_under_the_id_of_the_live_one
     assert entry["client"]
 
 
-async def test_a_probe_is_answered_and_not_logged(client, metrics, queue):
-    status, *_ = await client.call("POST", INFER, json.dumps(BODY).encode(), [("x-perennial-probe", "true")])
+@pytest.mark.parametrize(
+    "headers",
+    [
+        [("x-perennial-probe", "true")],
+        [("x-perennial-pin", "wine-1a2b3c4d"), ("x-prediction-id", "p-1")],
+    ],
+    ids=["probe", "pinned"],
+)
+async def test_a_trial_is_answered_and_not_logged(client, metrics, queue, headers):
+    status, *_ = await client.call("POST", INFER, json.dumps(BODY).encode(), headers)
     assert (status, len(queue)) == (200, 0)
     assert metrics.registry.get_sample_value("perennial_server_predictions_total") == 0
 

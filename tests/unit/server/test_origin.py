@@ -32,5 +32,6 @@ def test_shadow_and_probe_are_marked_by_true_alone(value, want):
     assert read(x_perennial_probe=value).is_probe is want
 
 
-def test_what_came_through_the_gateway_is_never_a_probe():
+def test_what_came_through_the_gateway_is_never_a_probe_unless_the_gateway_pinned_it():
     assert not read(x_perennial_probe="true", x_prediction_id="p-1").is_probe
+    assert read(x_perennial_pin="wine-1a2b3c4d", x_prediction_id="p-1").is_probe
