@@ -3,7 +3,6 @@
 It stands in for `cluster.client.Client`, so that whole passes run in a unit test, and can break off at any write.
 """
 
-import copy
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -82,12 +81,12 @@ class FakeCluster:
             found = self.find(kind, name, "")
         if found is None:
             raise NotFoundError(f"{kind} {name}")
-        return copy.deepcopy(found)
+        return _copied(found)
 
     async def list(self, kind: str, namespace: str | None = None, selector: str = "") -> Jsons:
         wanted = dict(part.split("=") for part in selector.split(",") if part)
         return [
-            copy.deepcopy(o)
+            _copied(o)
             for (k, ns, _), o in sorted(self.objects.items())
             if k == kind
             and namespace in (None, ns)
@@ -179,10 +178,10 @@ class FakeCluster:
 
     def add(self, body: Json) -> Json:
         """Store an object as somebody else would."""
-        return self._create(copy.deepcopy(body))
+        return self._create(_copied(body))
 
     def edit(self, kind: str, name: str, change: Callable[[Json], None], namespace: str = "shop") -> None:
-        stored = copy.deepcopy(self.objects[kind, namespace, name])
+        stored = _copied(self.objects[kind, namespace, name])
         change(stored["spec"])
         stored["metadata"]["generation"] += 1
         self._store(stored)
@@ -251,7 +250,7 @@ class FakeCluster:
         }
 
     def _write(self, verb: str, body: Mapping[str, Any], do: Callable[[Json], Json]) -> Json:
-        body = copy.deepcopy(dict(body))
+        body = _copied(dict(body))
         if body["kind"] == "Event":
             self.events.append((body["reason"], body["note"]))
             return body
@@ -264,7 +263,7 @@ class FakeCluster:
         if self.crash_at == number:
             self.crash_at = None
             raise CrashError
-        return copy.deepcopy(done)
+        return _copied(done)
 
     def _create(self, body: Json) -> Json:
         metadata = body["metadata"]
@@ -294,6 +293,15 @@ class FakeCluster:
         metadata = body["metadata"]
         self.objects[body["kind"], metadata.get("namespace", ""), metadata["name"]] = body
         return body
+
+
+def _copied(value: Any) -> Any:
+    """Copy plain JSON: much faster than the general way, and a pass does little else against this cluster."""
+    if isinstance(value, dict):
+        return {key: _copied(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_copied(item) for item in value]
+    return value
 
 
 def _manage(body: Json) -> Json:

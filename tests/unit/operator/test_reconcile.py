@@ -7,6 +7,7 @@ import pytest
 
 from tests.unit.operator.builders import ACCURACY, UID, uri
 from tests.unit.operator.fake_cluster import WINE, FakeCluster, Json
+from tests.unit.operator.kill_points import choose_kill_points
 
 RUNTIME = {
     "kind": "ClusterModelRuntime",
@@ -337,7 +338,7 @@ async def test_operator_killed_at_any_write_comes_to_the_same_end(after: bool) -
     want = await play(None, after=after)
     count = len(want.writes)
     assert count > 25
-    for number in range(1, count + 1):
+    for number in choose_kill_points(range(1, count + 1), shift=2 * after):
         got = await play(number, after=after)
         assert end_state(got) == end_state(want), f"killed at write {number}: {want.writes[number - 1]}"
         created = [

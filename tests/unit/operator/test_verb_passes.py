@@ -9,6 +9,7 @@ from perennial_api.labels import ANNOTATION_COMMAND
 
 from tests.unit.operator.builders import uri
 from tests.unit.operator.fake_cluster import FakeCluster, Json
+from tests.unit.operator.kill_points import choose_kill_points
 from tests.unit.operator.test_reconcile import RUNTIME, cluster_with, end_state, names, status_of, wine
 
 IMMEDIATE = {"type": "Immediate", "scaleDownDelay": "1s"}
@@ -203,8 +204,8 @@ async def test_operator_killed_at_any_write_of_a_verb_comes_to_the_same_end(verb
     count = len(want.writes) - len(start.writes)
     assert count >= 1
     assert answer(want)["accepted"]
-    for number in range(1, count + 1):
-        for after in (False, True):
+    for after in (False, True):
+        for number in choose_kill_points(range(1, count + 1), shift=after):
             got = await play(start, verb, number, after=after)
             assert end_state(got) == end_state(want), f"killed at write {number} of {verb}, {after=}"
             assert answer(got)["accepted"]
