@@ -18,7 +18,7 @@ test: bootstrap ## Run every test, the real cluster's included
 	@scripts/test tests/unit tests/property tests/contract tests/integration tests/faults tests/e2e
 
 campaign: bootstrap ## Run the fault tests in full: every write, long outages, ten minutes under fire
-	@PERENNIAL_CAMPAIGN=1 scripts/test tests/faults
+	@PERENNIAL_CAMPAIGN=1 scripts/test tests/unit/operator tests/property/operator tests/faults
 
 test-fast: bootstrap ## Run the tests that need neither cluster nor detectors
 	@$(PY) -m pytest -q tests/unit tests/property

@@ -1,5 +1,6 @@
 """What holds for a bandit's shares whatever is earned and whatever breaks."""
 
+import os
 import random
 from fractions import Fraction
 
@@ -11,6 +12,9 @@ from perennial.rollout.observed import Failure
 from perennial_api.modeldeployment.experiment import Bandit
 
 from tests.unit.operator.experiment.lab import STABLE, Lab, bandit_of
+
+FEW = 30 if os.environ.get("PERENNIAL_CAMPAIGN", "") not in ("", "0") else 3
+"""Whole bandits from beginning to end: each takes most of a second. The campaign plays more of them."""
 
 
 @st.composite
@@ -49,6 +53,7 @@ def test_shares_sum_to_100_keep_the_floor_and_change_by_max_step_at_most(
     assert max(abs(after[name] - before[name]) for name in parts) <= max_step
 
 
+@settings(max_examples=25, deadline=None)
 @given(st.data(), wishes(), st.integers(1, 100))
 def test_shares_arrive_at_their_target_however_small_the_step(
     data: st.DataObject, parts: dict[str, Fraction], max_step: int
@@ -151,7 +156,7 @@ def bandit(**parts: object) -> Bandit:
     return spec
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=FEW, deadline=None)
 @given(st.integers(0, 2**32), st.integers(1, 2))
 def test_the_better_arm_gets_most_of_the_requests(seed: int, better: int) -> None:
     rates = [0.80, 0.80, 0.80]
@@ -161,7 +166,7 @@ def test_the_better_arm_gets_most_of_the_requests(seed: int, better: int) -> Non
     assert sum(shares[f"arm-{better}"] for shares in seen[-20:]) / 20 > 70
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=FEW, deadline=None)
 @given(st.integers(0, 2**32))
 def test_it_adapts_when_the_best_arm_changes(seed: int) -> None:
     """The pain of bandits that never forget: after a long past an arm that turned bad keeps the requests."""
@@ -171,7 +176,7 @@ def test_it_adapts_when_the_best_arm_changes(seed: int) -> None:
     assert sum(shares["arm-0"] for shares in seen[-20:]) / 20 > 70
 
 
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=FEW, deadline=None)
 @given(st.integers(0, 2**32))
 def test_greedy_finds_the_better_arm_too(seed: int) -> None:
     spec = bandit(algorithm="EpsilonGreedy", epsilon=0.2, minWeight=0)
