@@ -207,7 +207,9 @@ def test_abort_before_the_pods_are_ready_is_possible() -> None:
 
 def test_pause_holds_every_step_and_resume_goes_on() -> None:
     world = at_first_step(rollout_spec(20, "10s", 60, "10s"))
-    assert world.say("Pause").accepted
+    held = world.say("Pause")
+    assert held.accepted
+    assert held.message.endswith("resume wine. A failing gate still rolls it back.")
     world.run(100)
     assert (world.rollout.phase, world.rollout.step_index) == (RolloutPhase.PAUSED, 1)
     assert world.weights["wine-2"] == 20

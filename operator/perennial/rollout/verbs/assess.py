@@ -88,7 +88,7 @@ def _pause(command: Command, situation: Situation) -> Answer:
     held = Progress(rollout).then(
         Notice(EventReason.ROLLOUT_PAUSED, text), held=True, phase=RolloutPhase.PAUSED, message=text
     )
-    return replace(accept(command, "Held", f"{text} A failing gate still rolls it back.", now), rollout=held)
+    return replace(accept(command, "Held", f"{text}. A failing gate still rolls it back.", now), rollout=held)
 
 
 def _resume(command: Command, situation: Situation) -> Answer:
