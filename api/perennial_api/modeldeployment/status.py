@@ -38,6 +38,7 @@ class TransitionStatus(StrEnum):
     UP_TO_DATE = "UpToDate"
     IN_PROGRESS = "InProgress"
     BLOCKED_BY_FAILED_LOAD = "BlockedByFailedLoad"
+    ROLLED_BACK = "RolledBack"
     INVALID_SPEC = "InvalidSpec"
 
 
@@ -60,7 +61,8 @@ class ModelStatus(StatusModel):
     """The model that serves."""
 
     transition_status: TransitionStatus
-    """UpToDate, InProgress, BlockedByFailedLoad or InvalidSpec."""
+    """UpToDate, InProgress, BlockedByFailedLoad (its server does not start), RolledBack (the gate failed it or somebody
+    aborted it) or InvalidSpec."""
     uri: ModelUri | None = None
     """Bundle of the stable revision."""
     digest: Digest | None = None

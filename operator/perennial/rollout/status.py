@@ -51,16 +51,17 @@ def build_status(
     verdicts = facts.report.monitors if facts.report else ()
     changed = _states(verdicts) != _states(previous.monitors)
     monitors = verdicts if changed or refresh_monitors else previous.monitors
+    last_failure = _last_failure(facts, previous)
     return previous.model_copy(
         update={
             "observed_generation": generation,
             "conditions": assess_conditions(facts, previous.conditions, generation, now),
             "url": url,
             "model_status": ModelStatus(
-                transition_status=_transition(facts),
+                transition_status=_transition(facts, last_failure),
                 uri=stable.model_uri if stable else None,
                 digest=stable.digest if stable else None,
-                last_failure_info=_last_failure(facts, previous),
+                last_failure_info=last_failure,
             ),
             "rollout": rollout,
             "monitors": monitors,
@@ -107,7 +108,7 @@ def _summarise(verdicts: tuple[MonitorVerdict, ...]) -> str | None:
     return f"{worst.value}: {names}"[:LONGEST_SUMMARY]
 
 
-def _transition(facts: Facts) -> TransitionStatus:
+def _transition(facts: Facts, last_failure: LastFailure | None) -> TransitionStatus:
     rollout = facts.decision.rollout
     if any(p.type is ConditionType.INVALID_SPEC for p in facts.problems):
         return TransitionStatus.INVALID_SPEC
@@ -117,7 +118,8 @@ def _transition(facts: Facts) -> TransitionStatus:
     if rollout.phase is RolloutPhase.HEALTHY:
         return TransitionStatus.UP_TO_DATE
     if rollout.phase is RolloutPhase.DEGRADED and rollout.canary is None:
-        return TransitionStatus.BLOCKED_BY_FAILED_LOAD
+        failed_to_load = last_failure is not None and last_failure.revision == rollout.failed_revision
+        return TransitionStatus.BLOCKED_BY_FAILED_LOAD if failed_to_load else TransitionStatus.ROLLED_BACK
     return TransitionStatus.IN_PROGRESS
 
 

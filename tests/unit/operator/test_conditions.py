@@ -188,6 +188,18 @@ def test_last_failure_stays_until_a_rollout_ends_well() -> None:
     assert previous.model_status.last_failure_info is None
 
 
+def test_aborted_rollout_is_rolled_back_and_no_failed_load() -> None:
+    world = challenged(rollout_spec(20, None), requests_per_turn=1000)
+    world.run(5)
+    world.say("Abort")
+    facts = facts_of(world)
+    got = build_status(
+        facts, ModelDeploymentStatus(), None, generation=1, url="", refresh_monitors=False, now=NOW
+    )
+    assert got.model_status is not None
+    assert got.model_status.transition_status.value == "RolledBack"
+
+
 def test_pause_says_why_and_what_to_do() -> None:
     world = challenged(rollout_spec(20, None), requests_per_turn=1000)
     assert conditions(facts_of(world))["Paused"] == ("False", "NotPaused")
