@@ -1,10 +1,12 @@
 """The pod template of a revision; frozen in the ModelRevision once made."""
 
+import math
 from dataclasses import dataclass
 
 from perennial_api.labels import LABEL_REVISION
 from perennial_api.modeldeployment.model import PVC_SCHEME
 from perennial_api.modeldeployment.resource import ModelDeploymentSpec
+from perennial_api.modeldeployment.server import Server
 from perennial_api.modelruntime import ModelRuntimeSpec
 
 from perennial.manifests.context import Installation, Manifest, build_labels
@@ -27,7 +29,9 @@ PORT_NAME = "http"
 MODEL_DIRECTORY = "/mnt/model"
 # Long enough for the routers to drop the endpoint before the server stops taking connections.
 PRE_STOP_S = 5
-GRACE_S = 60
+LEAST_GRACE_S = 60
+# What the server does beside answering the last requests: it goes on accepting some at first, and sends its log at last.
+SHUTDOWN_S = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +57,7 @@ def build_pod_template(
         "serviceAccountName": server_account(subject.deployment),
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
-        "terminationGracePeriodSeconds": GRACE_S,
+        "terminationGracePeriodSeconds": _grace_s(server),
         "securityContext": build_pod_security(),
         "containers": [_build_container(subject, spec, wanted, runtime, installation)],
         "volumes": build_volumes() + _build_model_volumes(wanted),
@@ -65,6 +69,15 @@ def build_pod_template(
     if server.image_pull_secrets:
         pod["imagePullSecrets"] = [secret.to_api() for secret in server.image_pull_secrets]
     return {"metadata": {"labels": labels}, "spec": pod}
+
+
+def _grace_s(server: Server) -> int:
+    """Return how long a pod may take to end: longer than any request that the gateway still waits for.
+
+    The server itself is told by PERENNIAL_DRAIN_TIMEOUT_S to wait as long. The kubelet's clock runs during the preStop hook, too. A requestTimeout that is raised later holds for the pods of
+    the next revision: changing it restarts no model.
+    """
+    return max(LEAST_GRACE_S, math.ceil(server.request_timeout.seconds) + PRE_STOP_S + SHUTDOWN_S)
 
 
 def _build_container(
@@ -114,6 +127,7 @@ def _build_server_environment(
             "PERENNIAL_LOG_MODE": spec.logger.mode.value,
             "PERENNIAL_LOG_EXCLUDE": ",".join(spec.logger.exclude),
             "PERENNIAL_PORT": str(runtime.port),
+            "PERENNIAL_DRAIN_TIMEOUT_S": f"{spec.server.request_timeout.seconds:g}",
         },
         runtime,
     )

@@ -1,0 +1,36 @@
+"""How long a pod may take to end."""
+
+from typing import Any
+
+import pytest
+from perennial.manifests.context import Installation
+from perennial.manifests.pod_template import PRE_STOP_S, Subject, build_pod_template
+from perennial.rollout.lineage import choose_wanted
+from perennial_api.modelruntime import ModelRuntimeSpec
+
+from tests.unit.operator.builders import spec_of
+
+RUNTIME = ModelRuntimeSpec.model_validate({"role": "Server", "image": "fast:1"})
+
+
+def pod_of(request_timeout: str) -> dict[str, Any]:
+    spec = spec_of(server={"runtime": "fast", "requestTimeout": request_timeout})
+    wanted = choose_wanted(spec, None, (), {})
+    installation = Installation(gateway_host="gateway", observer_url="http://observer")
+    template = build_pod_template(Subject("shop", "wine", "wine-1"), spec, wanted, RUNTIME, installation)
+    pod: dict[str, Any] = template["spec"]
+    return pod
+
+
+@pytest.mark.parametrize(("request_timeout", "longest_s"), [("1500ms", 1.5), ("60s", 60), ("5m", 300)])
+def test_pod_outlives_the_longest_request_that_the_gateway_waits_for(
+    request_timeout: str, longest_s: float
+) -> None:
+    pod = pod_of(request_timeout)
+    environment = {e["name"]: e["value"] for e in pod["containers"][0]["env"]}
+    assert float(environment["PERENNIAL_DRAIN_TIMEOUT_S"]) == longest_s
+    assert pod["terminationGracePeriodSeconds"] > longest_s + PRE_STOP_S
+
+
+def test_pod_has_a_minute_at_least() -> None:
+    assert pod_of("1s")["terminationGracePeriodSeconds"] == 60
