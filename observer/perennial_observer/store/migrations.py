@@ -5,9 +5,9 @@ Each step may be repeated: SQLite's driver commits before some statements, so a 
 
 from collections.abc import Callable, Mapping
 
-from sqlalchemy import Connection, inspect, text, update
+from sqlalchemy import Connection, MetaData, insert, inspect, select, text, update
 
-from perennial_observer.store.tables import metadata, schema_version
+from perennial_observer.store.tables import deployment, feedback, metadata, schema_version
 
 __all__ = ["migrate"]
 
@@ -19,7 +19,30 @@ def _to_2(connection: Connection) -> None:
         connection.execute(text("ALTER TABLE prediction ADD COLUMN client VARCHAR(64)"))
 
 
-_STEPS: Mapping[int, Callable[[Connection], None]] = {2: _to_2}
+def _to_3(connection: Connection) -> None:
+    """Ids of labels that SQLite never gives again; it takes another table for that.
+
+    What changes the old table comes after the copying, in one transaction with it.
+    """
+    if connection.dialect.name != "sqlite":
+        return
+    made_by = text("SELECT sql FROM sqlite_master WHERE type = 'table' AND name = 'feedback'")
+    if "AUTOINCREMENT" in connection.execute(made_by).scalar_one():
+        return
+    elsewhere = MetaData()
+    deployment.to_metadata(elsewhere)
+    fresh = feedback.to_metadata(elsewhere, name="feedback_3")
+    fresh.indexes.clear()
+    connection.execute(text("DROP TABLE IF EXISTS feedback_3"))
+    fresh.create(connection)
+    connection.execute(insert(fresh).from_select(feedback.columns.keys(), select(feedback)))
+    connection.execute(text("DROP TABLE feedback"))
+    connection.execute(text("ALTER TABLE feedback_3 RENAME TO feedback"))
+    for index in feedback.indexes:
+        index.create(connection)
+
+
+_STEPS: Mapping[int, Callable[[Connection], None]] = {2: _to_2, 3: _to_3}
 
 
 def migrate(connection: Connection, found: int) -> int:

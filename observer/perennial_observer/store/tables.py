@@ -41,7 +41,7 @@ __all__ = [
 
 # Raised with every change of a table, with a step in migrations.py; an observer refuses a database of a later number
 # instead of guessing.
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 metadata = MetaData()
 
@@ -103,7 +103,8 @@ rejected_row = Table(
     UniqueConstraint("deployment_id", "prediction_id", "row"),
 )
 
-# A label may overtake its log entry: it is then kept with known = false until the entry comes or it expires.
+# A label may overtake its log entry: it is then kept with known = false until the entry comes or it expires. No id is
+# given twice, not even that of the newest label after it expired: comparisons follow labels by id.
 feedback = Table(
     "feedback",
     metadata,
@@ -116,6 +117,7 @@ feedback = Table(
     Column("known", Boolean, nullable=False),
     UniqueConstraint("deployment_id", "prediction_id", "row"),
     Index("feedback_by_known", "known", "arrival"),
+    sqlite_autoincrement=True,
 )
 
 reference = Table(

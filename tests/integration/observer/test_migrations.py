@@ -7,9 +7,9 @@ from perennial_observer.errors import Unavailable
 from perennial_observer.settings import Settings
 from perennial_observer.store import tables as t
 from perennial_observer.store.store import Store
-from sqlalchemy import select
+from sqlalchemy import delete, insert, select
 
-# As release 1 made it, with one prediction in it.
+# As release 1 made it, with one prediction and one label in it.
 VERSION_1 = """
 CREATE TABLE schema_version (version INTEGER NOT NULL PRIMARY KEY);
 INSERT INTO schema_version VALUES (1);
@@ -22,6 +22,12 @@ CREATE TABLE prediction (id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT, deployme
     event_time FLOAT NOT NULL, arrival FLOAT NOT NULL, inputs TEXT NOT NULL, outputs TEXT NOT NULL,
     UNIQUE (deployment_id, prediction_id, row));
 INSERT INTO prediction VALUES (1, 1, 'p', 0, 'wine-1', 5.0, 5.0, '{}', '{"predict":1}');
+CREATE TABLE feedback (id INTEGER NOT NULL PRIMARY KEY, deployment_id INTEGER NOT NULL,
+    prediction_id VARCHAR(128) NOT NULL, row INTEGER NOT NULL, label TEXT NOT NULL, arrival FLOAT NOT NULL,
+    known BOOLEAN NOT NULL, UNIQUE (deployment_id, prediction_id, row),
+    FOREIGN KEY(deployment_id) REFERENCES deployment (id));
+CREATE INDEX feedback_by_known ON feedback (known, arrival);
+INSERT INTO feedback VALUES (7, 1, 'p', 0, '1', 6.0, 1);
 """
 
 
@@ -37,6 +43,8 @@ def check(settings: Settings) -> None:
         with store.read() as connection:
             row = connection.execute(select(t.prediction.c.prediction_id, t.prediction.c.client)).one()
             assert tuple(row) == ("p", None)
+            label = connection.execute(select(t.feedback.c.id, t.feedback.c.prediction_id)).one()
+            assert tuple(label) == (7, "p")
             assert connection.execute(select(t.comparison)).all() == []
             assert connection.execute(select(t.schema_version.c.version)).scalar_one() == t.SCHEMA_VERSION
     finally:
@@ -49,9 +57,26 @@ def test_a_database_of_release_1_keeps_its_log(settings):
     check(settings)
 
 
-def test_a_step_that_was_cut_short_is_taken_again(settings):
-    make_database(settings, VERSION_1 + "ALTER TABLE prediction ADD COLUMN client VARCHAR(64);")
+@pytest.mark.parametrize(
+    "half", ["ALTER TABLE prediction ADD COLUMN client VARCHAR(64);", "CREATE TABLE feedback_3 (id INTEGER);"]
+)
+def test_a_step_that_was_cut_short_is_taken_again(settings, half):
+    make_database(settings, VERSION_1 + half)
     check(settings)
+
+
+def test_the_id_of_a_label_that_has_gone_is_given_to_no_other(settings):
+    make_database(settings, VERSION_1)
+    store = Store.open(settings)
+    label = {"deployment_id": 1, "prediction_id": "q", "row": 0, "label": "1", "arrival": 7.0, "known": False}
+    try:
+        store.writer.submit(lambda connection: connection.execute(delete(t.feedback)).rowcount, 0).result(60)
+        added = store.writer.submit(lambda c: c.execute(insert(t.feedback), [label]).rowcount, 0)
+        assert added.result(60) == 1
+        with store.read() as connection:
+            assert connection.execute(select(t.feedback.c.id)).scalar_one() == 8
+    finally:
+        store.close()
 
 
 def test_a_database_of_a_later_release_is_refused(settings):
