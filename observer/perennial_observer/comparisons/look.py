@@ -119,11 +119,22 @@ class Comparer:
         changes.shadows_done |= old
         changes.shadows_counted -= changes.shadows_done
         if changes.deployments or changes.shadows_done:
-            self.store.writer.submit(partial(write_changes, changes=changes), 0).result(WRITE_TIMEOUT_S)
+            self._write(changes)
         self._cursor = cursor
         is_all = max(len(rows), len(labels)) < ROWS_PER_STEP
         self._take_over(changes, until=now if is_all or not rows else rows[-1].arrival)
         return is_all
+
+    def _write(self, changes: Changes) -> None:
+        """Write, or raise with nothing written: what is written unknown to us would be counted again."""
+        future = self.store.writer.submit(partial(write_changes, changes=changes), 0)
+        try:
+            future.result(WRITE_TIMEOUT_S)
+        except TimeoutError:
+            if future.cancel():
+                raise
+            # Its turn has come: the writer is at it, and ends it one way or the other.
+            future.result()
 
     def _begin(self, connection: Connection, now: float) -> Cursor:
         """Go on where the last process stopped; with nothing on, start at the log's end."""

@@ -1,6 +1,7 @@
 """Counts by revision through a real observer: what a rollout's gates, a bandit and a shadow experiment read."""
 
 import random
+import threading
 from collections import defaultdict
 from dataclasses import dataclass, field
 
@@ -356,6 +357,23 @@ async def test_a_kill_before_the_commit_loses_and_doubles_nothing(settings, clus
         got = (await compare(running))[CANARY]
         assert (got.predictions, got.clients, got.labels.total) == (2, 1, 1)
         assert got.since == before[CANARY].since
+
+
+async def test_a_write_that_waits_too_long_loses_and_doubles_nothing(settings, cluster, monkeypatch):
+    async with run_observer(settings, cluster, rolling()) as running:
+        await compare(running)
+        await send_both(running)
+        before = await compare(running)
+        await send(running, CANARY, entry("x", [1], client="ann"))
+        held = threading.Event()
+        blocked = running.observer.store.writer.submit(lambda _: held.wait(60), 0)
+        with monkeypatch.context() as patch:
+            patch.setattr(look, "WRITE_TIMEOUT_S", 0.05)
+            assert await compare(running) == before
+        held.set()
+        assert blocked.result(60)
+        got = (await compare(running))[CANARY]
+        assert (got.predictions, got.clients) == (2, 1)
 
 
 @dataclass
