@@ -65,8 +65,8 @@ def accumulate(
         The routers' counters by pod, epoch and revision.
     distinct
         Whether they count distinct clients since the attempt began. Then a pod never seen before counts
-        in full, and a client may turn bad long after it was counted: the bad ones are at most all that
-        were counted, not at most those of the same look.
+        in full, a new epoch goes on where the last one was, and a client may turn bad long after it was
+        counted: the bad ones are at most all that were counted, not at most those of the same look.
 
     Examples
     --------
@@ -80,11 +80,12 @@ def accumulate(
     """
     known_pods = {mark.pod for mark in marks}
     by_key: dict[CounterKey, CounterMark] = {(m.pod, m.epoch, m.revision): m for m in marks}
+    levels = {(m.pod, m.revision): m for m in marks} if distinct else {}
     new: dict[str, Counts] = {}
     for key, counts in reading.items():
         pod, epoch, revision = key
         # Removed and inserted again: the dictionary's order is the order of last sight.
-        mark = by_key.pop(key, None)
+        mark = by_key.pop(key, None) or levels.get((pod, revision))
         if pod not in known_pods and not distinct:
             by_key[key] = CounterMark(pod, epoch, revision, counts.requests, counts.errors)
             continue

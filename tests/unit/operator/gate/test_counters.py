@@ -78,6 +78,14 @@ def test_distinct_clients_count_from_the_first_sight() -> None:
     assert again == {"r1": Counts(0, 0)}
 
 
+def test_distinct_clients_are_counted_once_though_the_router_starts_anew() -> None:
+    marks, _ = accumulate((), {("a", "e1", "r1"): Counts(100, 5)}, distinct=True)
+    marks, got = accumulate(marks, {("a", "e2", "r1"): Counts(102, 6)}, distinct=True)
+    assert got == {"r1": Counts(2, 1)}
+    _, again = accumulate(marks, {("a", "e3", "r1"): Counts(102, 6)}, distinct=True)
+    assert again == {"r1": Counts(0, 0)}
+
+
 def test_client_counted_earlier_may_fail_later() -> None:
     marks, _ = accumulate((), {("a", "e1", "r1"): Counts(10, 1)}, distinct=True)
     _, got = accumulate(marks, {("a", "e1", "r1"): Counts(10, 4)}, distinct=True)
