@@ -22,6 +22,7 @@ from perennial.rollout.experiment.rewards import at_risk, collect, counts_client
 from perennial.rollout.experiment.safety import next_look, watch_arms
 from perennial.rollout.experiment.shadow import compare_shadow, describe_shadow
 from perennial.rollout.experiment.winner import add_window, e_value_of, find_winner, needed_evidence
+from perennial.rollout.gate import count_routers
 
 __all__ = ["run"]
 
@@ -89,7 +90,7 @@ def _weigh(spec: Experiment, status: ExperimentStatus, facts: ExperimentFacts) -
     if counts_clients(spec) and reward_of(spec) is Reward.NO_ERROR:
         windows = {arm.name: at_risk(arm.counts, news[arm.name]) for arm in status.arms}
         # Each router counts a client that it meets, so that one client's failure may show as often.
-        weight = 1.0 / max(1, len({mark.pod for mark in status.routers}))
+        weight = 1.0 / count_routers(status.routers)
     arms = []
     for arm in status.arms:
         if arm.name != STABLE:
@@ -125,8 +126,12 @@ def _end_by_rule(spec: Experiment, status: ExperimentStatus, now: datetime) -> E
 
 
 def _end_test(test: ABTest, status: ExperimentStatus, now: datetime) -> ExperimentDecision | None:
-    best = find_winner(test.winner, status.arms) if test.winner else None
-    if best is None or test.winner is None:
+    if test.winner is None:
+        return None
+    by_router = test.route_by is not None and test.winner.reward is Reward.NO_ERROR
+    routers = count_routers(status.routers) if by_router else 1
+    best = find_winner(test.winner, status.arms, routers=routers)
+    if best is None:
         return None
     needed = needed_evidence(test.winner, len(status.arms) - 1)
     text = (

@@ -64,10 +64,13 @@ def needed_evidence(rule: Winner, variants: int) -> float:
     return variants / (1.0 - rule.confidence)
 
 
-def find_winner(rule: Winner, arms: tuple[ArmStatus, ...]) -> ArmStatus | None:
-    """Return the variant that has won, if one has: the one with the most evidence."""
+def find_winner(rule: Winner, arms: tuple[ArmStatus, ...], *, routers: int = 1) -> ArmStatus | None:
+    """Return the variant that has won, if one has: the one with the most evidence.
+
+    Where `routers` count clients, each counts a client that it meets, so that many more are needed.
+    """
     compared = [arm for arm in arms if arm.state is VariantState.RUNNING]
-    if any(arm.counts.total < rule.min_samples for arm in compared):
+    if any(arm.counts.total < rule.min_samples * routers for arm in compared):
         return None
     variants = [arm for arm in compared if arm.name != STABLE]
     leader = max(variants, key=lambda arm: arm.e_value or 0.0, default=None)

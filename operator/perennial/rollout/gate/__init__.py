@@ -5,6 +5,7 @@ what that means; `to_evidence` keeps what a decision was made on. The e-process 
 plain counts, so that an experiment can use it on its own variants.
 """
 
+from perennial.rollout.gate.collect import count_routers
 from perennial.rollout.gate.counters import CounterKey, CounterMark, Counts, accumulate
 from perennial.rollout.gate.eprocess import (
     GateState,
@@ -34,6 +35,7 @@ __all__ = [
     "GateVerdict",
     "accumulate",
     "assess_gate",
+    "count_routers",
     "e_value",
     "excluded_ratio",
     "find_unreadable",

@@ -5,6 +5,8 @@ from collections.abc import Iterable
 from perennial_api.modeldeployment.analysis import Metric, MetricType
 from perennial_api.modeldeployment.gate_status import Gate, MetricCounts
 
+from perennial.rollout.gate.collect import count_routers
+
 __all__ = ["BREAKER_REQUESTS", "BREAKER_SHARE", "BREAKER_TIMES", "trip"]
 
 BREAKER_SHARE = 0.5
@@ -18,8 +20,8 @@ def trip(gate: Gate, metrics: Iterable[Metric]) -> tuple[str, str] | None:
 
     It looks at the requests since the weight last changed. Where the canary's share is not more than three times
     what maxRatio allows it beside the stable revision's, the cause is not the canary alone; where the stable revision
-    has no traffic there is nothing that could excuse the canary. An ErrorRate in dry run switches it off. Where a client keeps its revision, one client that always fails is no gross failure:
-    clients are counted then.
+    has no traffic there is nothing that could excuse the canary. An ErrorRate in dry run switches it off. Where a
+    client keeps its revision, one client that always fails is no gross failure: clients are counted then.
     """
     errors = [metric for metric in metrics if metric.type is MetricType.ERROR_RATE]
     if errors and all(metric.dry_run for metric in errors):
@@ -27,12 +29,14 @@ def trip(gate: Gate, metrics: Iterable[Metric]) -> tuple[str, str] | None:
     deciding = next((metric for metric in errors if not metric.dry_run), None)
     name, max_ratio = (deciding.name, deciding.max_ratio) if deciding else ("", 1.0)
     canary, stable, counted = gate.recent_canary, gate.recent_stable, "requests"
+    least = BREAKER_REQUESTS
     if gate.by_client:
         found = next((m for m in gate.metrics if m.name == name), None)
         if found is None:
             return None
         canary, stable, counted = found.canary, found.stable, "clients"
-    if canary.total < BREAKER_REQUESTS or canary.bad <= BREAKER_SHARE * canary.total:
+        least *= count_routers(gate.routers)
+    if canary.total < least or canary.bad <= BREAKER_SHARE * canary.total:
         return None
     if _share(canary) <= BREAKER_TIMES * max_ratio * _share(stable):
         return None

@@ -10,7 +10,7 @@ from perennial_api.modeldeployment.gate_status import ArmMark, MetricCounts, Rou
 from perennial.rollout.gate.counters import CounterMark, Counts, accumulate
 from perennial.rollout.observed import RouterCounters, RouterView
 
-__all__ = ["ArmNews", "RouterNews", "collect_arms", "collect_routers"]
+__all__ = ["ArmNews", "RouterNews", "collect_arms", "collect_routers", "count_routers"]
 
 _NOTHING = Counts()
 
@@ -79,6 +79,11 @@ def collect_routers(
         for revision in sorted(wanted)
     }
     return tuple(mark for mark in new_marks if mark.revision in wanted), news
+
+
+def count_routers(marks: Iterable[RouterMark]) -> int:
+    """Return by how many routers clients are counted: one that several of them meet is in the sum as often."""
+    return max(1, len({mark.pod for mark in marks}))
 
 
 def _numbers(counts: Counts) -> tuple[int, int]:

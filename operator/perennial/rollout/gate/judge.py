@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from perennial_api.modeldeployment.analysis import Metric, MetricType
 from perennial_api.modeldeployment.gate_status import Gate, GateDecision, GateMetric, MetricCounts
 
+from perennial.rollout.gate.collect import count_routers
 from perennial.rollout.gate.counters import Counts
 from perennial.rollout.gate.eprocess import (
     ALTERNATIVES,
@@ -89,7 +90,7 @@ def judge_metric(
         decision, reason = GateDecision.FAILED, _exceeded(state)
         message = f"{metric.name}: {_failure(state, metric, words, reason)}; evidence {evidence:.3g}, {bound:.3g} fails."
     else:
-        decision, reason, message = _judge_samples(metric, state, words, gate.canary, min_samples)
+        decision, reason, message = _judge_samples(metric, state, words, gate, min_samples)
         if decision is GateDecision.SUCCESSFUL:
             message = f"{metric.name}: {_success(state, metric, words, alpha)}."
     return MetricVerdict(
@@ -113,9 +114,11 @@ def _evidence(state: GateState, metric: Metric) -> float:
 
 
 def _judge_samples(
-    metric: Metric, state: GateState, words: Words, requests: int, min_samples: int
+    metric: Metric, state: GateState, words: Words, gate: Gate, min_samples: int
 ) -> tuple[GateDecision, str, str]:
-    seen = state.canary.requests
+    requests, seen = gate.canary, state.canary.requests
+    if gate.by_client and metric.type is MetricType.ERROR_RATE:
+        seen //= count_routers(gate.routers)
     if seen >= min_samples:
         return GateDecision.SUCCESSFUL, WITHIN_LIMITS, ""
     if requests == 0:

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from perennial_api.modeldeployment.analysis import Analysis, Metric, MetricType
 from perennial_api.modeldeployment.gate_status import Gate, GateMetric, MetricCounts
 
-from perennial.rollout.gate.collect import ArmNews, RouterNews, collect_arms, collect_routers
+from perennial.rollout.gate.collect import ArmNews, RouterNews, collect_arms, collect_routers, count_routers
 from perennial.rollout.gate.counters import Counts
 from perennial.rollout.gate.eprocess import GateState, update, update_clients
 from perennial.rollout.gate.judge import state_of
@@ -133,10 +133,8 @@ class _Look:
         by_client = self.gate.by_client
         canary, stable = (_counts_of(metric.type, *news, by_client=by_client) for news in self.news)
         if by_client and metric.type is MetricType.ERROR_RATE:
-            pods = {mark.pod for mark in self.gate.routers}
-            return update_clients(
-                state, canary, stable, metric.max_ratio, metric.max_rate, routers=max(1, len(pods))
-            )
+            routers = count_routers(self.gate.routers)
+            return update_clients(state, canary, stable, metric.max_ratio, metric.max_rate, routers=routers)
         return update(state, canary, stable, metric.max_ratio, metric.max_rate)
 
 

@@ -7,9 +7,15 @@ from typing import Any
 
 from perennial.rollout.experiment import promoted_revision
 from perennial.rollout.experiment.rewards import Earned
-from perennial.rollout.experiment.winner import ALTERNATIVES, add_window, e_value_of
+from perennial.rollout.experiment.winner import ALTERNATIVES, add_window, e_value_of, find_winner
 from perennial_api.arms import Arm
-from perennial_api.modeldeployment.experiment_status import ExperimentPhase
+from perennial_api.modeldeployment.experiment import Winner
+from perennial_api.modeldeployment.experiment_status import (
+    ArmStatus,
+    ExperimentPhase,
+    RewardCounts,
+    VariantState,
+)
 from perennial_api.modelroute import StickyType
 
 from tests.unit.operator.experiment.lab import STABLE, START, Lab, ab_test_of, by_header
@@ -111,6 +117,18 @@ def test_better_variant_wins_with_the_figures() -> None:
     lab.run(10)
     assert (lab.told.reason, lab.told.winner, lab.told.promote) == ("Winner", "v1", False)
     assert "100.00% of" in lab.told.message
+
+
+def test_winner_needs_min_samples_of_each_router_that_counts_clients() -> None:
+    rule = Winner(min_samples=100)
+    arms = tuple(
+        ArmStatus(
+            name=name, state=VariantState.RUNNING, counts=RewardCounts(total=150, bad=0), e_value=1000.0
+        )
+        for name in (STABLE_ARM, "v1")
+    )
+    assert find_winner(rule, arms, routers=2) is None
+    assert find_winner(rule, arms) is arms[1]
 
 
 def test_winner_needs_min_samples() -> None:

@@ -112,6 +112,25 @@ class TestClients:
         assert "45.00% of 100 clients met a failure" in scene.verdict().message
         assert scene.verdict().decision is Decision.FAILED
 
+    def test_clients_that_two_routers_meet_are_half_as_many_samples(self) -> None:
+        scene = begun(by_client=True, minSamples=100)
+        for pod in ("router-a", "router-b"):
+            scene.count(CANARY, pod, requests=500, users=60).count(STABLE, pod, requests=500, users=60)
+        scene.look()
+        assert scene.verdict().reason == "TooFewSamples"
+        assert "60 of the 100 clients" in scene.verdict().message
+        for pod in ("router-a", "router-b"):
+            scene.count(CANARY, pod, users=40)
+        scene.wait(60).look()
+        assert scene.verdict().decision is Decision.SUCCESSFUL
+
+    def test_breaker_waits_for_twenty_clients_of_each_router(self) -> None:
+        scene = begun(by_client=True)
+        for pod in ("router-a", "router-b"):
+            scene.count(CANARY, pod, requests=50, users=15, failing_users=12).count(STABLE, pod)
+        scene.look()
+        assert scene.verdict().reason != "Breaker"
+
     def test_one_client_that_always_fails_trips_no_breaker(self) -> None:
         scene = begun(by_client=True)
         scene.count(CANARY, requests=300, errors=299, users=2, failing_users=1).count(STABLE, users=30)
