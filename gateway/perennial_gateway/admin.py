@@ -35,7 +35,7 @@ _PREFIXES = {
 }
 _VERSIONS = r"(cds|rds\.[^.]+)\.version_text$"
 _REFUSALS = r"(cds|rds\.[^.]+)\.(update_rejected|update_failure)$"
-_STATS = "completed|5xx|active|400|422"
+_STATS = "completed|5xx|active|400|422|pending_overflow"
 _ACTIVE = rf"http\.({STAT_PREFIX}|{PIN_PREFIX})\.downstream_rq_active"
 _COUNTERS = (
     rf"^(cluster\.[^.]+\.upstream_rq_({_STATS})|{re.escape(SLOW_STAT)}[^.]+"
@@ -55,6 +55,8 @@ class ClusterCounters:
         Finished requests, those of them answered 5xx or not at all, and those under way.
     slow, invalid
         Finished requests above the latency budget, and those answered 400 or 422.
+    dropped
+        Requests that the circuit breaker let go nowhere, in none of the others: of copies, what the shadow missed.
     """
 
     requests: int = 0
@@ -62,6 +64,7 @@ class ClusterCounters:
     active: int = 0
     slow: int = 0
     invalid: int = 0
+    dropped: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +180,7 @@ def parse_counters(text: str) -> EnvoyCounters:
                 active=values.get("active", 0),
                 slow=values.get("slow", 0),
                 invalid=values.get("400", 0) + values.get("422", 0),
+                dropped=values.get("pending_overflow", 0),
             )
             for name, values in clusters.items()
         },

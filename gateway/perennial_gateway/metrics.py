@@ -70,7 +70,14 @@ def _per_revision(counters: EnvoyCounters) -> Iterator[Metric]:
         "perennial_gateway_invalid", "Finished requests answered 400 or 422", labels=labels
     )
     active = GaugeMetricFamily("perennial_gateway_active_requests", "Requests under way", labels=labels)
+    dropped = CounterMetricFamily(
+        "perennial_gateway_copies_dropped",
+        "Copies that a shadow didn't get, since too many were under way",
+        labels=["namespace", "revision"],
+    )
     for cluster, values in counters.clusters.items():
+        if cluster.endswith(f"/{Traffic.MIRROR}"):
+            dropped.add_metric(cluster.split("/")[:2], values.dropped)
         where = _labels(cluster)
         if where is None:
             continue
@@ -79,7 +86,7 @@ def _per_revision(counters: EnvoyCounters) -> Iterator[Metric]:
         slow.add_metric(where, values.slow)
         invalid.add_metric(where, values.invalid)
         active.add_metric(where, values.active)
-    yield from (requests, errors, slow, invalid, active)
+    yield from (requests, errors, slow, invalid, active, dropped)
 
 
 def _labels(cluster: str) -> list[str] | None:

@@ -78,6 +78,10 @@ async def test_shadow_that_hangs_delays_no_answer_and_holds_only_so_many_request
         await pod.until(all_counted, "the copies are counted")
         assert b.requests <= most
         assert (await pod.counts("shop/wine-b"))["shadow"]["errors"] == 0
+        async with pod.client.get(f"{pod.agent_url}/metrics") as response:
+            text = await response.text()
+        sample = 'perennial_gateway_copies_dropped_total{namespace="shop",revision="wine-b"}'
+        assert f"{sample} {float(count - b.requests)}" in text
 
 
 async def test_shadow_without_server_costs_nothing(pod) -> None:

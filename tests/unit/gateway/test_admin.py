@@ -18,6 +18,7 @@ cluster.shop/wine-a.upstream_rq_422: 4
 cluster.shop/wine-a/pin.upstream_rq_completed: 11
 cluster.shop/wine-b/shadow.upstream_rq_completed: 9
 cluster.shop/wine-b/shadow.upstream_rq_5xx: 1
+cluster.shop/wine-b/mirror.upstream_rq_pending_overflow: 5
 cluster.shop/wine-b.upstream_rq_active: 0
 cluster.shop/wine-b.upstream_rq_completed: 7
 http.ingress.downstream_rq_active: 3
@@ -35,6 +36,7 @@ def test_counters_come_with_their_epoch() -> None:
     assert got.lost_records == 8
     assert got.clusters["shop/wine-a"] == ClusterCounters(40, 2, 1, slow=6, invalid=7)
     assert got.clusters["shop/wine-b"] == ClusterCounters(7, 0, 0)
+    assert got.clusters["shop/wine-b/mirror"] == ClusterCounters(dropped=5)
 
 
 @pytest.mark.parametrize("text", ["", STATS.replace("listener.", "other.")])
