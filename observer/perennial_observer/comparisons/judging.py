@@ -66,17 +66,23 @@ def find_performance(deployment: ModelDeployment) -> Performance | None:
 def read_rule(deployment: ModelDeployment, task: str | None) -> LabelRule:
     """Derive the rule from the spec, and from the model's task where the spec doesn't tell.
 
+    Where a Performance monitor and a rollout's Feedback metric say both when labels are in, the longer time holds:
+    there is one count of labels for both.
+
     Parameters
     ----------
     task
         ``Regression``, ``Classification``, or None while no reference has come.
     """
     performance = find_performance(deployment)
+    metrics = deployment.spec.rollout.analysis.metrics
+    maturities_s = [metric.feedback.maturity.seconds for metric in metrics if metric.feedback is not None]
     if performance is None:
-        return LabelRule(maturity_s=None, is_regression=task == "Regression")
+        maturity_s = max(maturities_s, default=None)
+        return LabelRule(maturity_s=maturity_s, is_regression=task == "Regression")
     is_regression = performance.metric in _REGRESSION
     return LabelRule(
-        maturity_s=performance.labels.maturity.seconds,
+        maturity_s=max([performance.labels.maturity.seconds, *maturities_s]),
         is_regression=is_regression,
         max_error=performance.max if is_regression else None,
     )

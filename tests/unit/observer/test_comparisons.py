@@ -79,13 +79,21 @@ def test_a_rollout_keeps_its_comparison_on_and_names_its_attempt():
     assert (stays_on(deployment()), read_attempt(deployment())) == (False, 0)
 
 
-def rule_of(metric, bound, task=None):
+def rule_of(metric, bound, task=None, **spec):
     monitor = {
         "name": "m",
         "type": "Performance",
         "performance": {"metric": metric, **bound, "labels": {"maturity": "90s"}},
     }
-    return read_rule(deployment({"monitoring": {"monitors": [monitor]}}), task)
+    return read_rule(deployment({"monitoring": {"monitors": [monitor]}, **spec}), task)
+
+
+@pytest.mark.parametrize(("maturity", "alone_s", "both_s"), [("60s", 60.0, 90.0), ("2m", 120.0, 120.0)])
+def test_labels_are_ripe_when_both_the_monitor_and_the_rollouts_metric_say_so(maturity, alone_s, both_s):
+    feedback = {"name": "labels", "type": "Feedback", "feedback": {"maturity": maturity}}
+    rollout = {"analysis": {"metrics": [feedback]}}
+    assert rule_of("accuracy", {"min": 0.9}, rollout=rollout).maturity_s == both_s
+    assert read_rule(deployment({"rollout": rollout}), None).maturity_s == alone_s
 
 
 def test_the_performance_monitor_says_when_labels_are_ripe_and_what_is_wrong():
