@@ -100,19 +100,29 @@ class ClientCounter:
         return {c: ClientCounts(len(seen.users), len(seen.failing)) for c, seen in self._seen.items()}
 
     async def run(self, socket: Path) -> None:
-        """Take Envoy's records from a Unix socket, and save the counts now and then, until cancelled."""
+        """Take Envoy's records from a Unix socket, and save the counts now and then and at the end, until cancelled."""
         await asyncio.to_thread(socket.unlink, missing_ok=True)
         server = await asyncio.start_unix_server(self._receive, socket)
         try:
             while True:
                 await asyncio.sleep(SAVE_EVERY_S)
-                if self._changed:
-                    self._changed = False
-                    await asyncio.to_thread(write_atomically, self._path, self._dump())
+                await self._save()
         finally:
             server.close()
             for connection in tuple(self._connections):
                 connection.close()
+            await self._save()
+
+    async def _save(self) -> None:
+        """Save what has changed; a full disk costs these counts at the next restart, never the router."""
+        if not self._changed:
+            return
+        self._changed = False
+        try:
+            await asyncio.to_thread(write_atomically, self._path, self._dump())
+        except OSError as error:
+            self._changed = True
+            _LOG.warning("clients' counts not saved path=%s error=%s", self._path, error)
 
     async def _receive(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         records = RecordReader()

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
+from perennial_gateway import clients
 from perennial_gateway.clients import ClientCounter, ClientCounts
 from perennial_gateway.model import Stickiness
 
@@ -88,6 +91,37 @@ def test_damaged_counts_are_none(tmp_path, content) -> None:
     path = tmp_path / "clients.json"
     path.write_bytes(content)
     assert ClientCounter(path, 10).counts() == {}
+
+
+async def test_counts_are_saved_when_the_agent_is_told_to_stop(counter, tmp_path) -> None:
+    running = asyncio.create_task(counter.run(tmp_path / "clients.sock"))
+    while not (tmp_path / "clients.sock").exists():
+        assert not running.done()
+        await asyncio.sleep(0)
+    _, writer = await asyncio.open_unix_connection(tmp_path / "clients.sock")
+    while not counter._connections:
+        assert not running.done()
+        await asyncio.sleep(0)
+    add(counter, "u1")
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    writer.close()
+    again = ClientCounter(tmp_path / "clients.json", 100)
+    assert again.counts()[A] == ClientCounts(1, 0)
+
+
+async def test_counts_that_can_not_be_saved_end_nothing(tmp_path, monkeypatch, caplog) -> None:
+    monkeypatch.setattr(clients, "SAVE_EVERY_S", 0)
+    counter = ClientCounter(tmp_path / "absent" / "clients.json", 100)
+    follow(counter, "s1")
+    add(counter, "u1")
+    running = asyncio.create_task(counter.run(tmp_path / "clients.sock"))
+    while caplog.text.count("not saved") < 2:
+        assert not running.done()
+        await asyncio.sleep(0)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    assert counter.counts()[A] == ClientCounts(1, 0)
 
 
 def test_saved_counts_hold_no_clients_name(counter, tmp_path) -> None:
