@@ -16,13 +16,12 @@ from perennial_api.modeldeployment.experiment_status import ArmStatus, VariantSt
 
 from perennial.rollout.experiment.facts import STABLE
 from perennial.rollout.experiment.rewards import Earned
+from perennial.rollout.gate import mixture
 
 __all__ = ["ALTERNATIVES", "add_window", "e_value_of", "find_winner", "needed_evidence"]
 
 ALTERNATIVES = (1.05, 1.1, 1.2, 1.35, 1.5, 2.0, 3.0, 5.0)
 """Ratios of the stable revision's bad share to the variant's that the evidence is spread over."""
-
-_LARGEST_LOG_E = 690.0
 
 
 def add_window(
@@ -54,9 +53,7 @@ def e_value_of(log_e_values: tuple[float, ...]) -> float:
     """Return the evidence: the mean of the likelihood ratios; 1 is none. Capped so that it stays a number in JSON."""
     if not log_e_values:
         return 1.0
-    largest = max(log_e_values)
-    log_mean = largest + math.log(sum(math.exp(x - largest) for x in log_e_values) / len(log_e_values))
-    return math.exp(min(log_mean, _LARGEST_LOG_E))
+    return mixture(log_e_values)
 
 
 def needed_evidence(rule: Winner, variants: int) -> float:

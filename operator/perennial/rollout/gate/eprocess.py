@@ -148,12 +148,12 @@ def _at_risk(counted: Counts, delta: Counts) -> Counts:
 
 def e_value(state: GateState) -> float:
     """Return the evidence that the canary's failure ratio is above the allowed one; 1 is none."""
-    return _mixture(state.log_likelihoods)
+    return mixture(state.log_likelihoods)
 
 
 def rate_e_value(state: GateState) -> float:
     """Return the evidence that the canary's own failure rate is above the allowed one; 1 is none."""
-    return _mixture(state.rate_log_likelihoods)
+    return mixture(state.rate_log_likelihoods)
 
 
 def excluded_ratio(state: GateState, max_ratio: float, alpha: float) -> float | None:
@@ -167,6 +167,13 @@ def excluded_ratio(state: GateState, max_ratio: float, alpha: float) -> float | 
         if -log_likelihood >= needed:
             return max_ratio * alternative
     return None
+
+
+def mixture(log_likelihoods: tuple[float, ...]) -> float:
+    """Return the mean of the exponentials, capped so that it stays a finite number in JSON."""
+    largest = max(log_likelihoods)
+    log_mean = largest + math.log(sum(math.exp(x - largest) for x in log_likelihoods) / len(log_likelihoods))
+    return math.exp(min(log_mean, _LARGEST_LOG_E))
 
 
 def _ratio_terms(canary: Counts, stable: Counts, max_ratio: float) -> tuple[float, ...]:
@@ -203,10 +210,3 @@ def _rate_terms(canary: Counts, max_rate: float | None) -> tuple[float, ...]:
 
 def _add(left: tuple[float, ...], right: tuple[float, ...]) -> tuple[float, ...]:
     return tuple(a + b for a, b in zip(left, right, strict=True))
-
-
-def _mixture(log_likelihoods: tuple[float, ...]) -> float:
-    """Return the mean of the exponentials, capped so that it stays a finite number in JSON."""
-    largest = max(log_likelihoods)
-    log_mean = largest + math.log(sum(math.exp(x - largest) for x in log_likelihoods) / len(log_likelihoods))
-    return math.exp(min(log_mean, _LARGEST_LOG_E))
