@@ -13,6 +13,7 @@ from perennial_api.modeldeployment.experiment_status import (
     ExperimentStatus,
     VariantState,
 )
+from perennial_api.types import clip_message
 
 from perennial.rollout.decision import EventReason, Notice
 from perennial.rollout.experiment.facts import STABLE, ExperimentFacts
@@ -119,4 +120,4 @@ def say_how_arms_stand(
     if reason == VARIANT_NOT_READY and status.reason != reason:
         text = f"{message} It gets no requests; the stable revision keeps its share."
         notices = (Notice(EventReason.VARIANT_NOT_READY, text, is_warning=True),)
-    return status.model_copy(update={"reason": reason, "message": message}), notices
+    return status.model_copy(update={"reason": reason, "message": clip_message(message)}), notices

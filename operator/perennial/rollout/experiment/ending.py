@@ -9,6 +9,7 @@ from perennial_api.modeldeployment.experiment_status import (
     ExperimentStatus,
     VariantState,
 )
+from perennial_api.types import clip_message
 
 from perennial.rollout.decision import EventReason, Notice, Outcome
 from perennial.rollout.experiment.arms import variants_of
@@ -45,7 +46,7 @@ def end(
         update={
             "phase": ExperimentPhase.ENDED,
             "reason": reason.value,
-            "message": message,
+            "message": clip_message(message),
             "ended_at": now,
             "winner": winner,
             "promote": promote and winner not in {None, STABLE},

@@ -8,7 +8,7 @@ from perennial.rollout.experiment import assess_promotion
 from perennial.rollout.observed import Failure
 from perennial_api.modeldeployment.command_status import Command, Verb
 from perennial_api.modeldeployment.experiment import Experiment
-from perennial_api.modeldeployment.experiment_status import ExperimentPhase, VariantState
+from perennial_api.modeldeployment.experiment_status import ExperimentPhase, ExperimentStatus, VariantState
 from perennial_api.modelrevision import RevisionRole
 
 from tests.unit.operator.experiment.lab import STABLE, Lab, ab_test_of, bandit_of, by_header, shadow_of
@@ -62,6 +62,16 @@ def test_variant_that_alone_never_becomes_ready_leaves_stable_all_requests() -> 
     assert lab.told.phase is ExperimentPhase.WAITING
     assert lab.told.reason == "VariantNotReady"
     assert lab.weights == {STABLE: 100}
+
+
+def test_long_messages_of_many_variants_still_fit_into_the_status() -> None:
+    lab = Lab(ab_test_of(*[10] * 8))
+    for number in range(1, 9):
+        lab.lose(f"v{number}", Failure("ModelServerCrashed", "a" * 1024, 1))
+    lab.turn()
+    message = lab.told.message
+    assert message.startswith("v1: ModelServerCrashed")
+    assert ExperimentStatus.model_validate(lab.told.to_api()).message == message
 
 
 def test_variant_that_is_merely_slow_is_waited_for_no_longer_than_the_deadline() -> None:
