@@ -3,7 +3,7 @@
 import os
 from collections.abc import Sequence
 
-SAMPLED = 6
+SAMPLED = 4
 
 
 def choose_kill_points(numbers: Sequence[int], *, shift: int = 0) -> list[int]:
