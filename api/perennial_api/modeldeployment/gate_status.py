@@ -45,6 +45,8 @@ class GateMetric(StatusModel):
 
     name: Name
     """Name of the metric."""
+    limits_hash: Annotated[str, StringConstraints(max_length=64)] = ""
+    """Hash of what it counts and of its bounds: with others the metric starts anew."""
     canary: MetricCounts = MetricCounts()
     """What the new revision has shown."""
     stable: MetricCounts = MetricCounts()

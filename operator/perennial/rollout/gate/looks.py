@@ -12,6 +12,7 @@ from perennial.rollout.gate.eprocess import GateState, update, update_clients
 from perennial.rollout.gate.judge import state_of
 from perennial.rollout.gate.readings import take_reading
 from perennial.rollout.gate.verdict import judge_metrics
+from perennial.rollout.lineage import digest_of
 from perennial.rollout.observed import Observed
 
 __all__ = ["next_look_at", "observe_gate"]
@@ -115,9 +116,17 @@ class _Look:
     now: datetime
 
     def next_state(self, metric: Metric) -> GateMetric:
-        """Return one metric's state after this look."""
+        """Return one metric's state after this look.
+
+        Where somebody has edited what it counts or its bounds, it starts anew: the evidence was about others.
+        """
+        limits_hash = digest_of(metric.model_copy(update={"dry_run": False}).to_api())
         found = next((m for m in self.gate.metrics if m.name == metric.name), None)
-        found = found or GateMetric(name=metric.name)
+        if found is None or found.limits_hash not in {"", limits_hash}:
+            found = GateMetric(name=metric.name)
+        return self._look_at(metric, found).model_copy(update={"limits_hash": limits_hash})
+
+    def _look_at(self, metric: Metric, found: GateMetric) -> GateMetric:
         if metric.prometheus is not None:
             return take_reading(
                 found,

@@ -88,6 +88,18 @@ def test_same_reading_twice_counts_once() -> None:
     assert (scene.gate.canary, scene.metric().canary.bad) == (100, 2)
 
 
+def test_metric_whose_bounds_are_edited_starts_anew() -> None:
+    scene = begun(ERRORS)
+    scene.count(CANARY, requests=1000, errors=18).count(STABLE, requests=1000, errors=10).look()
+    assert (scene.metric().canary.total, max(scene.metric().log_e_values) > 0) == (1000, True)
+    scene.spec = analysis(ERRORS | {"dryRun": True})
+    scene.wait(60).look()
+    assert scene.metric().canary.total == 1000
+    scene.spec = analysis(ERRORS | {"maxRatio": 3.0})
+    scene.wait(60).look()
+    assert (scene.metric().canary.total, max(scene.metric().log_e_values)) == (0, 0.0)
+
+
 class TestClients:
     def test_sticky_split_counts_clients_instead_of_requests(self) -> None:
         scene = begun(by_client=True)
