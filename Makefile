@@ -17,7 +17,7 @@ demo: bootstrap ## Run the main job: cluster, operator, model, traffic, drift, r
 test: bootstrap ## Run every test, the real cluster's included
 	@scripts/test tests/unit tests/property tests/contract tests/integration tests/faults tests/e2e
 
-campaign: bootstrap ## Run the fault tests in full: every write, long outages, ten minutes under fire
+campaign: bootstrap ## Run in full what other runs sample: death at every write, long outages, ten minutes under fire
 	@PERENNIAL_CAMPAIGN=1 scripts/test tests/unit/operator tests/property/operator tests/faults
 
 test-fast: bootstrap ## Run the tests that need neither cluster nor detectors
