@@ -136,7 +136,7 @@ def _read_data(data: Any) -> Reading:
 def _read_number(text: Any) -> Reading:
     try:
         value = float(text)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return Reading(None, "NotANumber", f"the query returns {_quote(text)}")
     if math.isnan(value):
         return Reading(None, "NotANumber", "the query returns NaN, as 0/0 does: guard the divisor")

@@ -38,6 +38,7 @@ def test_scalar_and_vector_of_one_series_are_numbers(body: bytes, want: float) -
         (200, vector("+Inf"), "Infinite"),
         (200, vector("-Inf"), "Infinite"),
         (200, vector("many"), "NotANumber"),
+        (200, answer("scalar", [1.0, 10**400]), "NotANumber"),
         (200, answer("matrix", []), "NotANumber"),
         (200, answer("string", [1.0, "x"]), "NotANumber"),
         (400, b'{"status":"error","errorType":"bad_data","error":"unexpected end of input"}', "QueryError"),
