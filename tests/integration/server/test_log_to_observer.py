@@ -82,8 +82,9 @@ def test_every_entry_is_sent_or_counted_as_dropped(bundle, observer, tmp_path):
     observer.set(mode="busy")
     limits = {"LOG_QUEUE_BYTES": "20000", "LOG_BATCH_ENTRIES": "5", "LOG_ATTEMPTS": "3"}
     with run_server(tmp_path, f"file://{bundle.path}", OBSERVER_URL=observer.url, **limits) as server:
-        for _ in range(100):
-            post(server)
+        with httpx.Client(base_url=server.url, timeout=60) as client:
+            for _ in range(100):
+                assert client.post(INFER, json=build_request(2)).status_code == 200
         observer.set(mode="ok")
 
         def is_settled():
