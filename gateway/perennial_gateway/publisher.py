@@ -19,6 +19,7 @@ from perennial_gateway.resources import (
     build_route_configuration,
     clusters_of,
     digest,
+    has_endpoints,
     render_json,
     render_response,
 )
@@ -68,11 +69,20 @@ class Publisher:
             Unknown what Envoy serves; publish again.
         """
         wanted = clusters_of(fragments)
-        self._clusters = self._clusters | wanted
+        # A cluster that loses its last endpoint keeps it until no route sends it anything: between the two files Envoy
+        # would answer its share with 503 "no healthy upstream".
+        known = self._clusters
+        emptied = {
+            name: known[name] for name, cluster in wanted.items() if _loses_all(known.get(name), cluster)
+        }
+        self._clusters = known | wanted | emptied
         await self._put(EnvoyFile.CLUSTERS, self._clusters.values())
         routes = build_route_configuration(fragments, self._settings.gateway_url)
         await self._put(EnvoyFile.ROUTES, [routes])
         await self._put(EnvoyFile.PINS, [build_pin_configuration(fragments)])
+        if emptied:
+            self._clusters = self._clusters | wanted
+            await self._put(EnvoyFile.CLUSTERS, self._clusters.values())
         now = self._clock()
         unused = self._clusters.keys() - wanted.keys()
         self._unused_since = {name: self._unused_since.get(name, now) for name in unused}
@@ -141,6 +151,10 @@ class Publisher:
         raise EnvoyUnavailable(
             f"Envoy has not taken up {file}.json within {self._settings.apply_timeout_s} s"
         )
+
+
+def _loses_all(before: str | None, after: str) -> bool:
+    return before is not None and before != after and has_endpoints(before) and not has_endpoints(after)
 
 
 def _read_clusters(path: Path) -> dict[str, str]:

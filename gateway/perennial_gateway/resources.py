@@ -108,6 +108,11 @@ def clusters_of(fragments: Mapping[RouteKey, Fragment]) -> dict[str, str]:
     return {name: cluster for key in sorted(fragments) for name, cluster in fragments[key].clusters.items()}
 
 
+def has_endpoints(cluster: str) -> bool:
+    """Whether a rendered cluster has anybody to send requests to."""
+    return '"lb_endpoints":[]' not in cluster
+
+
 def render_response(resources: Iterable[str], version: str) -> bytes:
     """Return a DiscoveryResponse as Envoy reads it from a file."""
     return f'{{"version_info":{json.dumps(version)},"resources":[{_join(resources)}]}}'.encode()

@@ -8,7 +8,7 @@ import signal
 from collections import Counter
 
 from perennial_gateway.access_logs import CLIENTS_LOST_STAT
-from perennial_gateway.model import Backend, Endpoint, InvalidResource, RouteKey
+from perennial_gateway.model import Backend, Endpoint, InvalidResource, Route, RouteKey
 
 from tests.integration.gateway.backends import running
 from tests.integration.gateway.harness import NOTHING_COUNTED, GatewayPod, route
@@ -63,6 +63,30 @@ async def test_endpoints_swapped_under_load_fail_no_request(pod) -> None:
         print(f"30 swaps, {sum(statuses.values())} requests, median {sorted(took)[15]:.0f} ms")
         assert list(statuses) == [200]
         assert await pod.counts("shop/wine-a") == NOTHING_COUNTED | {"requests": sum(statuses.values())}
+
+
+async def test_revision_that_loses_its_last_server_costs_no_request(pod) -> None:
+    async with running("a") as a, running("b") as b:
+
+        def both(generation: int, *endpoints: Endpoint) -> Route:
+            backends = Backend("wine-a", 50, (a.endpoint,)), Backend("wine-b", 50, endpoints)
+            return route("wine", *backends, generation=generation)
+
+        await pod.apply(both(1, b.endpoint))
+        stop = asyncio.Event()
+        statuses: Counter[int] = Counter()
+
+        async def load() -> None:
+            while not stop.is_set():
+                status, _, _ = await pod.call("/shop/wine/v2")
+                statuses[status] += 1
+
+        tasks = [asyncio.create_task(load()) for _ in range(8)]
+        for i in range(20):
+            await pod.apply(both(i + 2, *((b.endpoint,) if i % 2 else ())))
+        stop.set()
+        await asyncio.gather(*tasks)
+        assert list(statuses) == [200]
 
 
 async def test_retry_hides_a_dead_endpoint(pod) -> None:
