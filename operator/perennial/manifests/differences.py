@@ -5,10 +5,11 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from perennial_api.errors import InvalidQuantityError
 from perennial_api.labels import ANNOTATION_SPEC_HASH
+from perennial_api.quantities import parse_quantity
 
 from perennial.manifests.context import Manifest
-from perennial.manifests.quantities import parse_quantity
 
 __all__ = ["differs", "with_hash"]
 
@@ -44,5 +45,7 @@ def _holds(desired: Any, stored: Any) -> bool:
 
 def _same_quantity(left: str, right: str) -> bool:
     """The API server rewrites quantities: 0.5 comes back as 500m."""
-    left_value, right_value = parse_quantity(left), parse_quantity(right)
-    return left_value is not None and left_value == right_value
+    try:
+        return parse_quantity(left) == parse_quantity(right)
+    except InvalidQuantityError:
+        return False

@@ -5,9 +5,9 @@ from typing import Any
 from perennial_api.labels import TOKEN_AUDIENCE
 from perennial_api.modelruntime import ModelRuntimeSpec
 from perennial_api.pods import Resources
+from perennial_api.quantities import parse_quantity
 
 from perennial.manifests.context import Manifest
-from perennial.manifests.quantities import parse_quantity
 
 __all__ = [
     "TOKEN_FILE",
@@ -51,9 +51,7 @@ def build_resources(asked: Resources, runtime: ModelRuntimeSpec) -> Manifest:
 def _lower(request: str, limit: str | None) -> str:
     if limit is None:
         return request
-    request_value, limit_value = parse_quantity(request), parse_quantity(limit)
-    above = request_value is not None and limit_value is not None and request_value > limit_value
-    return limit if above else request
+    return limit if parse_quantity(request) > parse_quantity(limit) else request
 
 
 def build_pod_security() -> Manifest:

@@ -105,6 +105,8 @@ def test_pods_come_before_the_route_and_go_after_it() -> None:
         ({"memory": "1Gi"}, {"memory": "1024Mi"}, True),
         ({"memory": "1e3"}, {"memory": "1k"}, True),
         ({"cpu": "1"}, {"cpu": "2"}, False),
+        # Hashes with nothing but digits and an e are no quantities, and no number holds such a power.
+        ({"hash": "69e3418840412000"}, {"hash": "58e3418840412000"}, False),
         ({"image": "a:1"}, {"image": "a:2"}, False),
         ({"list": [1, 2]}, {"list": [1]}, False),
         ({"list": [{"a": 1}]}, {"list": [{"a": 1, "defaulted": True}]}, True),
