@@ -46,9 +46,9 @@ def is_campaign() -> bool:
     return os.environ.get("PERENNIAL_CAMPAIGN", "") not in ("", "0")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def site(kube: Kube) -> Iterator[Site]:
-    """The cluster, with its own operator stopped: two would do the same work."""
+    """The cluster, with its own operator stopped: two would do the same work. Whatever runs next has it back."""
     kube.apply(echo_runtime(GOOD, TEST_SERVER_IMAGE))
     kube.apply(echo_runtime(ERRING, TEST_SERVER_IMAGE, ERROR_RATE="0.3"))
     kubeconfig = Path(kube.env["KUBECONFIG"])
