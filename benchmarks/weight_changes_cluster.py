@@ -24,7 +24,7 @@ import httpx
 import yaml
 
 INSTALLATION = "perennial-system"
-NAMESPACE = "weight-changes"
+NAMESPACE = f"weight-changes-{os.getpid()}"
 OPERATOR = f"system:serviceaccount:{INSTALLATION}:perennial-operator"
 ROUTES = f"/apis/perennial.dev/v1alpha1/namespaces/{NAMESPACE}/modelroutes"
 AGENT_PORT = 9902
