@@ -8,6 +8,7 @@ from pydantic import Field
 from perennial_api.base import Model, Rule
 from perennial_api.durations import Duration
 from perennial_api.pods import LocalObjectReference, NodeSelector, Resources, Toleration
+from perennial_api.quantities import parse_quantity
 from perennial_api.types import AtLeast, Int, KeyedBy, Name, PositiveDuration, Quantity
 
 __all__ = ["OnTooSlow", "ScaleMetric", "Server"]
@@ -33,6 +34,22 @@ class Server(Model):
     """The model server's pods. Image and command come from the runtime, never from here."""
 
     rules = (
+        Rule(
+            cel="self.requestTimeout <= duration('5m')",
+            message="requestTimeout is longer than 5m, for which no pod waits at its end: lower it",
+            holds=lambda self: self.request_timeout.seconds <= 300,  # noqa: PLR2004
+        ),
+        Rule(
+            cel="!quantity(string(self.maxRequestSize)).isLessThan(quantity('1Ki'))"
+            " && !quantity(string(self.maxRequestSize)).isGreaterThan(quantity('64Mi'))",
+            message="maxRequestSize must be between 1Ki and 64Mi: a whole body is held in the gateway's memory",
+            holds=lambda self: 2**10 <= parse_quantity(self.max_request_size) <= 2**26,
+        ),
+        Rule(
+            cel="!has(self.latencyBudget) || self.latencyBudget <= duration('60s')",
+            message="latencyBudget is longer than 60s: lower it",
+            holds=lambda self: self.latency_budget is None or self.latency_budget.seconds <= 60,  # noqa: PLR2004
+        ),
         Rule(
             cel="!has(self.maxReplicas) || self.maxReplicas >= self.minReplicas",
             message="maxReplicas is below minReplicas: raise it or lower minReplicas",
@@ -67,9 +84,9 @@ class Server(Model):
     """What happens to a new revision whose own warm-up is slower than latencyBudget: Warn shows the figures, Refuse
     rolls it back."""
     request_timeout: PositiveDuration = Duration("60s")
-    """How long the gateway waits for an answer before it gives 504."""
+    """How long the gateway waits for an answer before it gives 504, at most 5m."""
     max_request_size: Quantity = "16Mi"
-    """Largest request body that the gateway lets through, such as 16Mi; a larger one is answered 413."""
+    """Largest request body that the gateway lets through, 1Ki to 64Mi; a larger one is answered 413."""
     resources: Resources = Resources()
     """Requests and limits of each server pod; what is left out comes from the runtime."""
     tolerations: Annotated[tuple[Toleration, ...], Field(max_length=16)] = ()

@@ -187,6 +187,10 @@ BAD_ROLLOUTS = (
     bad_deployment("a budget of no time", {"spec/server/latencyBudget": "0s"}, "at least 1ms"),
     bad_deployment("a shrug at slowness", {"spec/server/onTooSlow": "Ignore"}),
     bad_deployment("no time to answer", {"spec/server/requestTimeout": "0s"}, "at least 1s"),
+    bad_deployment("an answer after lunch", {"spec/server/requestTimeout": "5m1s"}, "longer than 5m"),
+    bad_deployment("a body of nothing", {"spec/server/maxRequestSize": "1"}, "between 1Ki and 64Mi"),
+    bad_deployment("a body of a gigabyte", {"spec/server/maxRequestSize": "1Gi"}, "between 1Ki and 64Mi"),
+    bad_deployment("a budget of minutes", {"spec/server/latencyBudget": "2m"}, "longer than 60s"),
     bad_deployment("a size without number", {"spec/server/maxRequestSize": "large"}),
     bad_deployment(
         "fewer than the fewest", {"spec/server/maxReplicas": 1}, "maxReplicas is below minReplicas"
