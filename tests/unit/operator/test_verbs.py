@@ -242,6 +242,19 @@ def test_no_deadline_runs_while_held() -> None:
     assert world.rollout.canary == "wine-2"
 
 
+def test_time_held_does_not_count_against_a_wait_for_capacity() -> None:
+    world = challenged(rollout_spec(20, "5s", 60, "5s"), requests_per_turn=100)
+    world.run(3)
+    world.needed = {"wine-2": 3}
+    world.run(10)
+    assert world.rollout.step_state == "WaitingForCapacity"
+    world.say("Pause")
+    world.run(5, seconds=3600)
+    world.say("Resume")
+    world.turn()
+    assert world.rollout.canary == "wine-2"
+
+
 def test_edit_of_the_steps_moves_no_held_rollout() -> None:
     world = at_first_step()
     world.say("Pause")

@@ -2,7 +2,7 @@
 
 from datetime import datetime, timedelta
 
-from perennial_api.modeldeployment.status import RolloutPhase
+from perennial_api.modeldeployment.status import RolloutPhase, RolloutStatus
 
 from perennial.rollout.decision import EventReason, Notice, StepState
 from perennial.rollout.road.build import is_straight
@@ -16,6 +16,11 @@ def is_late(scene: Scene, since: datetime | None) -> bool:
     """Whether a wait that began then has used up the progress deadline."""
     began = since or scene.now
     return scene.now - began >= timedelta(seconds=scene.analysis.progress_deadline.seconds)
+
+
+def _since(rollout: RolloutStatus) -> datetime | None:
+    """When the present wait began; the time before a resume counts against no deadline."""
+    return max(filter(None, (rollout.step_started_at, rollout.progressed_at)), default=None)
 
 
 def await_pods(scene: Scene, at: Progress) -> tuple[Progress, bool]:
@@ -67,7 +72,7 @@ def await_capacity(scene: Scene, at: Progress, weight_percent: int) -> tuple[Pro
         )
         state = StepState.WAITING_FOR_CAPACITY
         return at.entering(EventReason.STEP_ENTERED, text, scene.now, step_state=state), False
-    if is_late(scene, rollout.step_started_at):
+    if is_late(scene, _since(rollout)):
         return _give_up_on_pods(scene, at), False
     return at, False
 
@@ -98,7 +103,7 @@ def _go_on_waiting_for_warm_up(scene: Scene, at: Progress) -> tuple[Progress, bo
         text = f"Measuring how fast {rollout.canary} answers before it gets any request."
         state = StepState.WARMING_UP
         return at.then(step_state=state, step_started_at=scene.now, message=text), False
-    if not is_late(scene, rollout.step_started_at):
+    if not is_late(scene, _since(rollout)):
         return at, False
     text = f"The latency of {rollout.canary} could not be measured in {scene.analysis.progress_deadline}."
     if scene.observed.refuse_too_slow:
