@@ -112,7 +112,8 @@ class ModelDeploymentSpec(Model):
     model: ModelSource
     """The model bundle to serve. A change makes a new revision, which must pass the rollout."""
     server: Server = Server()
-    """How the model is served. A change makes a new revision of the model that is stable now."""
+    """How the model is served. A change of runtime, resources, scheduling or pull secrets makes a new revision of the
+    model that is stable now; scaling, budget and limits apply at once."""
     rollout: Rollout = Rollout()
     """How a new revision may replace the stable one."""
     experiment: Experiment | None = None
