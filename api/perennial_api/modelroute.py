@@ -8,7 +8,7 @@ from pydantic import Field, StringConstraints
 from perennial_api.base import Model, Resource, Rule
 from perennial_api.durations import Duration
 from perennial_api.labels import API_VERSION
-from perennial_api.quantities import parse_quantity
+from perennial_api.request_limits import body_rule, fits_body, fits_timeout, timeout_rule
 from perennial_api.types import Int, KeyedBy, Name, Percent, PositiveDuration, Quantity
 
 __all__ = [
@@ -119,15 +119,14 @@ class Limits(Model):
 
     rules = (
         Rule(
-            cel="self.timeout <= duration('5m')",
+            cel=timeout_rule("timeout"),
             message="limits.timeout is longer than 5m: lower it",
-            holds=lambda self: self.timeout.seconds <= 300,  # noqa: PLR2004
+            holds=lambda self: fits_timeout(self.timeout),
         ),
         Rule(
-            cel="!quantity(string(self.maxBody)).isLessThan(quantity('1Ki'))"
-            " && !quantity(string(self.maxBody)).isGreaterThan(quantity('64Mi'))",
+            cel=body_rule("maxBody"),
             message="limits.maxBody must be between 1Ki and 64Mi: a whole body is held in the gateway's memory",
-            holds=lambda self: 2**10 <= parse_quantity(self.max_body) <= 2**26,
+            holds=lambda self: fits_body(self.max_body),
         ),
     )
 

@@ -8,7 +8,7 @@ from pydantic import Field
 from perennial_api.base import Model, Rule
 from perennial_api.durations import Duration
 from perennial_api.pods import LocalObjectReference, NodeSelector, Resources, Toleration
-from perennial_api.quantities import parse_quantity
+from perennial_api.request_limits import body_rule, fits_body, fits_timeout, timeout_rule
 from perennial_api.types import AtLeast, Int, KeyedBy, Name, PositiveDuration, Quantity
 
 __all__ = ["OnTooSlow", "ScaleMetric", "Server"]
@@ -35,15 +35,14 @@ class Server(Model):
 
     rules = (
         Rule(
-            cel="self.requestTimeout <= duration('5m')",
+            cel=timeout_rule("requestTimeout"),
             message="requestTimeout is longer than 5m, for which no pod waits at its end: lower it",
-            holds=lambda self: self.request_timeout.seconds <= 300,  # noqa: PLR2004
+            holds=lambda self: fits_timeout(self.request_timeout),
         ),
         Rule(
-            cel="!quantity(string(self.maxRequestSize)).isLessThan(quantity('1Ki'))"
-            " && !quantity(string(self.maxRequestSize)).isGreaterThan(quantity('64Mi'))",
+            cel=body_rule("maxRequestSize"),
             message="maxRequestSize must be between 1Ki and 64Mi: a whole body is held in the gateway's memory",
-            holds=lambda self: 2**10 <= parse_quantity(self.max_request_size) <= 2**26,
+            holds=lambda self: fits_body(self.max_request_size),
         ),
         Rule(
             cel="!has(self.latencyBudget) || self.latencyBudget <= duration('60s')",
