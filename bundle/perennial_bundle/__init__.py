@@ -20,6 +20,7 @@ from perennial_bundle.errors import (
 )
 from perennial_bundle.manifest import Manifest
 from perennial_bundle.reference import Reference
+from perennial_bundle.rows import Checked, Flag, Rows, join
 from perennial_bundle.saving import save
 from perennial_bundle.schema import Column, Schema
 from perennial_bundle.scoring import Outputs
@@ -28,8 +29,10 @@ __all__ = [
     "Bundle",
     "BundleError",
     "BundleNotFound",
+    "Checked",
     "Column",
     "DigestMismatch",
+    "Flag",
     "InvalidBundle",
     "InvalidInput",
     "Limits",
@@ -37,9 +40,11 @@ __all__ = [
     "ModelLoadFailed",
     "Outputs",
     "Reference",
+    "Rows",
     "Schema",
     "UnsafeModel",
     "event_time_seconds",
+    "join",
     "load",
     "pack",
     "predict",

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_vali
 
 from perennial_bundle.columns import build_series
 from perennial_bundle.errors import InvalidInput
+from perennial_bundle.rows import Checked, Rows
 
 MAX_COLUMNS = 4096
 MAX_CATEGORIES = 1000
@@ -111,6 +112,13 @@ class Schema(BaseModel):
     def by_name(self) -> Mapping[str, Column]:
         """Input columns by name."""
         return {column.name: column for column in self.inputs}
+
+    def check(self, rows: Rows) -> Checked:
+        """Check rows and build the frame that `predict` takes; see `validate` for dtypes and errors."""
+        columns: dict[str, Any] = dict(rows.columns)
+        if rows.matrix is not None:
+            columns.update(zip(self.feature_names, rows.matrix.T, strict=True))
+        return Checked(self.validate(columns))
 
     def validate(self, columns: Mapping[str, Sequence[Any]]) -> pd.DataFrame:  # type: ignore[override]
         """Check rows given as columns and build the frame that `predict` takes.

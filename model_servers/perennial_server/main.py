@@ -16,7 +16,7 @@ from perennial_bundle import BundleError
 from pydantic import ValidationError
 
 from perennial_server.errors import StartupError
-from perennial_server.front import Front
+from perennial_server.rest.front import Front
 from perennial_server.runtime import Runtime, start_runtime
 from perennial_server.settings import Settings
 

@@ -14,15 +14,15 @@ from pathlib import Path
 import numpy as np
 from perennial_bundle import Bundle, ModelLoadFailed, Outputs
 
-from perennial_server.app import V2App
+from perennial_server.engine.predictor import Predictor
 from perennial_server.errors import RequestError
-from perennial_server.fetching import fetch_bundle
+from perennial_server.loading.fetching import fetch_bundle
+from perennial_server.loading.sample import build_mixed_rows, build_rows, render_request
 from perennial_server.metrics import Metrics
 from perennial_server.observer_client import ObserverClient
-from perennial_server.prediction_log import LogQueue, LogSender
-from perennial_server.predictor import Predictor
-from perennial_server.reference import post_reference
-from perennial_server.sample import build_mixed_rows, build_rows, render_request
+from perennial_server.prediction_log.queue import LogQueue, LogSender
+from perennial_server.prediction_log.reference import post_reference
+from perennial_server.rest.app import V2App
 from perennial_server.settings import Settings
 
 logger = logging.getLogger(__name__)

@@ -9,10 +9,10 @@ from typing import Any
 import bentoml
 from bentoml.exceptions import BentoMLException, InvalidArgument, ServiceUnavailable
 
-from perennial_server.app import Receive, Scope, Send
+from perennial_server.engine.predictor import Predictor
 from perennial_server.errors import ModelError, RequestError
 from perennial_server.origin import read_origin
-from perennial_server.predictor import Predictor
+from perennial_server.rest.app import Receive, Scope, Send
 from perennial_server.runtime import Runtime, start_runtime
 from perennial_server.settings import Settings
 

@@ -1,9 +1,9 @@
 import json
 
 import pytest
-from perennial_server.app import V2App
-from perennial_server.prediction_log import LogQueue
-from perennial_server.predictor import Predictor
+from perennial_server.engine.predictor import Predictor
+from perennial_server.prediction_log.queue import LogQueue
+from perennial_server.rest.app import V2App
 
 from .conftest import build_settings
 

@@ -3,7 +3,7 @@ import json
 
 import pytest
 from perennial_server.observer_client import Refused, Undelivered
-from perennial_server.prediction_log import ENTRY_OVERHEAD_BYTES, LogQueue, LogSender
+from perennial_server.prediction_log.queue import ENTRY_OVERHEAD_BYTES, LogQueue, LogSender
 
 from .conftest import build_settings
 

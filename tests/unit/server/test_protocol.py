@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from perennial_bundle import Column, InvalidInput, Schema
 from perennial_server.errors import RequestError
 from perennial_server.origin import Origin
-from perennial_server.protocol import (
+from perennial_server.protocol.codec import (
     describe_model,
     parse_request,
     render_answer,

@@ -5,11 +5,11 @@ import pandas as pd
 import perennial_bundle
 import pytest
 from perennial_bundle import Column, ModelLoadFailed
-from perennial_server.front import answer_sample
+from perennial_server.engine.predictor import Predictor
+from perennial_server.loading.sample import build_mixed_rows, stand_in
 from perennial_server.metrics import Metrics
-from perennial_server.predictor import Predictor
+from perennial_server.rest.front import answer_sample
 from perennial_server.runtime import rehearse
-from perennial_server.sample import build_mixed_rows, stand_in
 from sklearn.linear_model import LogisticRegression
 
 from .conftest import build_settings

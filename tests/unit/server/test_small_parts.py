@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from perennial_server.backoff import backoff_delays
 from perennial_server.main import report_failure
-from perennial_server.reference import render_reference
+from perennial_server.prediction_log.reference import render_reference
 from perennial_server.runtime import compare_outputs
 from perennial_server.settings import Settings
 from pydantic import ValidationError

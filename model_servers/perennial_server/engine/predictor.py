@@ -12,8 +12,8 @@ from perennial_bundle import Bundle, InvalidInput, Outputs
 from perennial_server.errors import ModelError, RequestError
 from perennial_server.metrics import Metrics
 from perennial_server.origin import PROBE, Origin
-from perennial_server.prediction_log import LogQueue
-from perennial_server.protocol import parse_request, render_answer, render_log_entry
+from perennial_server.prediction_log.queue import LogQueue
+from perennial_server.protocol.codec import parse_request, render_answer, render_log_entry
 from perennial_server.settings import Settings
 
 logger = logging.getLogger(__name__)

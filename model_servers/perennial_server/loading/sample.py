@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 from perennial_bundle import Bundle, Column
 
-from perennial_server.reference import plain_values
+from perennial_server.prediction_log.reference import plain_values
 
 MAX_SAMPLE_ROWS = 64
 

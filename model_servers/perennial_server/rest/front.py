@@ -4,10 +4,10 @@ import asyncio
 from contextlib import AsyncExitStack
 from typing import Any
 
-from perennial_server.app import Receive, Scope, Send
 from perennial_server.metrics import CONTENT_TYPE
 from perennial_server.origin import PREDICTION_ID_HEADER
-from perennial_server.protocol import render_error
+from perennial_server.protocol.codec import render_error
+from perennial_server.rest.app import Receive, Scope, Send
 from perennial_server.runtime import Runtime
 
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import orjson
 
+from perennial_server.engine.predictor import Predictor
 from perennial_server.errors import RequestError
 from perennial_server.origin import read_origin
-from perennial_server.predictor import Predictor
-from perennial_server.protocol import describe_model, render_error
+from perennial_server.protocol.codec import describe_model, render_error
 from perennial_server.version import VERSION
 
 logger = logging.getLogger(__name__)

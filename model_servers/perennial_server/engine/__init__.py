@@ -1,0 +1,1 @@
+"""From rows to outputs: admission, batching of concurrent requests, the model's call."""

@@ -1,0 +1,1 @@
+"""Bring a bundle here and get it ready: fetch, check, load, rehearse."""

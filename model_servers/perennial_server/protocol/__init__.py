@@ -1,0 +1,1 @@
+"""The Open Inference Protocol as bytes: requests in, rows out; arrays in, answers out. Pure."""
