@@ -45,6 +45,7 @@ docs: bootstrap ## Regenerate the generated pages of docs/
 verify: lint ## Regenerate everything generated and fail on a difference
 	@$(PY) -m perennial_api.crds --check
 	@$(PY) scripts/docs.py --check
+	@$(PY) scripts/protos.py --check
 
 up: bootstrap ## Bring up the local cluster with Perennial installed
 	@$(PY) -m perennial_demo.install
