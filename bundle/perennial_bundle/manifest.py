@@ -16,6 +16,7 @@ MAX_MANIFEST_BYTES = 4 * 2**20
 FORMAT_VERSION = 1
 UNSAFE_FORMATS = frozenset({"pickle", "joblib", "cloudpickle", "dill", "torch"})
 
+Task = Literal["Classification", "Regression"]
 FileName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
@@ -28,7 +29,7 @@ class Manifest(BaseModel):
     format_version: Literal[1] = 1
     name: str = Field(min_length=1, max_length=256, description="What its author calls the model.")
     format: Literal["skops"] = "skops"
-    task: Literal["Classification", "Regression"]
+    task: Task
     classes: tuple[bool | int | str, ...] | None = Field(
         default=None, description="A classifier's classes, in the order of its probabilities."
     )

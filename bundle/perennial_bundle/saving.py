@@ -1,30 +1,23 @@
 """Write a bundle: two lines at the end of a training script."""
 
-import hashlib
-import json
-import platform
-import shutil
-import tempfile
 from collections.abc import Collection, Mapping
-from datetime import UTC, datetime
-from importlib.metadata import version
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from pydantic import ValidationError
 
-from perennial_bundle.bundle import Bundle, check_model_types, load
-from perennial_bundle.columns import event_time_seconds
+from perennial_bundle.bundle import Bundle, check_model_types
 from perennial_bundle.errors import InvalidBundle, InvalidInput
-from perennial_bundle.inference import PROBE_ROWS, infer_datatype, infer_inputs, probe_tolerance
-from perennial_bundle.manifest import MANIFEST_FILE, MODEL_FILE, REFERENCE_FILE, Manifest
-from perennial_bundle.reference import choose_rows, plain_values, write_reference
+from perennial_bundle.inference import PROBE_ROWS, infer_datatype, probe_tolerance
+from perennial_bundle.manifest import MODEL_FILE, Task
+from perennial_bundle.preparing import check_metadata, prepare
 from perennial_bundle.schema import Column, Schema
-from perennial_bundle.scoring import Outputs, score
+from perennial_bundle.scoring import score
+from perennial_bundle.writing import Draft, check_same, write_bundle
 
-Task = Literal["Classification", "Regression"]
 _LIBRARIES = ("scikit-learn", "skops", "numpy", "scipy", "pandas")
 
 
@@ -82,124 +75,40 @@ def save(
         The model holds a type that servers wouldn't load, such as a function of your own.
     """
     path = Path(path)
-    features = _feature_names(model, X, event_time, passthrough)
-    _check_names(X, enforce_ranges, reject_unknown)
-    _check_metadata(metadata)
-    labels = _check_labels(X, y)
-    frame, labels = _in_time_order(X, labels, event_time)
-    inputs = infer_inputs(
-        frame,
-        features=features,
+    check_metadata(metadata)
+    data = prepare(
+        X,
+        fitted_on=getattr(model, "feature_names_in_", None),
+        y=y,
         event_time=event_time,
         passthrough=passthrough,
         enforce_ranges=enforce_ranges,
         reject_unknown=reject_unknown,
     )
-    rows = choose_rows(len(frame))
-    frame = frame.iloc[rows]
     task = task or _task(model)
-    columns = {column.name: plain_values(column, frame[column.name]) for column in inputs}
     try:
-        schema = Schema(inputs=inputs, outputs=_outputs(model, task, frame[features]))
-        schema = probe_tolerance(model, schema, {n: values[:PROBE_ROWS] for n, values in columns.items()})
-        outputs = score(model, schema, task, schema.validate(columns))
+        schema = Schema(inputs=data.inputs, outputs=_outputs(model, task, data.frame[data.features]))
+        schema = probe_tolerance(
+            model, schema, {n: values[:PROBE_ROWS] for n, values in data.columns.items()}
+        )
+        outputs = score(model, schema, task, schema.validate(data.columns))
     except (ValidationError, InvalidInput) as error:
         raise InvalidBundle(f"X can't be described by a schema: {error}") from error
-    _check_same(
-        outputs, score(model, schema, task, frame), "the model answers otherwise to rows read from a request"
+    check_same(
+        outputs,
+        score(model, schema, task, data.frame),
+        "the model answers otherwise to rows read from a request",
     )
-    with tempfile.TemporaryDirectory(prefix=".bundle-", dir=_parent(path)) as scratch:
-        directory = Path(scratch) / "bundle"
-        directory.mkdir()
-        _write_model(model, directory / MODEL_FILE)
-        write_reference(
-            directory / REFERENCE_FILE,
-            schema,
-            columns,
-            outputs,
-            None if labels is None else labels[rows].tolist(),
-        )
-        _write_manifest(
-            directory,
-            model=model,
-            schema=schema,
-            task=task,
-            name=name or path.resolve().name,
-            metadata=metadata or {},
-        )
-        again = load(directory)
-        got = score(again.model, schema, task, again.reference().inputs)
-        _check_same(outputs, got, "the model answers otherwise after it was saved")
-        _replace(directory, path)
-    return load(path)
-
-
-def _feature_names(
-    model: Any, frame: pd.DataFrame, event_time: str | None, passthrough: Collection[str]
-) -> list[str]:
-    if not isinstance(frame, pd.DataFrame):
-        raise InvalidBundle(
-            f"X is a {type(frame).__name__}; give a pandas DataFrame, since columns need names"
-        )
-    if frame.empty:
-        raise InvalidBundle("X has no rows or no columns")
-    if not all(isinstance(name, str) for name in frame.columns) or not frame.columns.is_unique:
-        raise InvalidBundle("X needs column names that are strings, each once")
-    _check_names(frame, [event_time] if event_time is not None else [], passthrough)
-    others = {event_time, *passthrough}
-    features = [name for name in frame.columns if name not in others]
-    fitted = getattr(model, "feature_names_in_", None)
-    if fitted is None:
-        return features
-    fitted = [str(name) for name in fitted]
-    if missing := [n for n in fitted if n not in features]:
-        raise InvalidBundle(f"X lacks the columns {missing} that the model was fitted on")
-    if extra := [n for n in features if n not in fitted]:
-        raise InvalidBundle(f"the model wasn't fitted on {extra}; drop them, or list them in passthrough")
-    return fitted
-
-
-def _check_names(frame: pd.DataFrame, *groups: Collection[str]) -> None:
-    for group in groups:
-        if unknown := [name for name in group if name not in frame.columns]:
-            raise InvalidBundle(f"X has no column {unknown[0]!r}")
-
-
-def _check_metadata(metadata: Mapping[str, Any] | None) -> None:
-    try:
-        json.dumps(dict(metadata or {}), allow_nan=False)
-    except (TypeError, ValueError) as error:
-        raise InvalidBundle(f"metadata can't be JSON: {error}") from error
-
-
-def _check_labels(frame: pd.DataFrame, y: Any | None) -> Any | None:
-    if y is None:
-        return None
-    labels = np.asarray(y)
-    if labels.ndim == 2 and labels.shape[1] == 1:  # noqa: PLR2004
-        labels = labels[:, 0]
-    if labels.shape != (len(frame),):
-        raise InvalidBundle(f"y has shape {labels.shape}; X has {len(frame)} rows")
-    return labels
-
-
-def _in_time_order(
-    frame: pd.DataFrame, labels: Any | None, event_time: str | None
-) -> tuple[pd.DataFrame, Any | None]:
-    if event_time is None:
-        return frame, labels
-    times = frame[event_time]
-    if bool(times.isna().any()):
-        raise InvalidBundle(f"the event time {event_time!r} is missing in some rows")
-    try:
-        column = Column(name=event_time, datatype=infer_datatype(times), role="EventTime")
-        seconds = event_time_seconds(plain_values(column, times))
-    except (ValueError, TypeError) as error:
-        raise InvalidBundle(
-            f"the event time {event_time!r} is neither datetimes, ISO 8601 strings nor seconds: {error}"
-        ) from error
-    order = np.argsort(seconds, kind="stable")
-    return frame.iloc[order], None if labels is None else labels[order]
+    draft = Draft(
+        name=name,
+        task=task,
+        classes=_classes(model) if task == "Classification" else None,
+        schema=schema,
+        libraries=_LIBRARIES,
+        metadata=metadata or {},
+        more={},
+    )
+    return write_bundle(path, draft, data, outputs, partial(_write_model, model))
 
 
 def _task(model: Any) -> Task:
@@ -245,56 +154,12 @@ def _classes(model: Any) -> tuple[bool | int | str, ...] | None:
     return tuple(classes)
 
 
-def _check_same(want: Outputs, got: Outputs, otherwise: str) -> None:
-    for name, values in want.items():
-        numeric = values.dtype.kind in "fiub"
-        if not (
-            np.allclose(values, got[name], equal_nan=True) if numeric else bool((values == got[name]).all())
-        ):
-            raise InvalidBundle(f"{otherwise} ({name} differs); check the dtypes of X's columns")
-
-
-def _parent(path: Path) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return path.parent
-
-
-def _write_model(model: Any, path: Path) -> None:
+def _write_model(model: Any, directory: Path) -> None:
     import skops.io
 
+    path = directory / MODEL_FILE
     try:
         skops.io.dump(model, path)
     except Exception as error:
         raise InvalidBundle(f"skops can't save the model: {error}") from error
     check_model_types(path)
-
-
-def _write_manifest(
-    directory: Path, *, model: Any, schema: Schema, task: Task, name: str, metadata: Mapping[str, Any]
-) -> None:
-    files = {
-        n: hashlib.sha256((directory / n).read_bytes()).hexdigest() for n in (MODEL_FILE, REFERENCE_FILE)
-    }
-    try:
-        manifest = Manifest(
-            name=name,
-            task=task,
-            classes=_classes(model) if task == "Classification" else None,
-            schema_=schema,
-            files=files,
-            created_at=datetime.now(UTC),
-            libraries={"python": platform.python_version(), **{lib: version(lib) for lib in _LIBRARIES}},
-            metadata=dict(metadata),
-        )
-        (directory / MANIFEST_FILE).write_bytes(manifest.to_json())
-    except (ValidationError, ValueError) as error:
-        raise InvalidBundle(f"the manifest can't be written: {error}") from error
-
-
-def _replace(directory: Path, path: Path) -> None:
-    """Put the finished directory in its place; nothing but a bundle or an empty directory is replaced."""
-    if path.exists():
-        if not path.is_dir() or (any(path.iterdir()) and not (path / MANIFEST_FILE).is_file()):
-            raise InvalidBundle(f"{path} exists and isn't a bundle; choose another path")
-        shutil.rmtree(path)
-    directory.rename(path)
