@@ -30,11 +30,12 @@ class Column(BaseModel):
 
     name: ColumnName = Field(description="Unique within its side of the schema.")
     datatype: Datatype = Field(description="Datatype of the Open Inference Protocol.")
-    role: Literal["Feature", "EventTime", "Passthrough", "Output"] = Field(
+    role: Literal["Feature", "EventTime", "Passthrough", "Output", "Member"] = Field(
         default="Feature",
         description=(
             "Only features reach the model. An EventTime is BYTES (ISO 8601; UTC if without an offset), or a "
-            "number of seconds since 1970. A Passthrough is logged and may be left out of a request."
+            "number of seconds since 1970. A Passthrough is logged and may be left out of a request. A Member "
+            "is what one member of an ensemble answers: always logged, answered only when it is asked for."
         ),
     )
     minimum: float | None = Field(default=None, description="Smallest value in the data given to `save`.")
@@ -89,7 +90,7 @@ class Schema(BaseModel):
             raise ValueError("inputs has no Feature")
         if sum(column.role == "EventTime" for column in self.inputs) > 1:
             raise ValueError("inputs has more than one EventTime")
-        if any(column.role == "Output" for column in self.inputs):
+        if any(column.role in {"Output", "Member"} for column in self.inputs):
             raise ValueError("inputs has an Output")
         return self
 
