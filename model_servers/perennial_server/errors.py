@@ -5,7 +5,9 @@
     StartupError(reason)         the process ends; reason and message go to the termination log
     └── ObserverUnavailable      the bundle couldn't be fetched
     RequestError(status)         a request is refused with a v2 error body
-    └── ModelError               the model raised: our fault, status 500
+    ├── ModelError               the model raised: our fault, status 500
+    ├── TooBusy(retry_after_s)   no place, or no time left: status 429
+    └── TooLate                  its deadline passed while it waited: status 504
 
 A bundle's own errors (`perennial_bundle.BundleError`) end the process in the same way as a StartupError.
 """
@@ -47,3 +49,24 @@ class ModelError(RequestError):
 
     def __init__(self, message: str) -> None:
         super().__init__(500, message)
+
+
+class TooBusy(RequestError):
+    """There is no place for the request, or its deadline can't be met any more; nothing was done for it.
+
+    Parameters
+    ----------
+    retry_after_s
+        Whole seconds after which it is worth trying again, for ``Retry-After``.
+    """
+
+    def __init__(self, message: str, retry_after_s: int) -> None:
+        super().__init__(429, message)
+        self.retry_after_s = retry_after_s
+
+
+class TooLate(RequestError):
+    """The request's deadline passed while it waited."""
+
+    def __init__(self) -> None:
+        super().__init__(504, "the deadline passed while the request waited for the model")

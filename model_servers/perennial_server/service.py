@@ -8,6 +8,7 @@ from typing import Any
 
 import bentoml
 from bentoml.exceptions import BentoMLException, InvalidArgument, ServiceUnavailable
+from perennial_bundle import Rows
 
 from perennial_server.engine.predictor import Predictor
 from perennial_server.errors import ModelError, RequestError
@@ -66,12 +67,13 @@ async def predict_columns(predictor: Predictor, rows: dict[str, list[Any]], ctx:
     settings = predictor.settings
     origin = read_origin(ctx.request.headers.get, f"{settings.namespace}/{settings.deployment}")
     ctx.response.headers["x-prediction-id"] = origin.prediction_id
-    if any(len(values) > settings.max_rows for values in rows.values()):
+    n_rows = max((len(values) for values in rows.values()), default=0)
+    if n_rows > settings.max_rows:
         raise InvalidArgument(f"at most {settings.max_rows} rows are allowed at once")
     try:
         predictor.admit()
         try:
-            outputs = await predictor.predict_columns(rows, origin)
+            prediction = await predictor.predict(Rows(n_rows, rows), origin)
         finally:
             predictor.release()
     except ModelError as error:
@@ -79,7 +81,7 @@ async def predict_columns(predictor: Predictor, rows: dict[str, list[Any]], ctx:
     except RequestError as error:
         kind = ServiceUnavailable if error.status == 429 else InvalidArgument  # noqa: PLR2004
         raise kind(error.message) from error
-    return {name: values.tolist() for name, values in outputs.items()}
+    return {name: values.tolist() for name, values in prediction.outputs.items()}
 
 
 PerennialModel = build_service()

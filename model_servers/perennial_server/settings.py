@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 MIB = 2**20
@@ -31,6 +31,9 @@ class Settings(BaseSettings):
     )
     host: str = Field(default="0.0.0.0", description="Address to listen on.")  # noqa: S104  a pod's own network
     port: int = Field(default=3000, ge=1, le=65535, description="Port to listen on.")
+    grpc_port: int = Field(
+        default=3001, ge=0, le=65535, description="Port of the same protocol over gRPC; 0: it isn't served."
+    )
 
     work_dir: Path | None = Field(
         default=None, description="Where a fetched bundle is unpacked; a temporary one."
@@ -46,9 +49,25 @@ class Settings(BaseSettings):
     )
     max_body_bytes: int = Field(default=16 * MIB, gt=0, description="Largest request body, in bytes.")
     max_rows: int = Field(default=10_000, gt=0, description="Most rows in one request.")
-    predict_threads: int = Field(default=2, ge=1, le=64, description="Threads that run predictions.")
+    predict_threads: int = Field(
+        default=2, ge=1, le=64, description="Calls of the model at once that are too long for the event loop."
+    )
+    inline_below_s: float = Field(
+        default=0.002,
+        ge=0,
+        le=1,
+        description="Calls of the model expected to be shorter run on the event loop, in seconds.",
+    )
+    max_batch_rows: int = Field(
+        default=256,
+        ge=1,
+        description="Most rows of several requests in one call of the model; 1: requests aren't joined.",
+    )
     max_in_flight: int = Field(
-        default=64, ge=1, description="Requests being answered or waiting; one more is refused with 429."
+        default=256, ge=1, description="Requests being answered or waiting; one more is refused with 429."
+    )
+    max_in_flight_bytes: int = Field(
+        default=64 * MIB, gt=0, description="Bound of their bodies, in bytes; one more is refused with 429."
     )
     log_queue_bytes: int = Field(default=16 * MIB, gt=0, description="Bound of the log's queue, in bytes.")
     log_batch_bytes: int = Field(
@@ -87,6 +106,15 @@ class Settings(BaseSettings):
         return (
             [part for name in value.split(",") if (part := name.strip())] if isinstance(value, str) else value
         )
+
+    @field_validator("max_in_flight_bytes")
+    @classmethod
+    def _hold_one(cls, value: int, info: ValidationInfo) -> int:
+        if value < (least := info.data.get("max_body_bytes", 0)):
+            raise ValueError(
+                f"is less than PERENNIAL_MAX_BODY_BYTES, {least}: a largest body would never fit"
+            )
+        return value
 
     @field_validator("bundle_sha256", "observer_url", "token_file", mode="before")
     @classmethod

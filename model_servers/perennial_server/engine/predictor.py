@@ -1,26 +1,30 @@
-"""From a request's body to its answer, in a thread of its own, no more at once than allowed."""
+"""The engine's face: takes a request's rows, gives back its prediction, and sees to metrics and the log."""
 
 import asyncio
-import logging
 import time
-from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
-from perennial_bundle import Bundle, InvalidInput, Outputs
+from perennial_bundle import Bundle, Outputs, Rows
 
-from perennial_server.errors import ModelError, RequestError
+from perennial_server.engine.admission import Admission
+from perennial_server.engine.batcher import Batcher
+from perennial_server.engine.entry_log import EntryLog
+from perennial_server.engine.job import Job, Prediction
+from perennial_server.engine.model_call import Answered, Outcome, call_model
+from perennial_server.engine.splitting import split
+from perennial_server.errors import ModelError, RequestError, TooBusy, TooLate
 from perennial_server.metrics import Metrics
 from perennial_server.origin import PROBE, Origin
+from perennial_server.prediction_log.batch import LoggedBatch, PredictionLog
 from perennial_server.prediction_log.queue import LogQueue
-from perennial_server.protocol.codec import parse_request, render_answer, render_log_entry
+from perennial_server.protocol.codec import parse_request, render_answer
 from perennial_server.settings import Settings
-
-logger = logging.getLogger(__name__)
 
 
 class Predictor:
-    """Answers requests with one bundle.
+    """Answers requests with one bundle; everything but the model's call happens on the event loop.
 
     Parameters
     ----------
@@ -32,99 +36,137 @@ class Predictor:
         Where predictions are logged; None for nowhere.
     """
 
-    def __init__(self, bundle: Bundle, settings: Settings, metrics: Metrics, log: LogQueue | None) -> None:
+    def __init__(
+        self, bundle: Bundle, settings: Settings, metrics: Metrics, log: PredictionLog | LogQueue | None
+    ) -> None:
         self.bundle = bundle
         self.settings = settings
         self.metrics = metrics
-        self._log = log
-        self._in_flight = 0
-        self._pool = ThreadPoolExecutor(settings.predict_threads, thread_name_prefix="predict")
-
-    def admit(self) -> None:
-        """Take a place for a request; `release` gives it back.
-
-        Raises
-        ------
-        RequestError
-            Status 429: all places are taken.
-        """
-        if self._in_flight >= self.settings.max_in_flight:
-            raise RequestError(429, f"the server is busy with {self._in_flight} requests; try again")
-        self._in_flight += 1
-
-    def release(self) -> None:
-        """Give back a place."""
-        self._in_flight -= 1
-
-    async def answer(self, body: bytes, origin: Origin) -> bytes:
-        """Answer an inference request.
-
-        Parsing is as heavy as predicting for a large body, so all of it leaves the event loop.
-
-        Raises
-        ------
-        RequestError
-            The request is at fault, or the model (ModelError).
-        """
-        return await asyncio.get_running_loop().run_in_executor(self._pool, self._answer, body, origin)
-
-    async def predict_columns(self, columns: Mapping[str, list[Any]], origin: Origin) -> Outputs:
-        """Predict rows given as columns; see `predict` for the errors."""
-        return await asyncio.get_running_loop().run_in_executor(self._pool, self.predict, columns, origin)
-
-    def _answer(self, body: bytes, origin: Origin) -> bytes:
-        schema = self.bundle.schema
-        query = parse_request(body, schema, max_rows=self.settings.max_rows)
-        outputs = self.predict(query.columns, origin)
-        return render_answer(
-            outputs,
-            schema,
-            query,
-            model_name=self.settings.deployment,
-            model_version=self.settings.revision,
+        self._log = EntryLog(log, bundle.schema, settings.log_exclude) if isinstance(log, LogQueue) else log
+        self._admission = Admission(settings.max_in_flight, settings.max_in_flight_bytes, time.monotonic)
+        self._batcher = Batcher(
+            partial(call_model, bundle),
+            self._settle,
+            max_rows=settings.max_batch_rows,
+            threads=settings.predict_threads,
+            inline_below_s=settings.inline_below_s,
         )
 
-    def predict(self, columns: Mapping[str, list[Any]], origin: Origin) -> Outputs:
-        """Predict rows given as columns, and log them unless they are a probe's; blocks.
+    def admit(self, size_bytes: int = 0, *, deadline_s: float | None = None) -> None:
+        """Take a place for a request, before its body is read; `release` gives it back.
+
+        Parameters
+        ----------
+        size_bytes
+            Of the body.
+        deadline_s
+            See `predict`.
+
+        Raises
+        ------
+        TooBusy
+            All places are taken, or the requests in front take longer than the deadline allows.
+        """
+        if deadline_s is not None and time.monotonic() + self._batcher.estimate_s() > deadline_s:
+            self.metrics.refused_for_deadline.inc()
+            raise TooBusy(
+                "the server is too busy to answer before the deadline; try again or allow more time",
+                self._admission.retry_after_s(),
+            )
+        if not self._admission.take(size_bytes):
+            self.metrics.refused_for_places.inc()
+            raise TooBusy(
+                f"the server is busy with {self._admission.requests} requests of {self._admission.size_bytes} bytes; "
+                "try again",
+                self._admission.retry_after_s(),
+            )
+
+    def release(self, size_bytes: int = 0) -> None:
+        """Give back a place, with the size that it was taken with."""
+        self._admission.give_back(size_bytes)
+
+    async def predict(self, rows: Rows, origin: Origin, *, deadline_s: float | None = None) -> Prediction:
+        """Predict rows together with those of other requests, and log them unless they are a probe's.
+
+        Parameters
+        ----------
+        rows
+            Not yet checked against the schema.
+        origin
+            Where they come from.
+        deadline_s
+            When the client stops waiting, on the clock of `time.monotonic`; None for never.
 
         Raises
         ------
         RequestError
             Status 400: the rows break the schema.
+        TooLate
+            The deadline passed before the model was called.
         ModelError
             The model raised.
         """
-        time_s = time.time()
-        try:
-            frame = self.bundle.schema.validate(columns)
-        except InvalidInput as error:
-            raise RequestError(400, f"{error.field}: {error.message} ({error.reason})") from error
-        try:
-            outputs = self.bundle.predict(frame)
-        except Exception as error:
-            # A model is somebody else's code: whatever it raises is an answer with status 500, not our crash.
-            self.metrics.model_errors.inc()
-            logger.exception("model failed prediction_id=%s rows=%d", origin.prediction_id, len(frame))
-            raise ModelError(
-                f"the model failed on this request: {type(error).__name__}: {str(error)[:500]}"
-            ) from error
-        if origin.is_probe:
-            return outputs
-        self.metrics.predictions.inc(len(frame))
-        if self._log is not None:
-            self._log.put(render_log_entry(origin, time_s, columns, outputs, self.settings.log_exclude))
-        return outputs
+        for name, values in rows.columns.items():
+            if len(values) != rows.n:  # joined, they would shift the rows of other requests
+                raise RequestError(
+                    400, f"{name}: has {len(values)} values where the others have {rows.n} (LengthMismatch)"
+                )
+        if not rows.n:
+            raise RequestError(400, "inputs: needs at least one row (EmptyInput)")
+        job = Job(rows, origin, deadline_s, asyncio.get_running_loop().create_future())
+        self._batcher.put((origin.is_probe, rows.layout()), job)
+        return await job.future
+
+    async def predict_columns(self, columns: Mapping[str, Sequence[Any]], origin: Origin) -> Outputs:
+        """Predict rows given as columns; see `predict` for the errors."""
+        rows = Rows(max((len(values) for values in columns.values()), default=0), columns)
+        return (await self.predict(rows, origin)).outputs
+
+    async def answer(self, body: bytes, origin: Origin) -> bytes:
+        """Answer an inference request in JSON; see `predict` for the errors."""
+        query = parse_request(body, self.bundle.schema, max_rows=self.settings.max_rows)
+        return render_answer(
+            await self.predict_columns(query.columns, origin),
+            self.bundle.schema,
+            query,
+            model_name=self.settings.deployment,
+            model_version=self.settings.revision,
+        )
 
     async def rehearse(self, body: bytes) -> None:
-        """Answer a request in every thread, as it is answered later, and tell nobody.
-
-        Raises
-        ------
-        RequestError
-            It can't be answered.
-        """
-        await asyncio.gather(*(self.answer(body, PROBE) for _ in range(self.settings.predict_threads)))
+        """Answer a request as it is answered later, and tell nobody; see `predict` for the errors."""
+        await self.answer(body, PROBE)
 
     def close(self) -> None:
         """Let the threads end after the work in hand, without waiting for it."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        self._batcher.close()
+
+    def _settle(self, outcome: Outcome) -> None:
+        for job, error in outcome.failed:
+            if isinstance(error, TooLate):
+                self.metrics.expired.inc()
+            elif isinstance(error, ModelError):
+                self.metrics.model_errors.inc()
+            if not job.future.done():
+                job.future.set_exception(error)
+        for answered in outcome.answered:
+            for job, prediction in split(answered):
+                if not job.future.done():
+                    job.future.set_result(prediction)
+            if not answered.jobs[0].origin.is_probe:
+                self._record(answered)
+
+    def _record(self, answered: Answered) -> None:
+        """Count and log what one call of the model answered; a batch is all probes or none."""
+        self.metrics.count_call(answered.rows.n, answered.duration_s, answered.flags)
+        if self._log is not None:
+            self._log.put(
+                LoggedBatch(
+                    time_s=answered.time_s,
+                    origins=tuple(job.origin for job in answered.jobs),
+                    sizes=tuple(job.rows.n for job in answered.jobs),
+                    rows=answered.rows,
+                    outputs=answered.outputs,
+                    flags=answered.flags,
+                )
+            )

@@ -1,0 +1,200 @@
+"""Joins requests that are there at the same time into one call of the model, and never makes one wait for another.
+
+What arrives in one turn of the event loop is one batch, and so is what arrives while the model is at work: a lone request
+goes at once, and the busier the server, the larger the batches. Calls shorter than a switch of threads is worth run on
+the event loop; longer ones in threads, so that the loop goes on answering health checks.
+"""
+
+import asyncio
+import math
+import time
+from collections import deque
+from collections.abc import Callable, Hashable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from perennial_server.engine.call_times import CallTimes, Measured, measure
+from perennial_server.engine.job import Job
+from perennial_server.engine.model_call import Outcome
+from perennial_server.errors import TooLate
+
+# In a thread, a short call may look long for all its waiting for the loop's thread. So if it needs little CPU, one of many
+# is tried on the loop, unless it might hold the loop up.
+TRIAL_EVERY = 32
+TRIAL_FACTOR = 5
+
+
+class Batcher:
+    """Collects jobs, calls the model with batches of them, and hands on what became of each batch.
+
+    Parameters
+    ----------
+    call
+        Calls the model with jobs of one kind; blocks and never raises.
+    settle
+        Gives each job its answer; called on the event loop.
+    max_rows
+        Of a batch; a single job may have more.
+    threads
+        Calls in threads at once.
+    inline_below_s
+        Calls expected to be shorter run on the event loop.
+    """
+
+    def __init__(
+        self,
+        call: Callable[[Sequence[Job]], Outcome],
+        settle: Callable[[Outcome], None],
+        *,
+        max_rows: int,
+        threads: int,
+        inline_below_s: float,
+    ) -> None:
+        self._call = call
+        self._settle = settle
+        self._max_rows = max_rows
+        self._threads = threads
+        self._inline_below_s = inline_below_s
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="predict")
+        self._lanes: dict[Hashable, deque[Job]] = {}
+        self._times = CallTimes()
+        self._waiting_rows = 0
+        self._running = 0
+        self._calls_in_threads = 0
+        self._flush_is_due = False
+        self._trial_is_due = False
+        self._sweep: asyncio.TimerHandle | None = None
+        self._sweep_s = 0.0
+
+    def put(self, kind: Hashable, job: Job) -> None:
+        """Let a job wait for the next batch of its kind."""
+        lane = self._lanes.get(kind)
+        if lane is None:
+            lane = self._lanes[kind] = deque()
+        lane.append(job)
+        self._waiting_rows += job.rows.n
+        if job.deadline_s is not None:
+            self._sweep_by(job.deadline_s)
+        self._flush_soon()
+
+    def estimate_s(self) -> float:
+        """Estimate when a job put now would have its answer, from now; 0 if nothing is before it.
+
+        Nothing is refused for the model's slowness alone: if nobody were let in, nobody would notice that it has
+        become fast again.
+        """
+        if not self._running and not self._lanes:
+            return 0.0
+        batches = self._running + self._waiting_rows / self._max_rows + 1
+        call_s = self._times.estimate_s(min(max(1, self._waiting_rows), self._max_rows))
+        return 0.0 if call_s == math.inf else max(1.0, batches / self._threads) * call_s
+
+    def close(self) -> None:
+        """Let the threads end after the work in hand, without waiting for it."""
+        if self._sweep is not None:
+            self._sweep.cancel()
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _flush_soon(self) -> None:
+        if self._lanes and not self._flush_is_due and self._running < self._threads:
+            self._flush_is_due = True
+            asyncio.get_running_loop().call_soon(self._flush)
+
+    def _flush(self) -> None:
+        """Start one batch; the next one waits for the next turn, so that answers go out in between."""
+        self._flush_is_due = False
+        try:
+            jobs, n_rows = self._take()
+            if not jobs:
+                return
+            estimate_s = self._times.estimate_s(n_rows)
+            is_trial = self._trial_is_due and estimate_s < TRIAL_FACTOR * self._inline_below_s
+            if is_trial or estimate_s < self._inline_below_s:
+                self._run_inline(jobs, n_rows, is_trial=is_trial)
+            else:
+                self._run_in_thread(jobs, n_rows)
+        finally:
+            self._flush_soon()
+
+    def _take(self) -> tuple[list[Job], int]:
+        """Take a batch from the lane that has waited longest; late jobs are answered on the way."""
+        kind, lane = next(iter(self._lanes.items()))
+        now_s = time.monotonic()
+        jobs: list[Job] = []
+        late: list[Job] = []
+        n_rows = 0
+        while lane and (not jobs or n_rows + lane[0].rows.n <= self._max_rows):
+            job = lane.popleft()
+            self._waiting_rows -= job.rows.n
+            if job.deadline_s is not None and job.deadline_s <= now_s:
+                late.append(job)
+            elif not job.future.done():
+                jobs.append(job)
+                n_rows += job.rows.n
+        del self._lanes[kind]
+        if lane:
+            self._lanes[kind] = lane  # behind the others
+        if late:
+            self._settle(too_late(late))
+        return jobs, n_rows
+
+    def _run_inline(self, jobs: list[Job], n_rows: int, *, is_trial: bool) -> None:
+        start_s = time.perf_counter()
+        outcome = self._call(jobs)
+        duration_s = time.perf_counter() - start_s
+        if is_trial:
+            self._trial_is_due = False
+            self._times.restart(n_rows, duration_s)
+        else:
+            self._times.add(n_rows, duration_s)
+        self._settle(outcome)
+
+    def _run_in_thread(self, jobs: list[Job], n_rows: int) -> None:
+        self._running += 1
+        loop = asyncio.get_running_loop()
+        future = loop.run_in_executor(self._pool, measure, self._call, jobs)
+        future.add_done_callback(lambda done: self._end_thread(done, n_rows))
+
+    def _end_thread(self, done: asyncio.Future[Measured], n_rows: int) -> None:
+        self._running -= 1
+        self._flush_soon()
+        if done.cancelled():  # only `close` does that, when nobody waits any more
+            return
+        measured = done.result()
+        self._times.add(n_rows, measured.duration_s)
+        self._calls_in_threads += 1
+        if self._calls_in_threads % TRIAL_EVERY == 0:
+            self._trial_is_due = measured.cpu_s < self._inline_below_s
+        self._settle(measured.outcome)
+
+    def _sweep_by(self, deadline_s: float) -> None:
+        """Have late jobs answered by then, even if the model is still at work on others."""
+        if self._sweep is None or deadline_s < self._sweep_s:
+            if self._sweep is not None:
+                self._sweep.cancel()
+            self._sweep_s = deadline_s
+            delay_s = max(0.0, deadline_s - time.monotonic())
+            self._sweep = asyncio.get_running_loop().call_later(delay_s, self._answer_late)
+
+    def _answer_late(self) -> None:
+        self._sweep = None
+        now_s = time.monotonic()
+        late: list[Job] = []
+        next_s = math.inf
+        for kind, lane in list(self._lanes.items()):
+            late += [job for job in lane if job.deadline_s is not None and job.deadline_s <= now_s]
+            kept = deque(job for job in lane if job.deadline_s is None or job.deadline_s > now_s)
+            next_s = min((job.deadline_s for job in kept if job.deadline_s is not None), default=next_s)
+            if kept:
+                self._lanes[kind] = kept
+            else:
+                del self._lanes[kind]
+        self._waiting_rows -= sum(job.rows.n for job in late)
+        if late:
+            self._settle(too_late(late))
+        if next_s < math.inf:
+            self._sweep_by(next_s)
+
+
+def too_late(jobs: Sequence[Job]) -> Outcome:
+    """Refuse jobs for which nobody waits any more."""
+    return Outcome(failed=tuple((job, TooLate()) for job in jobs))

@@ -1,0 +1,67 @@
+"""How long a call of the model takes, by its number of rows: what decides where a batch runs, and who may still wait."""
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from perennial_server.engine.job import Job
+from perennial_server.engine.model_call import Outcome
+
+WEIGHT = 0.1  # of the newest call in the moving average
+
+
+class CallTimes:
+    """Moving averages of call durations, one for each power of two of rows.
+
+    Examples
+    --------
+    >>> times = CallTimes()
+    >>> times.add(16, 0.001)
+    >>> times.estimate_s(20), times.estimate_s(64), times.estimate_s(1)
+    (0.001, 0.004, 0.001)
+    """
+
+    def __init__(self) -> None:
+        self._by_size: dict[int, float] = {}
+
+    def add(self, n_rows: int, duration_s: float) -> None:
+        """Take a call into account."""
+        size = n_rows.bit_length()
+        before = self._by_size.get(size)
+        self._by_size[size] = duration_s if before is None else before + WEIGHT * (duration_s - before)
+
+    def restart(self, n_rows: int, duration_s: float) -> None:
+        """Take a call for what calls of its size last, whatever was measured before."""
+        self._by_size[n_rows.bit_length()] = duration_s
+
+    def estimate_s(self, n_rows: int) -> float:
+        """Estimate the duration of a call; infinite before the first one.
+
+        A size never seen takes as long as the next larger one seen, or as the next smaller in proportion to its
+        rows, whichever is less.
+        """
+        size = n_rows.bit_length()
+        known = self._by_size.get(size)
+        if known is not None:
+            return known
+        return min(
+            (seen_s * max(1.0, 2.0 ** (size - seen)) for seen, seen_s in self._by_size.items()),
+            default=math.inf,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """A call in a thread, and what it took: waiting for other threads is in its duration, not in its CPU time."""
+
+    outcome: Outcome
+    duration_s: float
+    cpu_s: float
+
+
+def measure(call: Callable[[Sequence[Job]], Outcome], jobs: Sequence[Job]) -> Measured:
+    """Call the model, in a thread."""
+    start_s, cpu_start_s = time.perf_counter(), time.thread_time()
+    outcome = call(jobs)
+    return Measured(outcome, time.perf_counter() - start_s, time.thread_time() - cpu_start_s)

@@ -1,0 +1,44 @@
+"""One request inside the engine: what goes in, and what comes out."""
+
+import asyncio
+from dataclasses import dataclass
+
+from perennial_bundle import Flag, Outputs, Rows
+
+from perennial_server.origin import Origin
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What one request gets.
+
+    Parameters
+    ----------
+    outputs
+        Every output of the schema; arrays may be views of a batch's.
+    flags
+        What the schema let through; a flag's row counts from the request's first.
+    """
+
+    outputs: Outputs
+    flags: tuple[Flag, ...] = ()
+
+
+@dataclass(slots=True, eq=False)
+class Job:
+    """A request that waits for its prediction.
+
+    Parameters
+    ----------
+    rows, origin
+        What to predict, and for whom.
+    deadline_s
+        On `time.monotonic`: when nobody waits any more; None for never.
+    future
+        Gets a Prediction, or a RequestError.
+    """
+
+    rows: Rows
+    origin: Origin
+    deadline_s: float | None
+    future: asyncio.Future[Prediction]

@@ -1,0 +1,122 @@
+"""One call of the model for many requests, and what to do when one of them is at fault.
+
+No request ever pays for another's rows: where the whole batch fails, each of its requests is tried alone.
+"""
+
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from perennial_bundle import Bundle, Checked, Flag, InvalidInput, Outputs, Rows, join
+
+from perennial_server.engine.job import Job
+from perennial_server.errors import ModelError, RequestError
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """Requests that one call of the model answered.
+
+    Parameters
+    ----------
+    jobs
+        In the order of their rows.
+    time_s
+        When, in seconds since 1970.
+    rows, outputs, flags
+        Of all of them; rows as they were sent.
+    duration_s
+        Of the model alone.
+    """
+
+    jobs: Sequence[Job]
+    time_s: float
+    rows: Rows
+    outputs: Outputs
+    flags: tuple[Flag, ...]
+    duration_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a batch: calls that were answered, and requests that failed."""
+
+    answered: tuple[Answered, ...] = ()
+    failed: tuple[tuple[Job, Exception], ...] = ()
+
+
+def call_model(bundle: Bundle, jobs: Sequence[Job]) -> Outcome:
+    """Check and predict requests of one layout together; never raises.
+
+    Where the joined rows break the schema, each request is checked alone and the sound ones are predicted together.
+    Where the model raises, each request is predicted alone.
+    """
+    try:
+        return Outcome(answered=(_call(bundle, jobs),))
+    except InvalidInput as error:
+        if len(jobs) == 1:
+            return Outcome(failed=((jobs[0], refuse(error)),))
+        sound, failed = _sift(bundle, jobs)
+        if not failed:
+            return _call_each(bundle, jobs)
+        rest = call_model(bundle, sound) if sound else Outcome()
+        return Outcome(rest.answered, (*failed, *rest.failed))
+    except Exception as error:  # noqa: BLE001  the top of a batch: whatever was raised is one request's answer
+        if len(jobs) == 1:
+            return Outcome(failed=((jobs[0], error),))
+        return _call_each(bundle, jobs)
+
+
+def _call_each(bundle: Bundle, jobs: Sequence[Job]) -> Outcome:
+    outcomes = [call_model(bundle, [job]) for job in jobs]
+    return Outcome(
+        tuple(answered for outcome in outcomes for answered in outcome.answered),
+        tuple(failed for outcome in outcomes for failed in outcome.failed),
+    )
+
+
+def _sift(bundle: Bundle, jobs: Sequence[Job]) -> tuple[list[Job], list[tuple[Job, Exception]]]:
+    sound: list[Job] = []
+    failed: list[tuple[Job, Exception]] = []
+    for job in jobs:
+        try:
+            bundle.schema.check(job.rows)
+        except InvalidInput as error:
+            failed.append((job, refuse(error)))
+        else:
+            sound.append(job)
+    return sound, failed
+
+
+def _call(bundle: Bundle, jobs: Sequence[Job]) -> Answered:
+    time_s = time.time()
+    rows = join([job.rows for job in jobs])
+    checked = bundle.schema.check(rows)
+    start_s = time.perf_counter()
+    try:
+        outputs = _predict(bundle, checked)
+    except Exception as error:
+        # A model is somebody else's code: whatever it raises is an answer with status 500, not our crash.
+        if len(jobs) == 1:
+            logger.exception("model failed prediction_id=%s rows=%d", jobs[0].origin.prediction_id, rows.n)
+        raise ModelError(
+            f"the model failed on this request: {type(error).__name__}: {str(error)[:500]}"
+        ) from error
+    return Answered(jobs, time_s, rows, outputs, checked.flags, time.perf_counter() - start_s)
+
+
+def _predict(bundle: Bundle, checked: Checked) -> Outputs:
+    """Call the model, and take only as many answers as there were rows: others couldn't be told apart."""
+    outputs = bundle.predict(checked.frame)
+    for name, values in outputs.items():
+        if len(values) != len(checked.frame):
+            raise ValueError(f"{name} has {len(values)} values for {len(checked.frame)} rows")
+    return outputs
+
+
+def refuse(error: InvalidInput) -> RequestError:
+    """Say to a client what its rows break."""
+    return RequestError(400, f"{error.field}: {error.message} ({error.reason})")
