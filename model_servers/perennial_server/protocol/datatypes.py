@@ -9,6 +9,7 @@ import numpy as np
 MAX_TENSORS = 8192
 MAX_DIMENSIONS = 4
 MAX_SIZE = 2**31
+MAX_NAME = 256
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,9 +7,8 @@ over columns and all of them can be batched together.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import chain
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -37,9 +36,8 @@ Array = npt.NDArray[Any]
 ARRAY_FROM = 256
 
 
-@dataclass(frozen=True, slots=True)
-class Tensor:
-    """One input of a request.
+class Tensor(NamedTuple):
+    """One input of a request; a tuple, since a request of many columns makes many of them.
 
     Parameters
     ----------
