@@ -8,6 +8,7 @@
     ├── Forbidden              403  the caller may not do this
     ├── NotFound               404  nothing of that name is here
     ├── TooLarge               413  the caller sends less at once
+    ├── UnknownEncoding        415  the caller compresses otherwise, or not at all
     ├── DigestMismatch         422  the bytes are not what the digest names
     ├── Overloaded             429  the caller comes back later
     └── Unavailable            503  something we depend on does not answer
@@ -27,6 +28,7 @@ __all__ = [
     "TooLarge",
     "Unauthenticated",
     "Unavailable",
+    "UnknownEncoding",
 ]
 
 
@@ -77,6 +79,12 @@ class TooLarge(ObserverError):
     """The body is over its cap."""
 
     status = 413
+
+
+class UnknownEncoding(ObserverError):
+    """The body is compressed in a way that isn't known here."""
+
+    status = 415
 
 
 class DigestMismatch(ObserverError):

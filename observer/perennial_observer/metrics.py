@@ -38,7 +38,10 @@ class Metrics:
         )
         self.labels = Counter(
             "perennial_labels",
-            "Labels received, by what became of them: accepted, duplicate, conflict, unknown or dropped.",
+            (
+                "Labels received, by what became of them: accepted, duplicate, conflict, unknown, dropped, or "
+                "unsampled (of a prediction that isn't logged)."
+            ),
             (*_BY_DEPLOYMENT, "result"),
             registry=self.registry,
         )
@@ -97,6 +100,7 @@ class Metrics:
         self.labels.labels(*names, "duplicate").inc(counts.duplicates)
         self.labels.labels(*names, "conflict").inc(counts.conflicts)
         self.labels.labels(*names, "unknown").inc(counts.kept)
+        self.labels.labels(*names, "unsampled").inc(counts.unsampled)
         self.labels.labels(*names, "dropped").inc(counts.unknown - counts.kept)
 
     def count_refusal(self, error: ObserverError) -> None:

@@ -1,6 +1,5 @@
 """Request bodies within their caps, answers in one form."""
 
-import zlib
 from typing import Any, TypeVar
 
 import anyio.to_thread
@@ -9,7 +8,8 @@ from pydantic import BaseModel, ValidationError
 from starlette.requests import Request
 from starlette.responses import Response
 
-from perennial_observer.errors import InvalidRequest, ObserverError, Overloaded, TooLarge
+from perennial_observer.api.encodings import UNFOLD, too_large
+from perennial_observer.errors import InvalidRequest, ObserverError, Overloaded, UnknownEncoding
 
 __all__ = ["answer_error", "answer_json", "read_model"]
 
@@ -36,14 +36,29 @@ async def read_model(request: Request, kind: type[_Body], max_bytes: int) -> tup
 
     Raises
     ------
+    UnknownEncoding
+        If the body is compressed otherwise than by gzip or zstd.
     TooLarge
         If the body is over `max_bytes`, before or after decompression.
     InvalidRequest
         Naming the field at fault.
     """
-    body = await _read_body(request, max_bytes)
-    # Megabytes take longer to parse than the event loop may be kept from other callers.
-    return await anyio.to_thread.run_sync(_parse, body, kind), len(body)
+    encoding = request.headers.get("content-encoding", "identity").lower()
+    unfold = UNFOLD.get(encoding)
+    if unfold is None:
+        raise UnknownEncoding(
+            f"Content-Encoding {encoding[:64]!r} is not known: use one of {', '.join(UNFOLD)}"
+        )
+    packed = await _read_body(request, max_bytes)
+
+    def read() -> tuple[_Body, int]:
+        body = unfold(packed, max_bytes)
+        if len(body) > max_bytes:
+            raise too_large(max_bytes)
+        return _parse(body, kind), len(body)
+
+    # Megabytes take longer to unfold and parse than the event loop may be kept from other callers.
+    return await anyio.to_thread.run_sync(read)
 
 
 def _parse(body: bytes, kind: type[_Body]) -> _Body:
@@ -60,18 +75,9 @@ def _parse(body: bytes, kind: type[_Body]) -> _Body:
 
 
 async def _read_body(request: Request, max_bytes: int) -> bytes:
-    encoding = request.headers.get("content-encoding", "identity").lower()
-    if encoding not in {"identity", "gzip"}:
-        raise InvalidRequest(f"Content-Encoding {encoding!r} is not known: use gzip", "UnknownEncoding")
-    unfolder = zlib.decompressobj(wbits=31) if encoding == "gzip" else None
     body = bytearray()
-    try:
-        async for chunk in request.stream():
-            body += unfolder.decompress(chunk, max_bytes + 1 - len(body)) if unfolder else chunk
-            if len(body) > max_bytes:
-                raise TooLarge(f"the body is over {max_bytes} bytes: send less at once")
-    except zlib.error as error:
-        raise InvalidRequest(f"the body is not gzip: {error}", "InvalidEncoding") from error
-    if unfolder is not None and body and not unfolder.eof:
-        raise InvalidRequest("the gzip body ends early", "InvalidEncoding")
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > max_bytes:
+            raise too_large(max_bytes)
     return bytes(body)

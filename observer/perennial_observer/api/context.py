@@ -1,12 +1,13 @@
 """What every route needs, handed over once when the application is built."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from starlette.requests import Request
 
 from perennial_observer.auth import Authenticator, Caller
 from perennial_observer.ingest.event_time import EventTimes
+from perennial_observer.ingest.shares import Shares
 from perennial_observer.metrics import Metrics
 from perennial_observer.registry import Registry
 from perennial_observer.settings import Settings
@@ -37,6 +38,7 @@ class Context:
     metrics: Metrics
     clock: Callable[[], float]
     check_health: Callable[[], Awaitable[None]]
+    shares: Shares = field(default_factory=Shares)
 
 
 def context_of(request: Request) -> Context:

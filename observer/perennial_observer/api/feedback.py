@@ -53,7 +53,12 @@ async def post_feedback(request: Request) -> Response:
     now, max_pending = context.clock(), context.settings.max_pending_labels
     future = context.store.writer.submit(
         lambda connection: write_feedback(
-            connection, register_deployment(connection, key), labels, now=now, max_pending=max_pending
+            connection,
+            register_deployment(connection, key),
+            labels,
+            now=now,
+            max_pending=max_pending,
+            may_come=lambda prediction_id: context.shares.may_come(key, prediction_id),
         ),
         size,
     )
@@ -65,6 +70,7 @@ async def post_feedback(request: Request) -> Response:
             "duplicates": counts.duplicates,
             "conflicts": counts.conflicts,
             "unknown": counts.unknown,
+            "unsampled": counts.unsampled,
         }
     )
 

@@ -53,12 +53,21 @@ class ReferenceBody(BaseModel):
 
 
 async def post_log(request: Request) -> Response:
-    """``POST /v1/log``."""
+    """``POST /v1/log``: what a server predicted.
+
+    The body is ``{"revision": str, "percent": int, "groups": [...]}``, compressed by zstd or gzip or not at all. A
+    group holds many requests that have the same columns: ``{"ids": [str], "times": [epoch seconds], "sizes": [rows],
+    "clients": [str or null] (optional), "shadow": bool (optional: they are mirrored), "inputs": {column: [values]},
+    "outputs": {name: [values]}, "flags": [[row, column, kind, action]] (optional)}``, the columns with the values of
+    all its rows. Names are written once and columns are checked as a whole, which makes a row cheap on both sides.
+    For whom that is too much there is ``"entries"`` in place of (or beside) ``"groups"``, one object a request.
+    """
     context = context_of(request)
     key = (await identify(request)).require(ServiceAccountRole.SERVER)
     context.store.require_room()
     body, size = await read_model(request, LogBody, context.settings.max_body_bytes)
     now = context.clock()
+    context.shares.note(key, body.revision, body.percent, now=now)
 
     def split() -> SplitRows:
         schema = context.event_times.schema(key, body.revision)

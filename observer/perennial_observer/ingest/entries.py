@@ -1,22 +1,23 @@
-"""Log entries as the server sends them, checked row by row. Pure."""
+"""What servers log, as it comes: request by request, or the columns of many requests at once. Pure."""
 
-import math
-from dataclasses import dataclass, field
-from typing import Annotated, Any
+from collections.abc import Sequence
+from typing import Annotated, Any, Self
 
 import orjson
-from perennial_bundle import Column, Schema, event_time_seconds
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
 
-from perennial_observer.store.rows import PredictionRow, RejectedRow, ShadowRow
+from perennial_observer.ingest.columns import LoggedColumns, Rules, SplitRows, split_columns, split_shadow
+from perennial_observer.store.rows import RejectedRow
 
-__all__ = ["LogBody", "LogEntry", "Rules", "SplitRows", "split_entries"]
+__all__ = ["LogBody", "LogEntry", "LogGroup", "Rules", "SplitRows", "split_entries"]
 
 MAX_ENTRIES = 10_000
-MAX_ROW_BYTES = 256 << 10
+MAX_GROUPS = 1_000
 
 PredictionId = Annotated[str, Field(min_length=1, max_length=128)]
 Revision = Annotated[str, Field(min_length=1, max_length=63)]
+Client = Annotated[str, Field(min_length=1, max_length=64)]
+Word = Annotated[str, Field(max_length=64)]
 
 
 class LogEntry(BaseModel):
@@ -28,155 +29,130 @@ class LogEntry(BaseModel):
     time: FiniteFloat
     inputs: dict[str, list[Any]]
     outputs: dict[str, list[Any]]
-    client: Annotated[str, Field(min_length=1, max_length=64)] | None = None
+    client: Client | None = None
     shadow: bool = False
 
 
+class LogGroup(BaseModel):
+    """Many requests' rows, by column: requests that have the same columns.
+
+    `ids`, `times`, `sizes` (rows) and `clients` have one item for each request, in the order of the rows; inputs or
+    outputs may be left out. A flag is [row of this group, column, kind, action]. `shadow` is of all of them.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    ids: Annotated[list[PredictionId], Field(max_length=MAX_ENTRIES)]
+    times: list[FiniteFloat]
+    sizes: list[Annotated[int, Field(ge=1)]]
+    clients: list[Client | None] | None = None
+    shadow: bool = False
+    inputs: dict[str, list[Any]] = Field(default_factory=dict)
+    outputs: dict[str, list[Any]] = Field(default_factory=dict)
+    flags: list[tuple[int, Annotated[str, Field(max_length=128)], Word, Word]] = Field(default_factory=list)
+
+    @property
+    def n_rows(self) -> int:
+        """How many rows all requests have."""
+        return sum(self.sizes)
+
+    @model_validator(mode="after")
+    def _check_lengths(self) -> Self:
+        per_request = {len(self.ids), len(self.times), len(self.sizes)}
+        if self.clients is not None:
+            per_request.add(len(self.clients))
+        if len(per_request) != 1:
+            raise ValueError("ids, times, sizes and clients must have one item for each request")
+        lengths = {len(values) for values in (*self.inputs.values(), *self.outputs.values())}
+        if lengths != {self.n_rows}:
+            raise ValueError(
+                f"inputs and outputs need at least one column, and {self.n_rows} values in each, the sum of sizes"
+            )
+        if any(not 0 <= row < self.n_rows for row, *_ in self.flags):
+            raise ValueError(f"a flag's row must be within the group's {self.n_rows} rows")
+        return self
+
+
 class LogBody(BaseModel):
-    """Body of ``POST /v1/log``."""
+    """Body of ``POST /v1/log``.
+
+    `percent` is how many of 100 predictions the server logs, which `is_sampled` chooses by their ids.
+    """
 
     model_config = ConfigDict(frozen=True)
 
     revision: Revision
-    entries: Annotated[list[LogEntry], Field(max_length=MAX_ENTRIES)]
-
-
-@dataclass(frozen=True)
-class Rules:
-    """What a row must fit.
-
-    Parameters
-    ----------
-    schema
-        None before the revision's reference came: then only the shape is checked.
-    event_time
-        Column of the event time; None: the entry's own time.
-    now, max_future_s
-        Event times later than this many seconds after now are refused: one of them would drag the watermark along.
-    """
-
-    schema: Schema | None
-    event_time: str | None
-    now: float
-    max_future_s: float
-
-
-@dataclass
-class SplitRows:
-    """The rows of a body, by what becomes of them."""
-
-    fitting: list[PredictionRow] = field(default_factory=list)
-    rejected: list[RejectedRow] = field(default_factory=list)
-    shadow: list[ShadowRow] = field(default_factory=list)
+    percent: Annotated[int, Field(ge=1, le=100)] = 100
+    entries: Annotated[list[LogEntry], Field(max_length=MAX_ENTRIES)] = Field(default_factory=list)
+    groups: Annotated[list[LogGroup], Field(max_length=MAX_GROUPS)] = Field(default_factory=list)
 
 
 def split_entries(body: LogBody, rules: Rules) -> SplitRows:
-    """Separate rows that fit from those that don't (which carry a reason), and both from mirrored ones.
-
-    Of a mirrored request only the answer is kept: its inputs are the live request's.
-    """
+    """Separate rows that fit from those that don't (which carry a reason), and both from mirrored ones."""
     result = SplitRows()
     for entry in body.entries:
-        if entry.shadow:
-            result.shadow += _read_shadow(entry, body.revision)
-            continue
-        lengths = {len(values) for values in (*entry.inputs.values(), *entry.outputs.values())}
-        if len(lengths) != 1 or not entry.outputs:
-            reason = "LengthMismatch" if len(lengths) > 1 else "NoRows"
-            result.rejected.append(RejectedRow(entry.prediction_id, 0, body.revision, reason, "{}"))
-            continue
-        for row in range(lengths.pop()):
-            inputs = {name: values[row] for name, values in entry.inputs.items()}
-            outputs = {name: values[row] for name, values in entry.outputs.items()}
-            event_time, reason = _judge(inputs, outputs, entry, rules)
-            text = orjson.dumps(inputs).decode()
-            if not reason and len(text) > MAX_ROW_BYTES:
-                reason, text = "RowTooLarge", "{}"
-            if reason:
-                result.rejected.append(
-                    RejectedRow(entry.prediction_id, row, body.revision, reason, text[:MAX_ROW_BYTES])
-                )
-                continue
-            result.fitting.append(
-                PredictionRow(
-                    prediction_id=entry.prediction_id,
-                    row=row,
-                    revision=body.revision,
-                    event_time=event_time,
-                    inputs=text,
-                    outputs=orjson.dumps(outputs).decode(),
-                    client=entry.client,
-                )
-            )
+        _split_entry(entry, body.revision, rules, result)
+    for group in body.groups:
+        table = _spread(group, body.revision)
+        if group.shadow:
+            split_shadow(table, result)
+        else:
+            split_columns(table, rules, result)
     return result
 
 
-def _read_shadow(entry: LogEntry, revision: str) -> list[ShadowRow]:
-    """Rows of a mirrored answer; one whose columns differ in length compares with nothing."""
-    if len({len(values) for values in entry.outputs.values()}) != 1:
-        return []
-    names = entry.outputs.keys()
-    rows = (
-        orjson.dumps(dict(zip(names, row, strict=True))).decode()
-        for row in zip(*entry.outputs.values(), strict=True)
+def _split_entry(entry: LogEntry, revision: str, rules: Rules, result: SplitRows) -> None:
+    """Read a single request; one whose columns differ in length is kept apart, or compares with nothing."""
+    of_outputs = {len(values) for values in entry.outputs.values()}
+    lengths = of_outputs if entry.shadow else of_outputs | {len(values) for values in entry.inputs.values()}
+    if len(lengths) != 1 or not entry.outputs:
+        if not entry.shadow:
+            reason = "LengthMismatch" if len(lengths) > 1 else "NoRows"
+            result.rejected.append(RejectedRow(entry.prediction_id, 0, revision, reason, "{}"))
+        return
+    n = lengths.pop()
+    table = LoggedColumns(
+        revision=revision,
+        ids=(entry.prediction_id,) * n,
+        rows=range(n),
+        times=(entry.time,) * n,
+        clients=(entry.client,) * n,
+        inputs=entry.inputs,
+        outputs=entry.outputs,
     )
-    return [
-        ShadowRow(entry.prediction_id, i, revision, text)
-        for i, text in enumerate(rows)
-        if len(text) <= MAX_ROW_BYTES
-    ]
+    if entry.shadow:
+        split_shadow(table, result)
+    else:
+        split_columns(table, rules, result)
 
 
-def _judge(
-    inputs: dict[str, Any], outputs: dict[str, Any], entry: LogEntry, rules: Rules
-) -> tuple[float, str]:
-    """Event time of one row, and why it doesn't fit ("" if it does)."""
-    reason = _misfit(inputs, outputs, rules.schema)
-    if reason:
-        return 0.0, reason
-    if rules.event_time is not None:
-        return _read_event_time(inputs.get(rules.event_time), rules)
-    # A server's clock that is off must neither drag the watermark along nor bury its rows behind it.
-    is_plausible = rules.now - rules.max_future_s <= entry.time <= rules.now
-    return (entry.time if is_plausible else rules.now), ""
+def _spread(group: LogGroup, revision: str) -> LoggedColumns:
+    """Say of each row what its request says."""
+    clients: Sequence[str | None] = group.clients or (None,) * len(group.ids)
+    n = group.n_rows
+    if n == len(group.ids):
+        ids: Sequence[str] = group.ids
+        times: Sequence[float] = group.times
+        rows: Sequence[int] = (0,) * n
+    else:
+        ids = [value for value, size in zip(group.ids, group.sizes, strict=True) for _ in range(size)]
+        times = [value for value, size in zip(group.times, group.sizes, strict=True) for _ in range(size)]
+        clients = [value for value, size in zip(clients, group.sizes, strict=True) for _ in range(size)]
+        rows = [row for size in group.sizes for row in range(size)]
+    return LoggedColumns(
+        revision=revision,
+        ids=ids,
+        rows=rows,
+        times=times,
+        clients=clients,
+        inputs=group.inputs,
+        outputs=group.outputs,
+        flags=_gather_flags(group),
+    )
 
 
-def _read_event_time(value: Any, rules: Rules) -> tuple[float, str]:
-    if value is None:
-        return 0.0, "NoEventTime"
-    try:
-        event_time = float(event_time_seconds([value])[0])
-    except (ValueError, OverflowError, TypeError):
-        return 0.0, "InvalidEventTime"
-    return event_time, "EventTimeInFuture" if event_time > rules.now + rules.max_future_s else ""
-
-
-def _misfit(inputs: dict[str, Any], outputs: dict[str, Any], schema: Schema | None) -> str:
-    """Why a row doesn't fit the schema. Columns may be absent: the logger can be told to leave them out."""
-    if not all(_is_scalar(value) for value in inputs.values()):
-        return "NotScalar"
-    if not all(_is_scalar(value) or _is_vector(value) for value in outputs.values()):
-        return "InvalidOutput"
-    if schema is None:
-        return ""
-    for name, value in inputs.items():
-        column = schema.by_name.get(name)
-        if column is None:
-            return "UnknownColumn"
-        if value is not None and not _fits(column, value):
-            return "WrongType"
-    return ""
-
-
-def _fits(column: Column, value: Any) -> bool:
-    if column.datatype == "BYTES":
-        return isinstance(value, str)
-    return isinstance(value, bool | int | float) and math.isfinite(value)
-
-
-def _is_scalar(value: Any) -> bool:
-    return value is None or isinstance(value, bool | int | float | str)
-
-
-def _is_vector(value: Any) -> bool:
-    return isinstance(value, list) and all(_is_scalar(item) for item in value)
+def _gather_flags(group: LogGroup) -> dict[int, str]:
+    found: dict[int, list[dict[str, str]]] = {}
+    for row, column, kind, action in group.flags:
+        found.setdefault(row, []).append({"column": column, "kind": kind, "action": action})
+    return {row: orjson.dumps(flags).decode() for row, flags in found.items()}

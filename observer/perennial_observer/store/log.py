@@ -3,7 +3,7 @@
 They look first and insert then, which is right only because nobody else writes; the unique keys stand guard.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Table, and_, delete, exists, func, insert, select, update
@@ -189,18 +189,25 @@ def _match_waiting_labels(connection: Connection, deployment_id: int, ids: set[s
 
 
 def write_feedback(
-    connection: Connection, deployment_id: int, labels: Sequence[LabelRow], *, now: float, max_pending: int
+    connection: Connection,
+    deployment_id: int,
+    labels: Sequence[LabelRow],
+    *,
+    now: float,
+    max_pending: int,
+    may_come: Callable[[str], bool],
 ) -> FeedbackCounts:
     """Insert labels; the first one for a row stands, a different later one is a conflict.
 
-    A label whose prediction isn't logged (yet) is kept while fewer than `max_pending` such wait.
+    A label whose prediction isn't logged (yet) is kept while fewer than `max_pending` such wait, if the prediction
+    `may_come` at all.
     """
     ids = {label.prediction_id for label in labels}
     held = _held_labels(connection, deployment_id, ids)
     logged = _stored_keys(connection, t.prediction, deployment_id, ids)
     waiting = _count_waiting(connection, deployment_id) if any(_place(x) not in logged for x in labels) else 0
     fresh: dict[_Key, dict[str, Any]] = {}
-    duplicates = conflicts = unknown = kept = 0
+    duplicates = conflicts = unknown = unsampled = kept = 0
     for label in labels:
         place = _place(label)
         earlier = held.get(place)
@@ -210,6 +217,9 @@ def write_feedback(
             continue
         known = place in logged
         if not known:
+            if not may_come(label.prediction_id):
+                unsampled += 1
+                continue
             unknown += 1
             if waiting + kept >= max_pending:
                 continue
@@ -219,7 +229,7 @@ def write_feedback(
     if fresh:
         connection.execute(insert(t.feedback), list(fresh.values()))
         _raise_totals(connection, deployment_id, labels=len(fresh) - kept)
-    return FeedbackCounts(len(fresh) - kept, duplicates, conflicts, unknown, kept)
+    return FeedbackCounts(len(fresh) - kept, duplicates, conflicts, unknown, kept, unsampled)
 
 
 def _place(label: LabelRow) -> _Key:

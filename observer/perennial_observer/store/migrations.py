@@ -15,8 +15,7 @@ __all__ = ["migrate"]
 def _to_2(connection: Connection) -> None:
     """Clients beside predictions, and the tables of comparisons."""
     metadata.create_all(connection)
-    if "client" not in {column["name"] for column in inspect(connection).get_columns("prediction")}:
-        connection.execute(text("ALTER TABLE prediction ADD COLUMN client VARCHAR(64)"))
+    _add_to_prediction(connection, "client", "VARCHAR(64)")
 
 
 def _to_3(connection: Connection) -> None:
@@ -42,7 +41,17 @@ def _to_3(connection: Connection) -> None:
         index.create(connection)
 
 
-_STEPS: Mapping[int, Callable[[Connection], None]] = {2: _to_2, 3: _to_3}
+def _to_4(connection: Connection) -> None:
+    """What the schema let through, beside a prediction."""
+    _add_to_prediction(connection, "flags", "TEXT")
+
+
+def _add_to_prediction(connection: Connection, name: str, kind: str) -> None:
+    if name not in {column["name"] for column in inspect(connection).get_columns("prediction")}:
+        connection.execute(text(f"ALTER TABLE prediction ADD COLUMN {name} {kind}"))
+
+
+_STEPS: Mapping[int, Callable[[Connection], None]] = {2: _to_2, 3: _to_3, 4: _to_4}
 
 
 def migrate(connection: Connection, found: int) -> int:

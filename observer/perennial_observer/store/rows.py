@@ -27,7 +27,11 @@ class DeploymentKey:
 
 @dataclass(frozen=True)
 class PredictionRow:
-    """One predicted row on its way into the log. `inputs` and `outputs` are JSON objects by column."""
+    """One predicted row on its way into the log. `inputs` and `outputs` are JSON objects by column.
+
+    `flags` is a JSON list of what the schema noticed and let through. It stands beside the inputs, so that no monitor
+    and no export takes it for a feature.
+    """
 
     prediction_id: str
     row: int
@@ -36,6 +40,7 @@ class PredictionRow:
     inputs: str
     outputs: str
     client: str | None = None
+    flags: str | None = None
 
 
 @dataclass(frozen=True)
@@ -80,13 +85,17 @@ class LogCounts:
 
 @dataclass(frozen=True)
 class FeedbackCounts:
-    """What became of a batch of labels. `kept` of the unknown ones wait for their prediction."""
+    """What became of a batch of labels.
+
+    `kept` of the unknown ones wait for their prediction; none waits for one that is outside the sample.
+    """
 
     accepted: int
     duplicates: int
     conflicts: int
     unknown: int
     kept: int
+    unsampled: int = 0
 
 
 @dataclass(frozen=True)

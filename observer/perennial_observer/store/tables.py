@@ -41,7 +41,7 @@ __all__ = [
 
 # Raised with every change of a table, with a step in migrations.py; an observer refuses a database of a later number
 # instead of guessing.
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 metadata = MetaData()
 
@@ -83,6 +83,7 @@ prediction = Table(
     Column("inputs", Text, nullable=False),
     Column("outputs", Text, nullable=False),
     Column("client", String(64)),
+    Column("flags", Text),
     UniqueConstraint("deployment_id", "prediction_id", "row"),
     Index("prediction_by_event", "deployment_id", "revision", "event_time", "id"),
     Index("prediction_by_arrival", "arrival"),

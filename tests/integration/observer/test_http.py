@@ -8,7 +8,11 @@ import json
 
 import pyarrow.parquet as pq
 import pytest
+import zstandard
+from perennial_bundle.sampling import is_sampled
 from perennial_observer.settings import Settings
+from perennial_observer.store import tables as t
+from sqlalchemy import select
 
 from .conftest import KEY, OTHER, deployment, run_observer
 
@@ -96,6 +100,61 @@ async def test_gzip_bodies_are_read_and_a_bomb_is_refused(settings, cluster):
         assert (cut.status_code, cut.json()["error"]["reason"]) == (400, "InvalidEncoding")
 
 
+async def test_zstd_bodies_are_read_and_another_encoding_is_refused(running):
+    body = json.dumps(log(entry("p1"))).encode()
+    headers = {**SERVER, "Content-Encoding": "zstd"}
+    got = await running.client.post("/v1/log", content=zstandard.compress(body), headers=headers)
+    assert got.json()["accepted"] == 1
+    refused = await running.client.post("/v1/log", content=body, headers={**SERVER, "Content-Encoding": "br"})
+    assert (refused.status_code, refused.json()["error"]["reason"]) == (415, "UnknownEncoding")
+
+
+async def test_requests_sent_as_columns_are_rows_like_others(running):
+    await running.client.post("/v1/reference", json=reference(), headers=SERVER)
+    group = {
+        "ids": ["p1", "p2"],
+        "times": [5.0, 5.0],
+        "sizes": [2, 1],
+        "inputs": {"acidity": [3.5, 3.6, "sour"], "region": ["Rioja"] * 3, "at": [100.0, 200.0, 300.0]},
+        "outputs": {"predict": [1, 0, 1]},
+        "flags": [[1, "region", "UnknownCategory", "Passed"]],
+    }
+    body = {"revision": REVISION, "groups": [group, {**group, "shadow": True}]}
+    got = await running.client.post("/v1/log", json=body, headers=SERVER)
+    assert got.json() == {"accepted": 2, "duplicates": 0, "rejected": 1, "shadow": 3}
+    again = await running.client.post("/v1/log", json=log(entry("p1", at=100.0, rows=2)), headers=SERVER)
+    assert again.json()["duplicates"] == 2
+    await running.client.post(
+        FEEDBACK, json={"feedback": [{"prediction_id": "p1", "row": i, "label": i} for i in (0, 1)]}
+    )
+    export = await running.client.get("/v1/export", headers=TRAINER)
+    table = pq.read_table(io.BytesIO(export.content)).to_pydict()
+    assert (table["acidity"], table["label"]) == ([3.5, 3.6], [0, 1])
+    assert "flags" not in table
+    with running.observer.store.read() as connection:
+        flags = connection.execute(select(t.prediction.c.flags).order_by(t.prediction.c.id)).scalars().all()
+    assert flags == [None, '[{"column":"region","kind":"UnknownCategory","action":"Passed"}]']
+    broken = {"revision": REVISION, "groups": [{**group, "sizes": [1, 1]}]}
+    refused = await running.client.post("/v1/log", json=broken, headers=SERVER)
+    assert (refused.status_code, refused.json()["error"]["reason"]) == (400, "InvalidBody")
+
+
+async def test_a_label_for_a_prediction_outside_the_sample_is_told_so_and_waits_for_nothing(running):
+    ids = [f"p{i}" for i in range(200)]
+    inside = [name for name in ids if is_sampled(name, 20)]
+    logged = {**log(*(entry(name) for name in inside[:5])), "percent": 20}
+    assert (await running.client.post("/v1/log", json=logged, headers=SERVER)).json()["accepted"] == 5
+    items = [{"prediction_id": name, "row": 0, "label": 1} for name in ids]
+    got = await running.client.post(FEEDBACK, json={"feedback": items})
+    want = {"accepted": 5, "unknown": len(inside) - 5, "unsampled": len(ids) - len(inside)}
+    assert got.json() == want | {"duplicates": 0, "conflicts": 0}
+    # A prediction that is logged all the same (by an older revision) takes its label.
+    outside = next(name for name in ids if name not in inside)
+    await running.client.post("/v1/log", json={**log(entry(outside)), "percent": 20}, headers=SERVER)
+    items = [{"prediction_id": outside, "row": 0, "label": 1}]
+    assert (await running.client.post(FEEDBACK, json={"feedback": items})).json()["accepted"] == 1
+
+
 async def test_a_full_write_queue_answers_429_with_retry_after(settings, cluster):
     tiny = settings.model_copy(update={"write_queue_bytes": 300})
     async with run_observer(tiny, cluster, deployment({})) as running:
@@ -147,7 +206,7 @@ async def test_a_log_entry_goes_to_the_tokens_deployment_whatever_it_says(runnin
 async def test_labels_join_their_predictions_in_either_order(running):
     items = [{"prediction_id": "p1", "row": 1, "label": 0}, {"prediction_id": "p1", "row": 0, "label": 1}]
     early = await running.client.post(FEEDBACK, json={"feedback": items})
-    assert early.json() == {"accepted": 0, "duplicates": 0, "conflicts": 0, "unknown": 2}
+    assert early.json() == {"accepted": 0, "duplicates": 0, "conflicts": 0, "unknown": 2, "unsampled": 0}
     await running.client.post("/v1/log", json=log(entry("p1", rows=2), entry("p2")), headers=SERVER)
     counts = (await running.client.get("/v1/watermark", headers=TRAINER)).json()
     assert (counts["predictions"], counts["labels"]) == (3, 2)
@@ -158,7 +217,7 @@ async def test_labels_join_their_predictions_in_either_order(running):
         {"prediction_id": "p2", "row": 7, "label": 1},
     ]
     late = await running.client.post(FEEDBACK, json={"feedback": items})
-    assert late.json() == {"accepted": 1, "duplicates": 1, "conflicts": 1, "unknown": 1}
+    assert late.json() == {"accepted": 1, "duplicates": 1, "conflicts": 1, "unknown": 1, "unsampled": 0}
 
 
 async def test_labels_without_a_prediction_are_bounded_and_expire(settings, cluster):

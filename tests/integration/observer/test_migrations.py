@@ -41,8 +41,9 @@ def check(settings: Settings) -> None:
     store = Store.open(settings)
     try:
         with store.read() as connection:
-            row = connection.execute(select(t.prediction.c.prediction_id, t.prediction.c.client)).one()
-            assert tuple(row) == ("p", None)
+            p = t.prediction.c
+            row = connection.execute(select(p.prediction_id, p.client, p.flags)).one()
+            assert tuple(row) == ("p", None, None)
             label = connection.execute(select(t.feedback.c.id, t.feedback.c.prediction_id)).one()
             assert tuple(label) == (7, "p")
             assert connection.execute(select(t.comparison)).all() == []
@@ -58,7 +59,12 @@ def test_a_database_of_release_1_keeps_its_log(settings):
 
 
 @pytest.mark.parametrize(
-    "half", ["ALTER TABLE prediction ADD COLUMN client VARCHAR(64);", "CREATE TABLE feedback_3 (id INTEGER);"]
+    "half",
+    [
+        "ALTER TABLE prediction ADD COLUMN client VARCHAR(64);",
+        "CREATE TABLE feedback_3 (id INTEGER);",
+        "ALTER TABLE prediction ADD COLUMN flags TEXT;",
+    ],
 )
 def test_a_step_that_was_cut_short_is_taken_again(settings, half):
     make_database(settings, VERSION_1 + half)

@@ -1,0 +1,194 @@
+"""Rows that come as columns, checked column by column. Pure.
+
+Checking a column at a time costs a tenth of checking values one by one: nearly always the types that occur in it tell
+that all of it fits.
+"""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+from perennial_bundle import Schema, event_time_seconds
+
+from perennial_observer.store.rows import PredictionRow, RejectedRow, ShadowRow
+
+__all__ = ["MAX_ROW_BYTES", "LoggedColumns", "Rules", "SplitRows", "split_columns", "split_shadow"]
+
+MAX_ROW_BYTES = 256 << 10
+
+Columns = Mapping[str, Sequence[Any]]
+
+_NUMBERS: frozenset[type] = frozenset({bool, int, float, type(None)})
+_STRINGS: frozenset[type] = frozenset({str, type(None)})
+_SCALARS = _NUMBERS | _STRINGS
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What a row must fit.
+
+    Parameters
+    ----------
+    schema
+        None before the revision's reference came: then only the shape is checked.
+    event_time
+        Column of the event time; None: the entry's own time.
+    now, max_future_s
+        Event times later than this many seconds after now are refused: one of them would drag the watermark along.
+    """
+
+    schema: Schema | None
+    event_time: str | None
+    now: float
+    max_future_s: float
+
+
+@dataclass
+class SplitRows:
+    """The rows of a body, by what becomes of them."""
+
+    fitting: list[PredictionRow] = field(default_factory=list)
+    rejected: list[RejectedRow] = field(default_factory=list)
+    shadow: list[ShadowRow] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedColumns:
+    """Rows of one revision; every sequence has one item for each row, and so has every column.
+
+    Parameters
+    ----------
+    rows
+        A row's place in its request.
+    times
+        When it was predicted, by the server's clock.
+    flags
+        By place in these columns: what the server let through, as JSON.
+    """
+
+    revision: str
+    ids: Sequence[str]
+    rows: Sequence[int]
+    times: Sequence[float]
+    clients: Sequence[str | None]
+    inputs: Columns
+    outputs: Columns
+    flags: Mapping[int, str] = field(default_factory=dict)
+
+
+def split_columns(table: LoggedColumns, rules: Rules, into: SplitRows) -> None:
+    """Separate rows that fit from those that don't, which carry a reason."""
+    misfits = _find_misfits(table, rules.schema)
+    event_times = _read_event_times(table, rules, misfits)
+    inputs = _render_rows(table.inputs, len(table.ids))
+    outputs = _render_rows(table.outputs, len(table.ids))
+    for i, text in enumerate(inputs):
+        reason = misfits.get(i, "")
+        if not reason and len(text) > MAX_ROW_BYTES:
+            reason, text = "RowTooLarge", "{}"  # noqa: PLW2901  what is kept of it
+        if reason:
+            into.rejected.append(
+                RejectedRow(table.ids[i], table.rows[i], table.revision, reason, text[:MAX_ROW_BYTES])
+            )
+            continue
+        into.fitting.append(
+            PredictionRow(
+                table.ids[i],
+                table.rows[i],
+                table.revision,
+                event_times[i],
+                text,
+                outputs[i],
+                table.clients[i],
+                table.flags.get(i),
+            )
+        )
+
+
+def split_shadow(table: LoggedColumns, into: SplitRows) -> None:
+    """Keep the answers to mirrored requests: their inputs are the live request's."""
+    if not table.outputs:
+        return
+    into.shadow += (
+        ShadowRow(table.ids[i], table.rows[i], table.revision, text)
+        for i, text in enumerate(_render_rows(table.outputs, len(table.ids)))
+        if len(text) <= MAX_ROW_BYTES
+    )
+
+
+def _render_rows(columns: Columns, n: int) -> list[str]:
+    if not columns:
+        return ["{}"] * n
+    names = tuple(columns)
+    dumps = orjson.dumps
+    return [dumps(dict(zip(names, row, strict=True))).decode() for row in zip(*columns.values(), strict=True)]
+
+
+def _find_misfits(table: LoggedColumns, schema: Schema | None) -> dict[int, str]:
+    """Say why rows don't fit the schema. Columns may be absent: the logger can be told to leave them out."""
+    found: dict[int, str] = {}
+    odd: list[tuple[str, Sequence[Any], frozenset[type]]] = []
+    for name, values in table.inputs.items():
+        kinds = set(map(type, values))
+        if not kinds <= _SCALARS:
+            _mark(found, "NotScalar", _not_of(values, _SCALARS))
+        if schema is None:
+            continue
+        column = schema.by_name.get(name)
+        allowed = _STRINGS if column is not None and column.datatype == "BYTES" else _NUMBERS
+        if column is None or not kinds <= allowed:
+            odd.append((name, values, frozenset() if column is None else allowed))
+    for values in table.outputs.values():
+        if not set(map(type, values)) <= _SCALARS:
+            _mark(found, "InvalidOutput", (i for i, value in enumerate(values) if not _is_output(value)))
+    for _, values, allowed in odd:
+        _mark(found, "WrongType" if allowed else "UnknownColumn", _not_of(values, allowed))
+    return found
+
+
+def _mark(found: dict[int, str], reason: str, rows: Iterable[int]) -> None:
+    """Note why rows don't fit; the first reason stands."""
+    for i in rows:
+        found.setdefault(i, reason)
+
+
+def _not_of(values: Sequence[Any], kinds: frozenset[type]) -> list[int]:
+    return [i for i, value in enumerate(values) if type(value) not in kinds]
+
+
+def _is_output(value: Any) -> bool:
+    if isinstance(value, list):
+        return all(type(item) in _SCALARS for item in value)
+    return type(value) in _SCALARS
+
+
+def _read_event_times(table: LoggedColumns, rules: Rules, misfits: dict[int, str]) -> Sequence[float]:
+    """Event time of each row; a row without a sound one joins the misfits."""
+    if rules.event_time is None:
+        # A server's clock that is off must neither drag the watermark along nor bury its rows behind it.
+        earliest = rules.now - rules.max_future_s
+        return [time if earliest <= time <= rules.now else rules.now for time in table.times]
+    values = table.inputs.get(rules.event_time)
+    if values is None:
+        _mark(misfits, "NoEventTime", range(len(table.ids)))
+        return [0.0] * len(table.ids)
+    try:
+        times: list[float] = event_time_seconds(values).tolist()
+    except (ValueError, OverflowError, TypeError):
+        times = [_read_event_time(value, i, misfits) for i, value in enumerate(values)]
+    latest = rules.now + rules.max_future_s
+    _mark(misfits, "EventTimeInFuture", (i for i, time in enumerate(times) if time > latest))
+    return times
+
+
+def _read_event_time(value: Any, row: int, misfits: dict[int, str]) -> float:
+    if value is None:
+        misfits.setdefault(row, "NoEventTime")
+        return -math.inf
+    try:
+        return float(event_time_seconds([value])[0])
+    except (ValueError, OverflowError, TypeError):
+        misfits.setdefault(row, "InvalidEventTime")
+        return -math.inf
