@@ -1,0 +1,105 @@
+import pytest
+from perennial_server.engine.admission import LONGEST_RETRY_S, Admission
+from perennial_server.engine.call_times import CallTimes
+from perennial_server.settings import Settings
+from pydantic import ValidationError
+
+from .conftest import build_settings
+
+
+class Clock:
+    def __init__(self):
+        self.now_s = 1000.0
+
+    def __call__(self):
+        return self.now_s
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+def test_places_are_bounded_in_requests(clock):
+    admission = Admission(2, 1000, clock)
+    assert [admission.take(1) for _ in range(3)] == [True, True, False]
+    admission.give_back(1)
+    assert admission.take(1)
+
+
+def test_places_are_bounded_in_bytes(clock):
+    admission = Admission(10, 1000, clock)
+    assert [admission.take(600), admission.take(401), admission.take(400)] == [True, False, True]
+    admission.give_back(600)
+    assert admission.take(600)
+    assert (admission.requests, admission.size_bytes) == (2, 1000)
+
+
+def test_a_bound_in_bytes_below_one_body_is_refused():
+    with pytest.raises(ValidationError, match="PERENNIAL_MAX_BODY_BYTES"):
+        build_settings(max_body_bytes=1001, max_in_flight_bytes=1000)
+    defaults = {name: field.default for name, field in Settings.model_fields.items()}
+    assert defaults["max_in_flight_bytes"] >= defaults["max_body_bytes"]
+
+
+def test_the_time_to_come_back_follows_the_measured_rate(clock):
+    admission = Admission(100, 1000, clock)
+    for _ in range(20):  # one in half a second
+        admission.take(1)
+        clock.now_s += 0.5
+        admission.give_back(1)
+    for _ in range(9):
+        admission.take(1)
+    assert admission.retry_after_s() == 5
+
+
+def test_an_idle_time_does_not_make_the_server_look_slow(clock):
+    admission = Admission(100, 1000, clock)
+    admission.take(1)
+    clock.now_s += 0.01
+    admission.give_back(1)
+    clock.now_s += 3600
+    for _ in range(50):
+        admission.take(1)
+    assert admission.retry_after_s() == 1
+
+
+def test_the_rate_forgets_what_is_long_ago(clock):
+    admission = Admission(100, 1000, clock)
+    for duration_s in [0.001] * 1000 + [2.0] * 50:
+        admission.take(1)
+        clock.now_s += duration_s
+        admission.give_back(1)
+    for _ in range(10):
+        admission.take(1)
+    assert 15 <= admission.retry_after_s() <= 20
+
+
+def test_the_time_to_come_back_has_a_least_and_a_most(clock):
+    admission = Admission(100, 1000, clock)
+    assert admission.retry_after_s() == 1
+    admission.take(1)
+    admission.take(1)
+    clock.now_s += 1000
+    admission.give_back(1)
+    assert admission.retry_after_s() == LONGEST_RETRY_S
+
+
+def test_call_times_are_known_by_size_and_estimated_for_others():
+    times = CallTimes()
+    assert times.estimate_s(1) == float("inf")
+    times.add(16, 0.002)
+    assert times.estimate_s(31) == 0.002
+    assert times.estimate_s(1) == 0.002
+    assert times.estimate_s(160) == 0.016
+    times.add(1000, 0.004)
+    assert times.estimate_s(160) == 0.004
+
+
+def test_call_times_follow_slowly_and_restart_at_once():
+    times = CallTimes()
+    times.add(16, 0.001)
+    times.add(16, 0.101)
+    assert times.estimate_s(16) == pytest.approx(0.011)
+    times.restart(16, 0.5)
+    assert times.estimate_s(16) == 0.5
