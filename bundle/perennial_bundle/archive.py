@@ -5,6 +5,7 @@ import os
 import stat
 import tarfile
 from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path
 from typing import IO
 
@@ -15,6 +16,8 @@ CHUNK_BYTES = 1 << 20
 # First bytes of what people send in place of a bundle: pickle protocols 2 to 5, and joblib's compressed ones.
 PICKLE_MAGIC = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05", b"ZF")
 _HEAD_BYTES = 2
+# tarfile takes a long name or a comment into memory whole, however long the archive says it is.
+MAX_HEADER_BYTES = 4 * CHUNK_BYTES
 
 
 @dataclass(frozen=True)
@@ -45,10 +48,15 @@ class _HashingReader:
         self._source = source
         self.sha256 = hashlib.sha256()
         self.head = b""
+        self.allowance: int | None = None
 
     def read(self, size: int = -1) -> bytes:
         data = self._source.read(size)
         self.sha256.update(data)
+        if self.allowance is not None:
+            self.allowance -= len(data)
+            if self.allowance < 0:
+                raise InvalidBundle(f"the archive has a header of more than {MAX_HEADER_BYTES} bytes")
         if len(self.head) < _HEAD_BYTES:
             self.head = (self.head + data[:_HEAD_BYTES])[:_HEAD_BYTES]
         return data
@@ -91,7 +99,7 @@ def pack(directory: Path | str, destination: IO[bytes] | None) -> str:
     with tarfile.open(fileobj=writer, mode="w|", format=tarfile.GNU_FORMAT) as tar:  # type: ignore[call-overload]
         for name in sorted([MANIFEST_FILE, *manifest.files]):
             try:
-                with (directory / name).open("rb") as file:
+                with open_plain(directory / name) as file:
                     info = tarfile.TarInfo(name)
                     info.size = os.fstat(file.fileno()).st_size
                     info.mode = 0o644
@@ -103,11 +111,24 @@ def pack(directory: Path | str, destination: IO[bytes] | None) -> str:
     return f"sha256:{writer.sha256.hexdigest()}"
 
 
+def open_plain(path: Path) -> BufferedReader:
+    """Open a regular file; anything else might never end.
+
+    Raises
+    ------
+    OSError
+        It isn't there, or isn't a regular file.
+    """
+    if path.exists() and not path.is_file():
+        raise OSError(f"{path.name} isn't a regular file")
+    return path.open("rb")
+
+
 def read_manifest_bytes(directory: Path) -> bytes:
     """Read ``bundle.json``, at most its allowed size."""
     path = directory / MANIFEST_FILE
     try:
-        with path.open("rb") as file:
+        with open_plain(path) as file:
             return file.read(MAX_MANIFEST_BYTES + 1)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise BundleNotFound(f"there is no {MANIFEST_FILE} in {directory}") from error
@@ -144,12 +165,14 @@ def unpack(
     reader = _HashingReader(stream)
     failure: InvalidBundle | None = None
     try:
+        reader.allowance = MAX_HEADER_BYTES
         with tarfile.open(fileobj=reader, mode="r|", bufsize=CHUNK_BYTES) as tar:  # type: ignore[call-overload]
-            _extract(tar, destination, limits)
+            _extract(tar, reader, destination, limits)
     except (tarfile.TarError, EOFError, OSError, ValueError) as error:
         failure = InvalidBundle(f"it isn't a bundle's tar: {error}")
     except InvalidBundle as error:
         failure = error
+    reader.allowance = None
     # A wrong digest explains a broken archive better than the way in which it is broken.
     reader.drain(limits.total_bytes)
     digest = f"sha256:{reader.sha256.hexdigest()}"
@@ -162,15 +185,23 @@ def unpack(
     return digest
 
 
-def _extract(tar: tarfile.TarFile, destination: Path, limits: Limits) -> None:
+def _next(tar: tarfile.TarFile, reader: _HashingReader) -> tarfile.TarInfo | None:
+    reader.allowance = MAX_HEADER_BYTES
+    member = tar.next()
+    reader.allowance = None
+    return member
+
+
+def _extract(tar: tarfile.TarFile, reader: _HashingReader, destination: Path, limits: Limits) -> None:
     total = 0
     seen: set[str] = set()
-    for member in tar:
+    while (member := _next(tar, reader)) is not None:
         name = member.name.removeprefix("./")
-        if not member.isreg():
-            raise InvalidBundle(f"the archive holds {name!r}, which isn't a plain file")
+        # A sparse file is a regular one that says it is larger than what the archive holds of it.
+        if not member.isreg() or member.issparse() or member.size < 0:
+            raise InvalidBundle(f"the archive holds {name[:256]!r}, which isn't a plain file")
         if not name or name != Path(name).name or name.startswith(".") or "\x00" in name:
-            raise InvalidBundle(f"the archive holds {name!r}; files lie at its top, without a folder")
+            raise InvalidBundle(f"the archive holds {name[:256]!r}; files lie at its top, without a folder")
         if name in seen:
             raise InvalidBundle(f"the archive holds {name!r} twice")
         seen.add(name)

@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 from pydantic import ValidationError
 
-from perennial_bundle.bundle import Bundle, check_model_types
+from perennial_bundle.bundle import Bundle
 from perennial_bundle.errors import InvalidBundle, InvalidInput
+from perennial_bundle.formats.skops_file import check_model_types
 from perennial_bundle.inference import PROBE_ROWS, infer_datatype, probe_tolerance
 from perennial_bundle.manifest import MODEL_FILE, Task
 from perennial_bundle.preparing import check_metadata, prepare
