@@ -32,12 +32,12 @@ class Metrics:
         self._by_status: dict[int, Counter] = {}
         refused = Counter(
             "perennial_server_refused",
-            "Requests refused before their body was read: no place (Full), or too little time left (Deadline).",
+            "Requests refused before their body was read: no place (Full), or too long a wait (Wait).",
             ["reason"],
             registry=self.registry,
         )
-        self.refused_for_places = refused.labels("Full")
-        self.refused_for_deadline = refused.labels("Deadline")
+        self.refused_for_place = refused.labels("Full")
+        self.refused_for_wait = refused.labels("Wait")
         self.expired = Counter(
             "perennial_server_expired",
             "Requests whose deadline passed while they waited for the model.",

@@ -64,10 +64,15 @@ class Settings(BaseSettings):
         description="Most rows of several requests in one call of the model; 1: requests aren't joined.",
     )
     max_in_flight: int = Field(
-        default=256, ge=1, description="Requests being answered or waiting; one more is refused with 429."
+        default=2048, ge=1, description="Requests being answered or waiting; one more is refused with 429."
     )
     max_in_flight_bytes: int = Field(
         default=64 * MIB, gt=0, description="Bound of their bodies, in bytes; one more is refused with 429."
+    )
+    max_wait_s: float = Field(
+        default=5,
+        gt=0,
+        description="Requests that would wait longer for the model are refused with 429, in seconds.",
     )
     log_queue_bytes: int = Field(default=16 * MIB, gt=0, description="Bound of the log's queue, in bytes.")
     log_batch_bytes: int = Field(

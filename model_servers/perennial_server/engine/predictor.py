@@ -1,6 +1,7 @@
 """The engine's face: takes a request's rows, gives back its prediction, and sees to metrics and the log."""
 
 import asyncio
+import math
 import time
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -8,7 +9,7 @@ from typing import Any
 
 from perennial_bundle import Bundle, Outputs, Rows
 
-from perennial_server.engine.admission import Admission
+from perennial_server.engine.admission import LONGEST_RETRY_S, Admission
 from perennial_server.engine.batcher import Batcher
 from perennial_server.engine.entry_log import EntryLog
 from perennial_server.engine.job import Job, Prediction
@@ -65,16 +66,19 @@ class Predictor:
         Raises
         ------
         TooBusy
-            All places are taken, or the requests in front take longer than the deadline allows.
+            All places are taken, or the requests in front take longer than the deadline or the settings allow.
         """
-        if deadline_s is not None and time.monotonic() + self._batcher.estimate_s() > deadline_s:
-            self.metrics.refused_for_deadline.inc()
+        wait_s = self._batcher.estimate_s()
+        if wait_s > self.settings.max_wait_s or (
+            deadline_s is not None and time.monotonic() + wait_s > deadline_s
+        ):
+            self.metrics.refused_for_wait.inc()
             raise TooBusy(
-                "the server is too busy to answer before the deadline; try again or allow more time",
-                self._admission.retry_after_s(),
+                f"an answer would take about {wait_s:.3g} s, longer than the server or the deadline allows; try later",
+                max(math.ceil(min(wait_s, LONGEST_RETRY_S)), self._admission.retry_after_s()),
             )
         if not self._admission.take(size_bytes):
-            self.metrics.refused_for_places.inc()
+            self.metrics.refused_for_place.inc()
             raise TooBusy(
                 f"the server is busy with {self._admission.requests} requests of {self._admission.size_bytes} bytes; "
                 "try again",

@@ -273,15 +273,31 @@ async def test_who_cannot_be_answered_in_time_is_refused_at_the_door(build, mode
     model.goes_on.clear()
     first = asyncio.create_task(ask(predictor, 1))
     await wait_until(lambda: len(model.calls) == 2)
-    with pytest.raises(TooBusy, match="deadline") as refused:
+    with pytest.raises(TooBusy, match="longer than the server or the deadline allows") as refused:
         predictor.admit(10, deadline_s=time.monotonic() + 0.01)
     assert (refused.value.status, refused.value.retry_after_s) == (429, 1)
-    assert read(metrics, "refused_total", reason="Deadline") == 1
+    assert read(metrics, "refused_total", reason="Wait") == 1
     predictor.admit(10, deadline_s=time.monotonic() + 1000)
     model.goes_on.set()
     await first
     # Nobody is in front now: a slow model alone is no reason to refuse, or it would never be measured again.
     predictor.admit(10, deadline_s=time.monotonic() + 0.01)
+
+
+async def test_who_would_wait_too_long_is_refused_at_the_door(build, model, metrics):
+    predictor = build(predict_threads=1, inline_below_s=0, max_wait_s=0.001)
+    model.goes_on.clear()
+    threading.Timer(0.05, model.goes_on.set).start()
+    await ask(predictor, 1)
+    predictor.admit(10)
+    model.goes_on.clear()
+    first = asyncio.create_task(ask(predictor, 1))
+    await wait_until(lambda: len(model.calls) == 2)
+    with pytest.raises(TooBusy, match="would take about"):
+        predictor.admit(10)
+    assert read(metrics, "refused_total", reason="Wait") == 1
+    model.goes_on.set()
+    await first
 
 
 async def test_a_full_server_refuses_and_counts(build, metrics):
