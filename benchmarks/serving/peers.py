@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.serving.environments import PEERS, environment
-from benchmarks.serving.processes import Command
+from benchmarks.serving.processes import Command, free_port
 from benchmarks.serving.subject import Subject, read_v2, v2_body
 
 Rows = npt.NDArray[np.float64]
@@ -75,6 +75,7 @@ def start_ours(place: Place, python: Path, *, log: bool) -> Command:
         "BUNDLE_URI": f"file://{place.subject.bundle}",
         "HOST": "127.0.0.1",
         "PORT": str(place.port),
+        "GRPC_PORT": str(free_port()),
         "TERMINATION_LOG": str(place.directory / "termination-log"),
         "DRAIN_DELAY_S": "0",
         "LOG_MODE": "All" if log else "None",
