@@ -13,7 +13,7 @@ from perennial_bundle import Rows
 from perennial_server.engine.predictor import Predictor
 from perennial_server.errors import ModelError, RequestError
 from perennial_server.origin import read_origin
-from perennial_server.rest.app import Receive, Scope, Send
+from perennial_server.rest.asgi import Receive, Scope, Send
 from perennial_server.runtime import Runtime, start_runtime
 from perennial_server.settings import Settings
 

@@ -1,29 +1,67 @@
 """The Open Inference Protocol v2 over REST, as a bare ASGI application: the hot path has no framework in it."""
 
+import asyncio
 import logging
 import re
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
 from perennial_server.engine.predictor import Predictor
-from perennial_server.errors import RequestError
-from perennial_server.origin import read_origin
-from perennial_server.protocol.codec import describe_model, render_error
-from perennial_server.version import VERSION
+from perennial_server.errors import RequestError, TooBusy
+from perennial_server.origin import Origin, read_origin
+from perennial_server.protocol.answers import Answer, AnswerWriter
+from perennial_server.protocol.metadata import describe_model, describe_server, render_error
+from perennial_server.protocol.query import Query
+from perennial_server.protocol.requests import RequestReader
+from perennial_server.rest.asgi import HeaderList, Headers, Receive, Scope, Send
+from perennial_server.rest.bodies import (
+    COMPRESS_FROM_BYTES,
+    JSON_BYTES_HEADER,
+    ClientGoneError,
+    compress,
+    read_body,
+    read_deadline,
+    read_head,
+    wants_gzip,
+)
 
 logger = logging.getLogger(__name__)
 
-Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-Headers = dict[bytes, bytes]
+# Parsing this much, or writing this many rows, would hold up all other requests if the event loop did it.
+THREAD_FROM_BYTES = 2**16
+THREAD_FROM_ROWS = 4096
 
-_MODEL = re.compile(r"^/v2/models/(?P<model>[^/]+)(?:/versions/(?P<version>[^/]+))?(?P<verb>/ready|/infer)?$")
-_JSON = re.compile(rb"^application/(?:[\w.+-]+\+)?json\s*(?:;.*)?$", re.IGNORECASE)
+_MODEL = re.compile(r"^/v2/models/(?P<model>[^/]+)(?:/versions/(?P<version>[^/]+))?(?:/(?P<verb>[a-z]+))?$")
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A request for a model's work, its body whole.
+
+    Parameters
+    ----------
+    json_bytes
+        How much of the body is JSON; None for all.
+    deadline_s
+        When nobody waits any more, on `time.monotonic`; None for never.
+    """
+
+    body: bytes
+    json_bytes: int | None
+    origin: Origin
+    deadline_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What a verb answers; `flags` is how many values the schema let through."""
+
+    answer: Answer
+    flags: int = 0
 
 
 class V2App:
@@ -41,6 +79,13 @@ class V2App:
         self._metrics = predictor.metrics
         self._revision = self._settings.revision.encode()
         self._salt = f"{self._settings.namespace}/{self._settings.deployment}"
+        schema = predictor.bundle.schema
+        self._reader = RequestReader(schema, max_rows=self._settings.max_rows)
+        self._writer = AnswerWriter(
+            schema, model_name=self._settings.deployment, model_version=self._settings.revision
+        )
+        # What is posted to a model, by the last part of its path.
+        self._verbs: dict[str, Callable[[Asked], Awaitable[Reply]]] = {"infer": self._infer}
         self.ready = True
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -48,26 +93,29 @@ class V2App:
         if scope["type"] != "http":
             return
         match = _MODEL.match(scope["path"])
-        if match is not None and match["verb"] == "/infer":
-            await self._infer(scope, receive, send, match)
+        verb = None if match is None else self._verbs.get(match["verb"])
+        if match is not None and verb is not None:
+            await self._work(scope, receive, send, match, verb)
             return
+        headers = [(b"x-model-revision", self._revision)]
         try:
             status, body = 200, orjson.dumps(self._describe(scope, match))
         except RequestError as error:
             status, body = error.status, render_error(error.message)
-        await _respond(send, status, body, [(b"x-model-revision", self._revision)])
+            if status == 405:  # noqa: PLR2004
+                headers.append((b"allow", b"GET, HEAD"))
+        await _respond(send, status, Answer(body), headers)
 
     def _describe(self, scope: Scope, match: re.Match[str] | None) -> dict[str, Any]:
         path = scope["path"].rstrip("/")
-        if match is not None:
+        if match is not None and match["verb"] in {None, "ready"}:
             self._check_model(match)
         elif path not in {"/v2", "/v2/health/live", "/v2/health/ready"}:
             raise RequestError(
                 404,
                 f"{scope['path'][:256]}: there is nothing here; see /v2/models/{self._settings.deployment}",
             )
-        if scope["method"] not in {"GET", "HEAD"}:
-            raise RequestError(405, f"{scope['method']} isn't allowed here; use GET")
+        _check_method(scope, {"GET", "HEAD"})
         if path == "/v2/health/live":
             return {"live": True}
         if path == "/v2/health/ready" or (match is not None and match["verb"]):
@@ -75,12 +123,14 @@ class V2App:
                 raise RequestError(503, "the server is shutting down")
             return {"ready": True} if match is None else {"name": match["model"], "ready": True}
         if match is None:
-            return {"name": "perennial", "version": VERSION, "extensions": []}
-        classes = self._predictor.bundle.manifest.classes
+            return describe_server()
+        bundle = self._predictor.bundle
+        classes = bundle.manifest.classes
         return describe_model(
-            self._predictor.bundle.schema,
+            bundle.schema,
             name=self._settings.deployment,
             version=self._settings.revision,
+            model_format=bundle.manifest.format,
             n_classes=None if classes is None else len(classes),
         )
 
@@ -94,7 +144,15 @@ class V2App:
                 404, f"version {match['version'][:256]!r} isn't here; this is {self._settings.revision!r}"
             )
 
-    async def _infer(self, scope: Scope, receive: Receive, send: Send, match: re.Match[str]) -> None:
+    async def _work(
+        self,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        match: re.Match[str],
+        verb: Callable[[Asked], Awaitable[Reply]],
+    ) -> None:
+        """Admit a request, do what it asks, answer and count it, whatever becomes of it."""
         start = time.perf_counter()
         headers: Headers = dict(scope["headers"])
         origin = read_origin(_finder(headers), self._salt)
@@ -104,29 +162,70 @@ class V2App:
         ]
         try:
             self._check_model(match)
-            _check_head(scope["method"], headers)
-            self._predictor.admit()
-            try:
-                body = await _read_body(headers, receive, self._settings.max_body_bytes)
-                status, answer = 200, await self._predictor.answer(body, origin)
-            finally:
-                self._predictor.release()
+            _check_method(scope, {"POST"})
+            reply = await self._admit(headers, receive, origin, verb)
+            status, answer = 200, reply.answer
+            if reply.flags:
+                answer_headers.append((b"x-perennial-flags", b"%d" % reply.flags))
+            if len(answer.body) >= COMPRESS_FROM_BYTES and wants_gzip(headers):
+                answer = Answer(await asyncio.to_thread(compress, answer.body), answer.json_bytes)
+                answer_headers.append((b"content-encoding", b"gzip"))
         except RequestError as error:
-            status, answer = error.status, render_error(error.message)
-            if status == 429:  # noqa: PLR2004
-                answer_headers.append((b"retry-after", b"1"))
+            status, answer = error.status, Answer(render_error(error.message))
+            if isinstance(error, TooBusy):
+                answer_headers.append((b"retry-after", b"%d" % error.retry_after_s))
+            if status == 405:  # noqa: PLR2004
+                answer_headers.append((b"allow", b"POST"))
             if status in {413, 429}:
-                # The body wasn't read: the connection can't be used again.
+                # The body may not have been read: the connection can't be used again.
                 answer_headers.append((b"connection", b"close"))
         except ClientGoneError:
-            status, answer = 499, b""
+            status, answer = 499, Answer(b"")
         except Exception:
             # The top of a request: a fault of ours still gets a v2 answer and is counted.
             logger.exception("request failed prediction_id=%s", origin.prediction_id)
-            status, answer = 500, render_error("internal error; see the server's log")
+            status, answer = 500, Answer(render_error("internal error; see the server's log"))
         await _respond(send, status, answer, answer_headers)
-        self._metrics.requests.labels(str(status)).inc()
-        self._metrics.duration_s.observe(time.perf_counter() - start)
+        self._metrics.count_request(status, time.perf_counter() - start)
+
+    async def _admit(
+        self, headers: Headers, receive: Receive, origin: Origin, verb: Callable[[Asked], Awaitable[Reply]]
+    ) -> Reply:
+        """Take places for a request's body, as large as it turns out to be, and give them back in the end."""
+        head = read_head(headers)
+        deadline_s = read_deadline(headers, time.monotonic())
+        held: list[int] = []
+
+        def hold(size_bytes: int) -> None:
+            self._predictor.admit(size_bytes, deadline_s=deadline_s)
+            held.append(size_bytes)
+
+        try:
+            body = await read_body(head, receive, max_bytes=self._settings.max_body_bytes, hold=hold)
+            return await verb(Asked(body, head.json_bytes, origin, deadline_s))
+        finally:
+            for size_bytes in held:
+                self._predictor.release(size_bytes)
+
+    async def _infer(self, asked: Asked) -> Reply:
+        query = await self._read(asked)
+        prediction = await self._predictor.predict(query.rows, asked.origin, deadline_s=asked.deadline_s)
+        arguments = (prediction.outputs, query, prediction.flags)
+        if query.rows.n < THREAD_FROM_ROWS:
+            answer = self._writer.write(*arguments)
+        else:
+            answer = await asyncio.to_thread(self._writer.write, *arguments)
+        return Reply(answer, len(prediction.flags))
+
+    async def _read(self, asked: Asked) -> Query:
+        if len(asked.body) < THREAD_FROM_BYTES:
+            return self._reader.read(asked.body, asked.json_bytes)
+        return await asyncio.to_thread(self._reader.read, asked.body, asked.json_bytes)
+
+
+def _check_method(scope: Scope, allowed: set[str]) -> None:
+    if scope["method"] not in allowed:
+        raise RequestError(405, f"{scope['method']} isn't allowed here; use {' or '.join(sorted(allowed))}")
 
 
 def _finder(headers: Headers) -> Callable[[str], str | None]:
@@ -137,49 +236,11 @@ def _finder(headers: Headers) -> Callable[[str], str | None]:
     return find
 
 
-class ClientGoneError(Exception):
-    """The client went away before its request was whole."""
-
-
-def _check_head(method: str, headers: Headers) -> None:
-    if method != "POST":
-        raise RequestError(405, f"{method} isn't allowed here; use POST")
-    if b"inference-header-content-length" in headers:
-        raise RequestError(415, "Inference-Header-Content-Length: binary tensors aren't supported; send JSON")
-    content_type = headers.get(b"content-type", b"")
-    if content_type and not _JSON.match(content_type):
-        raise RequestError(
-            415,
-            f"Content-Type: {content_type[:100].decode('latin-1')!r} isn't supported; send application/json",
-        )
-    encoding = headers.get(b"content-encoding", b"identity").lower()
-    if encoding != b"identity":
-        raise RequestError(415, f"Content-Encoding: {encoding[:100].decode('latin-1')!r} isn't supported")
-
-
-async def _read_body(headers: Headers, receive: Receive, max_bytes: int) -> bytes:
-    too_large = RequestError(413, f"the body is larger than {max_bytes} bytes; send fewer rows at once")
-    length = headers.get(b"content-length", b"0")
-    if length.isdigit() and int(length) > max_bytes:
-        raise too_large
-    body = b""
-    chunks: list[bytes] = []
-    size = 0
-    more = True
-    while more:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise ClientGoneError
-        chunk = message.get("body", b"")
-        size += len(chunk)
-        if size > max_bytes:
-            raise too_large
-        chunks.append(chunk)
-        more = message.get("more_body", False)
-    return body.join(chunks)
-
-
-async def _respond(send: Send, status: int, body: bytes, headers: list[tuple[bytes, bytes]]) -> None:
-    head = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode()), *headers]
+async def _respond(send: Send, status: int, answer: Answer, headers: HeaderList) -> None:
+    content_type = b"application/json"
+    if answer.json_bytes is not None:
+        content_type = b"application/octet-stream"
+        headers.append((JSON_BYTES_HEADER, b"%d" % answer.json_bytes))
+    head = [(b"content-type", content_type), (b"content-length", b"%d" % len(answer.body)), *headers]
     await send({"type": "http.response.start", "status": status, "headers": head})
-    await send({"type": "http.response.body", "body": body})
+    await send({"type": "http.response.body", "body": answer.body})

@@ -6,8 +6,8 @@ from typing import Any
 
 from perennial_server.metrics import CONTENT_TYPE
 from perennial_server.origin import PREDICTION_ID_HEADER
-from perennial_server.protocol.codec import render_error
-from perennial_server.rest.app import Receive, Scope, Send
+from perennial_server.protocol.metadata import render_error
+from perennial_server.rest.asgi import Receive, Scope, Send
 from perennial_server.runtime import Runtime
 
 

@@ -1,8 +1,12 @@
+import gzip
 import json
+import struct
+import zlib
 
 import pytest
+from perennial_bundle import Flag
+from perennial_server.engine.job import Prediction
 from perennial_server.engine.predictor import Predictor
-from perennial_server.prediction_log.queue import LogQueue
 from perennial_server.rest.app import V2App
 
 from .conftest import build_settings
@@ -36,7 +40,17 @@ class Client:
         raw = [(k.lower().encode(), v.encode("latin-1")) for k, v in headers]
         await self.app({"type": "http", "method": method, "path": path, "headers": raw}, receive, send)
         answer_headers = {k.decode(): v.decode() for k, v in sent[0]["headers"]}
-        return sent[0]["status"], json.loads(sent[1]["body"]), answer_headers
+        return sent[0]["status"], read_answer(sent[1]["body"], answer_headers), answer_headers
+
+
+def read_answer(body, headers):
+    """The JSON of an answer, unpacked; the raw tensors behind it are under ``raw``."""
+    if headers.get("content-encoding") == "gzip":
+        body = gzip.decompress(body)
+    json_bytes = headers.get("inference-header-content-length")
+    if json_bytes is None:
+        return json.loads(body)
+    return json.loads(body[: int(json_bytes)]) | {"raw": body[int(json_bytes) :]}
 
 
 class BrokenModel:
@@ -49,14 +63,24 @@ class BrokenModel:
         raise ZeroDivisionError("secret\n" * 1000)
 
 
-@pytest.fixture
-def queue(metrics):
-    return LogQueue(100_000, metrics)
+class RecordedLog:
+    """Keeps what is logged."""
+
+    def __init__(self):
+        self.batches = []
+
+    def put(self, batch):
+        self.batches.append(batch)
 
 
 @pytest.fixture
-def predictor(bundle, metrics, queue):
-    predictor = Predictor(bundle, build_settings(max_body_bytes=10_000, max_in_flight=2), metrics, queue)
+def log():
+    return RecordedLog()
+
+
+@pytest.fixture
+def predictor(bundle, metrics, log):
+    predictor = Predictor(bundle, build_settings(max_body_bytes=10_000, max_in_flight=2), metrics, log)
     yield predictor
     predictor.close()
 
@@ -112,7 +136,7 @@ async def test_a_wrong_path_or_method_is_a_v2_error(client, method, path, want):
     assert list(got) == ["error"]
 
 
-async def test_an_inference_is_answered_counted_and_logged(client, metrics, queue):
+async def test_an_inference_is_answered_counted_and_logged(client, metrics, log):
     status, got, headers = await client.call(
         "POST", INFER, json.dumps(BODY).encode(), [("X-Prediction-Id", "p-1")]
     )
@@ -121,18 +145,21 @@ async def test_an_inference_is_answered_counted_and_logged(client, metrics, queu
     assert (headers["x-prediction-id"], headers["x-model-revision"]) == ("p-1", "wine-1a2b3c4d")
     assert metrics.registry.get_sample_value("perennial_server_predictions_total") == 2
     assert read_requests(metrics, 200) == 1
-    (entry,) = [json.loads(e) for e in queue.take(max_bytes=10_000, max_entries=10)]
-    assert entry["prediction_id"] == "p-1"
-    assert entry["inputs"] == {"alcohol": [11.0, 13.0], "acid": [5.0, 5.0]}
-    assert entry["outputs"]["predict"] == [0, 1]
+    (batch,) = log.batches
+    assert ([origin.prediction_id for origin in batch.origins], batch.sizes) == (["p-1"], (2,))
+    assert {name: list(values) for name, values in batch.rows.columns.items()} == {
+        "alcohol": [11.0, 13.0],
+        "acid": [5.0, 5.0],
+    }
+    assert batch.outputs["predict"].tolist() == [0, 1]
 
 
-async def test_a_mirrored_request_is_logged_as_such_under_the_id_of_the_live_one(client, queue):
+async def test_a_mirrored_request_is_logged_as_such_under_the_id_of_the_live_one(client, log):
     headers = [("x-prediction-id", "p-1"), ("x-perennial-shadow", "true"), ("x-user-id", "ann")]
     await client.call("POST", INFER, json.dumps(BODY).encode(), headers)
-    (entry,) = [json.loads(e) for e in queue.take(max_bytes=10_000, max_entries=10)]
-    assert (entry["prediction_id"], entry["shadow"]) == ("p-1", True)
-    assert entry["client"]
+    (origin,) = log.batches[0].origins
+    assert (origin.prediction_id, origin.is_shadow) == ("p-1", True)
+    assert origin.client
 
 
 @pytest.mark.parametrize(
@@ -143,9 +170,9 @@ async def test_a_mirrored_request_is_logged_as_such_under_the_id_of_the_live_one
     ],
     ids=["probe", "pinned"],
 )
-async def test_a_trial_is_answered_and_not_logged(client, metrics, queue, headers):
+async def test_a_trial_is_answered_and_not_logged(client, metrics, log, headers):
     status, *_ = await client.call("POST", INFER, json.dumps(BODY).encode(), headers)
-    assert (status, len(queue)) == (200, 0)
+    assert (status, log.batches) == (200, [])
     assert metrics.registry.get_sample_value("perennial_server_predictions_total") == 0
 
 
@@ -161,14 +188,22 @@ async def test_a_prediction_id_unfit_as_a_key_is_replaced(client, wanted):
     [
         ([("content-type", "application/octet-stream")], 415),
         ([("content-type", "text/csv")], 415),
-        ([("content-encoding", "gzip")], 415),
-        ([("inference-header-content-length", "12")], 415),
+        ([("content-encoding", "br")], 415),
+        ([("content-encoding", "gzip, gzip")], 415),
+        ([("content-encoding", "gzip")], 400),
+        ([("content-encoding", "deflate")], 400),
+        ([("inference-header-content-length", "12")], 400),
+        ([("inference-header-content-length", "-12")], 400),
+        ([("inference-header-content-length", "x")], 400),
+        ([("inference-header-content-length", "9" * 5000)], 400),
         ([("content-length", "999999999")], 413),
+        ([("content-length", "9" * 5000)], 413),
+        ([("content-encoding", "Identity")], 200),
         ([("content-type", "application/json; charset=utf-8")], 200),
         ([("content-type", "Application/vnd.api+JSON")], 200),
     ],
 )
-async def test_only_json_within_the_limit_is_read(client, headers, want):
+async def test_only_what_the_protocol_knows_within_the_limit_is_read(client, headers, want):
     status, got, _ = await client.call("POST", INFER, json.dumps(BODY).encode(), headers)
     assert status == want
     assert ("error" in got) == (want != 200)
@@ -179,14 +214,159 @@ async def test_a_body_that_lies_about_its_length_is_cut(client):
     assert status == 413
 
 
-async def test_a_value_that_breaks_the_schema_is_refused_by_column(client, queue):
+async def test_raw_tensors_are_answered_raw_if_asked(client):
+    head = json.dumps(
+        {
+            "inputs": [
+                {
+                    "name": "x",
+                    "shape": [2, 2],
+                    "datatype": "FP32",
+                    "parameters": {"binary_data_size": 16},
+                }
+            ],
+            "outputs": [{"name": "predict", "parameters": {"binary_data": True}}],
+        }
+    ).encode()
+    body = head + struct.pack("<4f", 11, 5, 13, 5)
+    headers = [
+        ("content-type", "application/octet-stream"),
+        ("inference-header-content-length", str(len(head))),
+    ]
+    status, got, answer_headers = await client.call("POST", INFER, body, headers)
+    assert (status, answer_headers["content-type"]) == (200, "application/octet-stream")
+    assert got["outputs"][0]["parameters"] == {"binary_data_size": 16}
+    assert struct.unpack("<2q", got["raw"]) == (0, 1)
+
+
+@pytest.mark.parametrize(("encoding", "pack"), [("gzip", gzip.compress), ("deflate", zlib.compress)])
+async def test_a_packed_body_is_unpacked(client, encoding, pack):
+    body = pack(json.dumps(BODY).encode())
+    status, got, _ = await client.call("POST", INFER, body, [("content-encoding", encoding)])
+    assert (status, got["outputs"][0]["data"]) == (200, [0, 1])
+
+
+@pytest.mark.parametrize(
+    ("body", "want", "message"),
+    [
+        (gzip.compress(b"x" * 10_001), 413, "larger than 10000 bytes"),
+        (gzip.compress(bytes(100_000_000)), 413, "larger"),
+        (gzip.compress(json.dumps(BODY).encode())[:-10], 400, "ends in the middle"),
+        (gzip.compress(b"{}") + b"x", 400, "goes on after"),
+        (gzip.compress(b"{}") * 2, 400, "goes on after"),
+        (b"x" * 100, 400, "isn't gzip"),
+        (b"", 400, "ends in the middle"),
+    ],
+)
+async def test_a_packed_body_that_is_damaged_or_a_bomb_is_refused(client, predictor, body, want, message):
+    headers = [("content-encoding", "gzip")]
+    status, got, _ = await client.call("POST", INFER, body, headers)
+    assert (status, message in got["error"]) == (want, True)
+    assert (await client.call("POST", INFER, json.dumps(BODY).encode()))[0] == 200
+
+
+@pytest.mark.parametrize(
+    ("accepted", "want"),
+    [
+        ("gzip", True),
+        ("deflate, gzip;q=0.5", True),
+        ("*", True),
+        ("gzip;q=0", False),
+        ("br", False),
+        ("", False),
+    ],
+)
+async def test_a_large_answer_is_packed_for_who_takes_it(bundle, metrics, accepted, want):
+    predictor = Predictor(bundle, build_settings(), metrics, None)
+    n = 10_000
+    inputs = [{"name": "x", "shape": [n, 2], "datatype": "FP64", "data": [12.5, 5.0] * n}]
+    body = json.dumps({"inputs": inputs}).encode()
+    status, got, headers = await Client(V2App(predictor)).call(
+        "POST", INFER, body, [("accept-encoding", accepted)]
+    )
+    predictor.close()
+    assert (status, headers.get("content-encoding") == "gzip") == (200, want)
+    assert got["outputs"][0]["shape"] == [n]
+    assert len(set(got["outputs"][0]["data"])) == 1
+
+
+async def test_a_small_answer_is_not_packed(client):
+    _, _, headers = await client.call("POST", INFER, json.dumps(BODY).encode(), [("accept-encoding", "gzip")])
+    assert "content-encoding" not in headers
+
+
+async def test_what_the_schema_let_through_is_told(client, predictor):
+    flags = tuple(Flag(row, "acid", "Missing", "Imputed") for row in range(2))
+    predict = predictor.predict
+
+    async def predict_with_flags(rows, origin, *, deadline_s=None):
+        return Prediction((await predict(rows, origin)).outputs, flags)
+
+    predictor.predict = predict_with_flags
+    _, got, headers = await client.call("POST", INFER, json.dumps(BODY).encode())
+    assert got["parameters"] == {"flags": "acid:Missing:Imputed"}
+    assert headers["x-perennial-flags"] == "2"
+
+
+async def test_the_gateways_deadline_reaches_the_engine(client, predictor):
+    got = []
+    predict = predictor.predict
+
+    async def predict_and_note(rows, origin, *, deadline_s=None):
+        got.append(deadline_s)
+        return await predict(rows, origin)
+
+    predictor.predict = predict_and_note
+    for value in ("60000", "soon", "", "9" * 40):
+        headers = [("x-envoy-expected-rq-timeout-ms", value)]
+        assert (await client.call("POST", INFER, json.dumps(BODY).encode(), headers))[0] == 200
+    assert got[0] > 0
+    assert got[1:] == [None] * 3
+
+
+async def test_a_deadline_that_has_passed_is_refused_before_any_work(client):
+    headers = [("x-envoy-expected-rq-timeout-ms", "0")]
+    status, got, _ = await client.call("POST", INFER, json.dumps(BODY).encode(), headers)
+    assert status in {429, 504}
+    assert "deadline" in got["error"]
+
+
+@pytest.mark.parametrize(("method", "path", "want"), [("GET", INFER, "POST"), ("PUT", "/v2", "GET, HEAD")])
+async def test_a_wrong_method_is_told_the_right_ones(client, method, path, want):
+    status, _, headers = await client.call(method, path)
+    assert (status, headers["allow"]) == (405, want)
+
+
+@pytest.mark.parametrize(
+    ("headers", "body", "want"),
+    [
+        ([("content-length", "9")], b"x" * 9, [9]),
+        ([], b"x" * 9, [65_536]),
+        ([], b"x" * 70_000, [65_536, 100_000 - 65_536]),
+        ([("content-encoding", "gzip"), ("content-length", "30")], gzip.compress(b"x"), [65_536]),
+        ([("content-encoding", "gzip")], gzip.compress(b"x" * 70_000), [65_536, 100_000 - 65_536]),
+    ],
+)
+async def test_places_are_taken_for_as_much_as_a_body_may_become_and_all_given_back(
+    bundle, metrics, headers, body, want
+):
+    predictor = Predictor(bundle, build_settings(max_body_bytes=100_000), metrics, None)
+    taken, given = [], []
+    predictor.admit = lambda size, **_: taken.append(size)
+    predictor.release = given.append
+    assert (await Client(V2App(predictor)).call("POST", INFER, body, headers))[0] == 400
+    predictor.close()
+    assert (taken, given) == (want, want)
+
+
+async def test_a_value_that_breaks_the_schema_is_refused_by_column(client, log):
     body = json.loads(json.dumps(BODY))
     body["inputs"][1]["data"][1] = "sour"
     status, got, headers = await client.call("POST", INFER, json.dumps(body).encode())
     assert status == 400
     assert got["error"].startswith("acid: row 1 is 'sour'")
     assert headers["x-prediction-id"]
-    assert len(queue) == 0
+    assert log.batches == []
 
 
 async def test_a_model_that_raises_is_a_v2_error_of_500_counted(bundle, metrics):
