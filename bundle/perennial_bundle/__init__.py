@@ -18,6 +18,8 @@ from perennial_bundle.errors import (
     ModelLoadFailed,
     UnsafeModel,
 )
+from perennial_bundle.formats.ensemble_saving import save_ensemble
+from perennial_bundle.formats.onnx_saving import save_onnx
 from perennial_bundle.manifest import Manifest
 from perennial_bundle.reference import Reference
 from perennial_bundle.rows import Checked, Flag, Rows, join
@@ -49,5 +51,7 @@ __all__ = [
     "pack",
     "predict",
     "save",
+    "save_ensemble",
+    "save_onnx",
     "unpack",
 ]

@@ -7,17 +7,15 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from pydantic import ValidationError
 
 from perennial_bundle.bundle import Bundle
-from perennial_bundle.errors import InvalidBundle, InvalidInput
-from perennial_bundle.formats.skops_file import check_model_types
-from perennial_bundle.inference import PROBE_ROWS, infer_datatype, probe_tolerance
+from perennial_bundle.errors import InvalidBundle
+from perennial_bundle.formats.settling import describe_outputs, settle
+from perennial_bundle.formats.skops_file import SkopsScorer, check_model_types
+from perennial_bundle.inference import PROBE_ROWS
 from perennial_bundle.manifest import MODEL_FILE, Task
 from perennial_bundle.preparing import check_metadata, prepare
-from perennial_bundle.schema import Column, Schema
-from perennial_bundle.scoring import score
-from perennial_bundle.writing import Draft, check_same, write_bundle
+from perennial_bundle.writing import Draft, write_bundle
 
 _LIBRARIES = ("scikit-learn", "skops", "numpy", "scipy", "pandas")
 
@@ -75,7 +73,6 @@ def save(
     UnsafeModel
         The model holds a type that servers wouldn't load, such as a function of your own.
     """
-    path = Path(path)
     check_metadata(metadata)
     data = prepare(
         X,
@@ -87,29 +84,19 @@ def save(
         reject_unknown=reject_unknown,
     )
     task = task or _task(model)
-    try:
-        schema = Schema(inputs=data.inputs, outputs=_outputs(model, task, data.frame[data.features]))
-        schema = probe_tolerance(
-            model, schema, {n: values[:PROBE_ROWS] for n, values in data.columns.items()}
-        )
-        outputs = score(model, schema, task, schema.validate(data.columns))
-    except (ValidationError, InvalidInput) as error:
-        raise InvalidBundle(f"X can't be described by a schema: {error}") from error
-    check_same(
-        outputs,
-        score(model, schema, task, data.frame),
-        "the model answers otherwise to rows read from a request",
-    )
+    classes = _classes(model) if task == "Classification" else None
+    _check_targets(model, data.frame[data.features])
+    outputs = describe_outputs(classes, has_probability=hasattr(model, "predict_proba"))
+    settled = settle(data, outputs, lambda schema: SkopsScorer(model, schema, task))
     draft = Draft(
         name=name,
         task=task,
-        classes=_classes(model) if task == "Classification" else None,
-        schema=schema,
+        classes=classes,
+        schema=settled.schema,
         libraries=_LIBRARIES,
         metadata=metadata or {},
-        more={},
     )
-    return write_bundle(path, draft, data, outputs, partial(_write_model, model))
+    return write_bundle(Path(path), draft, data, settled.outputs, partial(_write_model, model))
 
 
 def _task(model: Any) -> Task:
@@ -122,30 +109,16 @@ def _task(model: Any) -> Task:
     raise InvalidBundle(f"{type(model).__name__} is neither a classifier nor a regressor; pass task=")
 
 
-def _outputs(model: Any, task: Task, features: pd.DataFrame) -> tuple[Column, ...]:
-    """Describe the outputs, from the model's answer to the first rows."""
+def _check_targets(model: Any, features: pd.DataFrame) -> None:
     try:
         predicted = np.asarray(model.predict(features.iloc[:PROBE_ROWS]))
     except Exception as error:
         raise InvalidBundle(f"the model can't predict the rows of X: {error}") from error
     if predicted.ndim > 1 and predicted.shape[1:] != (1,):
         raise InvalidBundle(f"the model has {predicted.shape[1]} targets; one is supported")
-    if task == "Regression":
-        return (Column(name="predict", datatype="FP64", role="Output"),)
-    classes = _classes(model)
-    assert classes is not None
-    predict = Column(
-        name="predict",
-        datatype=infer_datatype(pd.Series(list(classes))),
-        role="Output",
-        categories=tuple(map(str, classes)) if isinstance(classes[0], str) else None,
-    )
-    if not hasattr(model, "predict_proba"):
-        return (predict,)
-    return (predict, Column(name="probability", datatype="FP64", role="Output", minimum=0, maximum=1))
 
 
-def _classes(model: Any) -> tuple[bool | int | str, ...] | None:
+def _classes(model: Any) -> tuple[bool | int | str, ...]:
     if not hasattr(model, "classes_"):
         raise InvalidBundle("the classifier has no classes_; is it fitted?")
     classes = np.asarray(model.classes_).tolist()

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from perennial_bundle.bundle import Bundle, load
 from perennial_bundle.errors import InvalidBundle
-from perennial_bundle.manifest import MANIFEST_FILE, REFERENCE_FILE, Manifest, Task
+from perennial_bundle.manifest import MANIFEST_FILE, REFERENCE_FILE, Ensemble, FormatName, Manifest, Task
 from perennial_bundle.preparing import Prepared
 from perennial_bundle.reference import write_reference
 from perennial_bundle.schema import Schema
@@ -33,8 +33,6 @@ class Draft:
         None: the directory's name.
     libraries
         Distributions whose versions are written down.
-    more
-        Fields of the manifest that only some formats have.
     """
 
     name: str | None
@@ -43,7 +41,8 @@ class Draft:
     schema: Schema
     libraries: Collection[str]
     metadata: Mapping[str, Any]
-    more: Mapping[str, Any]
+    format: FormatName = "skops"
+    ensemble: Ensemble | None = None
 
 
 def write_bundle(
@@ -102,14 +101,15 @@ def _write_manifest(directory: Path, draft: Draft, name: str) -> None:
     try:
         manifest = Manifest(
             name=name,
+            format=draft.format,
             task=draft.task,
             classes=draft.classes,
             schema_=draft.schema,
+            ensemble=draft.ensemble,
             files=files,
             created_at=datetime.now(UTC),
             libraries={"python": platform.python_version(), **{lib: version(lib) for lib in draft.libraries}},
             metadata=dict(draft.metadata),
-            **draft.more,
         )
         (directory / MANIFEST_FILE).write_bytes(manifest.to_json())
     except (ValidationError, ValueError) as error:
