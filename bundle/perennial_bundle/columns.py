@@ -1,4 +1,4 @@
-"""Values of one column: checked against the schema and turned into the dtype that the model was fitted on."""
+"""Values of one column, looked at one by one: slower than `reading`, and able to say which value is at fault."""
 
 from __future__ import annotations
 
@@ -12,14 +12,16 @@ import numpy.typing as npt
 import pandas as pd
 
 from perennial_bundle.errors import InvalidInput
+from perennial_bundle.policies import INT64_MAX, INT64_MIN
+from perennial_bundle.reading import MAX_BYTES_LENGTH, as_list
 
 if TYPE_CHECKING:
+    from perennial_bundle.rows import Values
     from perennial_bundle.schema import Column
 
-MAX_BYTES_LENGTH = 65_536
 _SHOWN_CHARACTERS = 60
-_INT64_MIN = -(2**63)
-_INT64_MAX = 2**63 - 1
+# FP32 is compared after it was rounded, as the model gets it.
+_RANGE_DTYPES: dict[str, npt.DTypeLike] = {"INT64": np.int64, "FP32": np.float64, "FP64": np.float64}
 
 
 def event_time_seconds(values: Sequence[Any]) -> npt.NDArray[np.float64]:
@@ -43,23 +45,28 @@ def _seconds(value: Any) -> float:
     return seconds
 
 
-def build_series(column: Column, values: Sequence[Any]) -> pd.Series[Any]:
-    """Build the model's view of one column (dtypes: see `Schema.validate`).
+def examine(column: Column, values: Values) -> list[Any]:
+    """Look at the values of one column one by one, which `reading` does only where some value is unusual.
+
+    Returns
+    -------
+    list
+        The values as they are usually given: None where one is missing, whole floats of an INT64 as integers,
+        integers of an FP32 or FP64 as floats.
 
     Raises
     ------
     InvalidInput
-        Naming the column.
+        Naming the column and the first row at fault.
     """
-    plain = values.tolist() if isinstance(values, np.ndarray) else list(values)
+    plain = as_list(values)
     if column.datatype == "BYTES":
-        result = _build_strings(column, plain)
+        result = _examine_strings(column, plain)
     elif column.datatype == "BOOL":
-        result = _build_bools(column, plain)
+        result = _examine_bools(column, plain)
     else:
-        result = _build_numbers(column, plain)
-    if column.role == "EventTime":
-        _check_event_time(column, plain)
+        result = _examine_numbers(column, plain)
+    check_event_time(column, result)
     return result
 
 
@@ -86,28 +93,27 @@ def _show(value: Any) -> str:
     return f"a {type(value).__name__}"
 
 
-def _build_numbers(column: Column, values: list[Any]) -> pd.Series[Any]:
-    has_missing = False
+def _examine_numbers(column: Column, values: list[Any]) -> list[Any]:
+    plain: list[Any] = []
+    convert = int if column.datatype == "INT64" else float
     for index, value in enumerate(values):
         if _is_missing(value):
-            if not column.allow_missing:
+            if column.missing == "Reject":
                 raise _missing(column, index)
-            has_missing = True
+            plain.append(None)
         else:
             _check_number(column, index, value)
-    dtype: npt.DTypeLike = np.float32 if column.datatype == "FP32" else np.float64
-    if column.datatype == "INT64" and not has_missing:
-        dtype = np.int64
-    if has_missing:
-        values = [math.nan if _is_missing(value) else value for value in values]
+            plain.append(convert(value))
+    present = [(index, value) for index, value in enumerate(plain) if value is not None]
+    array = np.array([value for _, value in present], dtype=_RANGE_DTYPES[column.datatype])
     with np.errstate(over="ignore"):
-        array = np.array(values, dtype=dtype)
-    if dtype == np.float32 and np.isinf(array).any():
+        array = array.astype(np.float32) if column.datatype == "FP32" else array
+    if np.isinf(array).any():
         raise InvalidInput(
-            column.name, "NotFinite", f"row {int(np.isinf(array).argmax())} doesn't fit into FP32"
+            column.name, "NotFinite", f"row {present[int(np.isinf(array).argmax())][0]} doesn't fit into FP32"
         )
-    _check_range(column, array)
-    return pd.Series(array, copy=False)
+    _check_range(column, array, [index for index, _ in present])
+    return plain
 
 
 def _check_number(column: Column, index: int, value: Any) -> None:
@@ -121,11 +127,11 @@ def _check_number(column: Column, index: int, value: Any) -> None:
         # Clients that know no integers send 3.0.
         if not value.is_integer():
             raise _wrong_type(column, index, value)
-    if not _INT64_MIN <= value <= _INT64_MAX:
+    if not INT64_MIN <= value <= INT64_MAX:
         raise InvalidInput(column.name, "OutOfRange", f"row {index} doesn't fit into 64 bits")
 
 
-def _check_range(column: Column, array: npt.NDArray[Any]) -> None:
+def _check_range(column: Column, array: npt.NDArray[Any], rows: list[int]) -> None:
     if column.out_of_range != "Reject":
         return
     for bad, word, limit in (
@@ -133,27 +139,28 @@ def _check_range(column: Column, array: npt.NDArray[Any]) -> None:
         (array > column.maximum if column.maximum is not None else None, "above the maximum", column.maximum),
     ):
         if bad is not None and bad.any():
-            raise InvalidInput(column.name, "OutOfRange", f"row {int(bad.argmax())} is {word} of {limit:g}")
+            raise InvalidInput(
+                column.name, "OutOfRange", f"row {rows[int(bad.argmax())]} is {word} of {limit:g}"
+            )
 
 
-def _build_bools(column: Column, values: list[Any]) -> pd.Series[Any]:
-    has_missing = False
+def _examine_bools(column: Column, values: list[Any]) -> list[Any]:
+    plain: list[Any] = []
     for index, value in enumerate(values):
         if type(value) is bool:
-            continue
-        if not _is_missing(value):
+            plain.append(value)
+        elif not _is_missing(value):
             raise _wrong_type(column, index, value)
-        if not column.allow_missing:
+        elif column.missing == "Reject":
             raise _missing(column, index)
-        has_missing = True
-    if has_missing:
-        return pd.Series([math.nan if _is_missing(value) else value for value in values], dtype=object)
-    return pd.Series(np.array(values, dtype=bool), copy=False)
+        else:
+            plain.append(None)
+    return plain
 
 
-def _build_strings(column: Column, values: list[Any]) -> pd.Series[Any]:
+def _examine_strings(column: Column, values: list[Any]) -> list[Any]:
     known = column.category_set if column.unknown_category == "Reject" else None
-    has_missing = False
+    plain: list[Any] = []
     for index, value in enumerate(values):
         if type(value) is str:
             if len(value) > MAX_BYTES_LENGTH:
@@ -166,24 +173,28 @@ def _build_strings(column: Column, values: list[Any]) -> pd.Series[Any]:
                     "UnknownCategory",
                     f"row {index} is {_show(value)}, which the model doesn't know",
                 )
-        elif _is_missing(value):
-            if not column.allow_missing:
-                raise _missing(column, index)
-            has_missing = True
-        else:
+            plain.append(value)
+        elif not _is_missing(value):
             raise _wrong_type(column, index, value)
-    if has_missing:
-        values = [math.nan if _is_missing(value) else value for value in values]
-    if column.categorical:
-        codes = pd.Index(column.categories or (), dtype=object).get_indexer(pd.Index(values, dtype=object))
-        dtype = pd.CategoricalDtype(list(column.categories or ()))
-        return pd.Series(pd.Categorical.from_codes(codes, dtype=dtype))
-    return pd.Series(values, dtype=object)
+        elif column.missing == "Reject":
+            raise _missing(column, index)
+        else:
+            plain.append(None)
+    return plain
 
 
-def _check_event_time(column: Column, values: list[Any]) -> None:
+def check_event_time(column: Column, values: Values) -> None:
+    """Refuse strings of an EventTime that aren't times; any number is one.
+
+    Raises
+    ------
+    InvalidInput
+        Naming the column and the first row at fault.
+    """
+    if column.role != "EventTime" or column.datatype != "BYTES":
+        return
     for index, value in enumerate(values):
-        if _is_missing(value):
+        if value is None:
             continue
         try:
             _seconds(value)

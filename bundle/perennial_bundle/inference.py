@@ -77,6 +77,7 @@ def infer_column(
     categories = _categories(values) if datatype == "BYTES" and role == "Feature" else None
     if categorical and categories is None:
         raise InvalidBundle(f"column {name!r} is a categorical of more than {MAX_CATEGORIES} categories")
+    has_missing = bool(values.isna().any())
     return Column(
         name=name,
         datatype=datatype,
@@ -86,7 +87,8 @@ def infer_column(
         out_of_range="Reject" if enforce_range else "Pass",
         categories=categories,
         unknown_category="Reject" if reject_unknown else "Pass",
-        allow_missing=role == "Passthrough" or (role == "Feature" and bool(values.isna().any())),
+        missing="Pass" if role == "Passthrough" or (role == "Feature" and has_missing) else "Reject",
+        missing_seen=has_missing,
         categorical=categorical,
     )
 
@@ -138,11 +140,11 @@ def probe_tolerance(model: Any, schema: Schema, rows: Mapping[str, list[Any]]) -
     settled: dict[str, Column] = {}
     missing = [c.name for c in schema.features if not c.allow_missing]
     if missing and _survives(model, schema, rows, missing, None):
-        settled.update((n, schema.by_name[n].model_copy(update={"allow_missing": True})) for n in missing)
+        settled.update((n, schema.by_name[n].model_copy(update={"missing": "Pass"})) for n in missing)
     else:
         for name in missing:
             if _survives(model, schema, rows, [name], None):
-                settled[name] = schema.by_name[name].model_copy(update={"allow_missing": True})
+                settled[name] = schema.by_name[name].model_copy(update={"missing": "Pass"})
     for column in schema.features:
         if column.datatype != "BYTES" or column.unknown_category == "Reject":
             continue
@@ -157,7 +159,7 @@ def _survives(
 ) -> bool:
     changed = {name: [value, *values[1:]] if name in names else values for name, values in rows.items()}
     lenient = tuple(
-        c.model_copy(update={"allow_missing": True, "unknown_category": "Pass", "out_of_range": "Pass"})
+        c.model_copy(update={"missing": "Pass", "unknown_category": "Pass", "out_of_range": "Pass"})
         for c in schema.inputs
     )
     frame = Schema(inputs=lenient, outputs=schema.outputs).validate(changed)

@@ -11,8 +11,8 @@ from typing import Annotated, Any, Literal, Self
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
-from perennial_bundle.columns import build_series
-from perennial_bundle.errors import InvalidInput
+from perennial_bundle.checking import Checker
+from perennial_bundle.policies import MAX_CATEGORY_LENGTH, Action, ImputeValue, check_policies, read_older
 from perennial_bundle.rows import Checked, Rows
 
 MAX_COLUMNS = 4096
@@ -20,7 +20,7 @@ MAX_CATEGORIES = 1000
 
 Datatype = Literal["BOOL", "INT64", "FP32", "FP64", "BYTES"]
 ColumnName = Annotated[str, StringConstraints(min_length=1, max_length=256, pattern=r"^[^\x00-\x1f\x7f]+$")]
-Category = Annotated[str, StringConstraints(max_length=256)]
+Category = Annotated[str, StringConstraints(max_length=MAX_CATEGORY_LENGTH)]
 
 
 class Column(BaseModel):
@@ -38,23 +38,44 @@ class Column(BaseModel):
             "is what one member of an ensemble answers: always logged, answered only when it is asked for."
         ),
     )
-    minimum: float | None = Field(default=None, description="Smallest value in the data given to `save`.")
-    maximum: float | None = Field(default=None, description="Largest value in the data given to `save`.")
-    out_of_range: Literal["Reject", "Pass"] = Field(
-        default="Pass", description="What to do with a value outside of minimum and maximum."
+    minimum: float | None = Field(
+        default=None, allow_inf_nan=False, description="Smallest value in the data given to `save`."
+    )
+    maximum: float | None = Field(
+        default=None, allow_inf_nan=False, description="Largest value in the data given to `save`."
+    )
+    out_of_range: Action = Field(
+        default="Pass",
+        description="What becomes of a value outside of minimum and maximum; Impute takes the nearer of them.",
     )
     categories: tuple[Category, ...] | None = Field(
         default=None,
         max_length=MAX_CATEGORIES,
         description="Values seen in a BYTES column, sorted; null where there were more than 1,000.",
     )
-    unknown_category: Literal["Reject", "Pass"] = Field(
-        default="Pass", description="What to do with a value that isn't one of the categories."
+    unknown_category: Action = Field(
+        default="Pass", description="What becomes of a value that isn't one of the categories."
     )
-    allow_missing: bool = Field(default=False, description="Whether null is a value.")
+    missing: Action = Field(default="Reject", description="What becomes of a null.")
+    missing_seen: bool = Field(
+        default=False,
+        description="Whether values were missing in the data given to `save`; then one that passes isn't flagged.",
+    )
+    impute_value: ImputeValue | None = Field(
+        default=None,
+        description=(
+            "What Impute puts in the place of a missing value or an unknown category. `save` writes down the median "
+            "of numbers, and the most frequent string or boolean."
+        ),
+    )
     categorical: bool = Field(
         default=False, description="Whether the model was fitted on a pandas categorical of these categories."
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_older(cls, data: Any) -> Any:
+        return read_older(data) if isinstance(data, Mapping) and "allow_missing" in data else data
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -62,9 +83,23 @@ class Column(BaseModel):
             raise ValueError(f"column {self.name!r} starts with two underscores, which are Perennial's own")
         if self.categorical and (self.categories is None or self.datatype != "BYTES"):
             raise ValueError(f"column {self.name!r} is categorical and so needs BYTES and categories")
-        if self.minimum is not None and self.maximum is not None and self.minimum > self.maximum:
-            raise ValueError(f"column {self.name!r} has a minimum above its maximum")
+        check_policies(self)
         return self
+
+    @property
+    def allow_missing(self) -> bool:
+        """Whether a null is answered, whatever the model is given for it."""
+        return self.missing != "Reject"
+
+    def changed(self, **fields: Any) -> Self:
+        """Return the column with other fields, checked like any.
+
+        Raises
+        ------
+        ValidationError
+            The whole makes no sense.
+        """
+        return type(self).model_validate(self.model_dump() | fields)
 
     @cached_property
     def category_set(self) -> frozenset[str] | None:
@@ -105,6 +140,11 @@ class Schema(BaseModel):
         return tuple(column.name for column in self.features)
 
     @cached_property
+    def feature_index(self) -> "pd.Index[Any]":
+        """The columns of a frame that holds the features only."""
+        return pd.Index(self.feature_names)
+
+    @cached_property
     def event_time(self) -> Column | None:
         """The EventTime column, if there is one."""
         return next((column for column in self.inputs if column.role == "EventTime"), None)
@@ -114,55 +154,35 @@ class Schema(BaseModel):
         """Input columns by name."""
         return {column.name: column for column in self.inputs}
 
-    def check(self, rows: Rows) -> Checked:
-        """Check rows and build the frame that `predict` takes; see `validate` for dtypes and errors."""
-        columns: dict[str, Any] = dict(rows.columns)
-        if rows.matrix is not None:
-            columns.update(zip(self.feature_names, rows.matrix.T, strict=True))
-        return Checked(self.validate(columns))
+    @cached_property
+    def checker(self) -> Checker:
+        """What checks rows, made once."""
+        return Checker(self.inputs)
 
-    def validate(self, columns: Mapping[str, Sequence[Any]]) -> pd.DataFrame:  # type: ignore[override]
-        """Check rows given as columns and build the frame that `predict` takes.
+    def check(self, rows: Rows) -> Checked:
+        """Check rows, apply the columns' policies, and build the frame that `predict` takes.
 
         Parameters
         ----------
-        columns
-            Name to values, as JSON gives them (``None`` is a missing value), or one-dimensional arrays.
+        rows
+            By column: values as JSON gives them (``None`` is a missing value; so is NaN), or one-dimensional arrays.
 
         Returns
         -------
-        DataFrame
+        Checked
             The given columns in the schema's order. INT64 is int64 (float64 where values are missing), FP32
             float32, FP64 float64, BOOL bool (object where missing), BYTES object with NaN for missing, or a
-            categorical where the model was fitted on one.
+            categorical where the model was fitted on one. Flagged is each feature's value that was imputed, and
+            each that passed though the data given to `save` had none like it: out of range, of an unknown category,
+            or missing.
 
         Raises
         ------
         InvalidInput
-            Naming the column at fault.
+            Naming the column at fault, and the row where it is one value.
         """
-        for name in columns:
-            if name not in self.by_name:
-                raise InvalidInput(
-                    str(name)[:256],
-                    "UnknownColumn",
-                    f"isn't an input; the inputs are {', '.join(self.by_name)}",
-                )
-        n_rows: int | None = None
-        series: dict[str, pd.Series[Any]] = {}
-        for column in self.inputs:
-            if column.name not in columns:
-                if column.role == "Passthrough":
-                    continue
-                raise InvalidInput(column.name, "MissingColumn", f"is required ({column.datatype})")
-            values = columns[column.name]
-            if n_rows is None:
-                n_rows = len(values)
-            if len(values) != n_rows:
-                raise InvalidInput(
-                    column.name, "LengthMismatch", f"has {len(values)} values where the others have {n_rows}"
-                )
-            series[column.name] = build_series(column, values)
-        if not n_rows:
-            raise InvalidInput(self.inputs[0].name, "EmptyInput", "needs at least one row")
-        return pd.DataFrame(series, copy=False)
+        return self.checker.check(rows)
+
+    def validate(self, columns: Mapping[str, Sequence[Any]]) -> pd.DataFrame:  # type: ignore[override]
+        """Check rows given as columns, as `check` does, and return the frame only."""
+        return self.checker.check_columns(columns).frame
