@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import sys
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from types import FrameType
 
@@ -29,13 +30,27 @@ class DrainingServer(uvicorn.Server):
     """A uvicorn server that ends gently: unready first, closed after the delay.
 
     Between SIGTERM and the moment when every router has heard of it, requests still come; closing the port at once
-    would fail them.
+    would fail them. The gRPC port closes with it, and both give the calls under way the same time.
     """
 
-    def __init__(self, config: uvicorn.Config, runtime: Runtime, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        runtime: Runtime,
+        loop: asyncio.AbstractEventLoop,
+        close_rpc: Callable[[], Awaitable[None]] | None,
+    ) -> None:
         super().__init__(config)
         self._runtime = runtime
         self._loop = loop
+        self._close_rpc = close_rpc
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Close both ports."""
+        if self._close_rpc is None:
+            await super().shutdown(sockets)
+        else:
+            await asyncio.gather(super().shutdown(sockets), self._close_rpc())
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002  uvicorn's name
         """Begin to drain; a second signal ends it at once."""
@@ -80,10 +95,28 @@ async def serve(settings: Settings) -> None:
             timeout_graceful_shutdown=max(1, round(settings.drain_timeout_s)),
         )
         try:
-            await DrainingServer(config, runtime, loop).serve(sockets=[sock])
+            close_rpc = await open_rpc(runtime)
+            await DrainingServer(config, runtime, loop, close_rpc).serve(sockets=[sock])
         finally:
             await front.close()
             await runtime.close()
+
+
+async def open_rpc(runtime: Runtime) -> Callable[[], Awaitable[None]] | None:
+    """Serve gRPC if it is wanted, and return what closes it; who doesn't want it doesn't load it.
+
+    Raises
+    ------
+    StartupError
+        The port can't be used.
+    """
+    if not runtime.predictor.settings.grpc_port:
+        return None
+    from perennial_server.rpc.server import RpcServer
+
+    server = RpcServer(runtime.predictor, lambda: runtime.v2.ready)
+    await server.start()
+    return server.stop
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -146,6 +146,7 @@ def build_environment(tmp_path, bundle_uri, port, **changes):
         "BUNDLE_URI": bundle_uri,
         "HOST": "127.0.0.1",
         "PORT": str(port),
+        "GRPC_PORT": "0",
         "TERMINATION_LOG": str(tmp_path / "termination-log"),
         "LOG_INTERVAL_S": "0.05",
         "BACKOFF_BASE_S": "0.05",
