@@ -74,6 +74,8 @@ def save_ensemble(
         A member can't be loaded, or they don't fit each other; the message says what to change.
     """
     check_metadata(metadata)
+    if not members:
+        raise InvalidBundle("there are no members; an ensemble has 2 to 7")
     bundles = {n: m if isinstance(m, Bundle) else load(m) for n, m in members.items()}
     try:
         ensemble = Ensemble(
