@@ -23,6 +23,7 @@ FORMAT_VERSION = 1
 UNSAFE_FORMATS = frozenset({"pickle", "joblib", "cloudpickle", "dill", "torch"})
 
 FormatName = Literal["skops", "onnx", "ensemble"]
+Method = Literal["Voting", "Weighted", "Stacking"]
 Task = Literal["Classification", "Regression"]
 FileName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
 MemberName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$")]
@@ -36,7 +37,7 @@ class Ensemble(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    method: Literal["Voting", "Weighted", "Stacking"] = Field(
+    method: Method = Field(
         description="Voting and Weighted take the (weighted) mean of probabilities or numbers; Stacking a model."
     )
     members: tuple[MemberName, ...] = Field(min_length=2, max_length=MAX_MEMBERS, description="In order.")

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -21,7 +21,7 @@ from perennial_bundle.formats.ensemble import (
 )
 from perennial_bundle.formats.settling import describe_outputs, settle
 from perennial_bundle.formats.skops_file import check_model_types
-from perennial_bundle.manifest import FINAL_FILE, Ensemble
+from perennial_bundle.manifest import FINAL_FILE, Ensemble, Method
 from perennial_bundle.preparing import check_metadata, prepare
 from perennial_bundle.schema import Column, Schema
 from perennial_bundle.writing import Draft, write_bundle
@@ -34,7 +34,7 @@ def save_ensemble(
     X: pd.DataFrame,  # noqa: N803  scikit-learn's name for it
     path: Path | str,
     *,
-    method: Literal["Voting", "Weighted", "Stacking"] = "Voting",
+    method: Method = "Voting",
     weights: Sequence[float] | None = None,
     final: Any | None = None,
     y: Any | None = None,
@@ -74,16 +74,8 @@ def save_ensemble(
         A member can't be loaded, or they don't fit each other; the message says what to change.
     """
     check_metadata(metadata)
-    if not members:
-        raise InvalidBundle("there are no members; an ensemble has 2 to 7")
     bundles = {n: m if isinstance(m, Bundle) else load(m) for n, m in members.items()}
-    try:
-        ensemble = Ensemble(
-            method=method, members=tuple(bundles), weights=None if weights is None else tuple(weights)
-        )
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        raise InvalidBundle(f"{'.'.join(map(str, first['loc'])) or 'members'}: {first['msg']}") from error
+    ensemble = _read_ensemble(bundles, method, weights)
     manifest = next(iter(bundles.values())).manifest
     task, classes = manifest.task, manifest.classes
     for member, bundle in bundles.items():
@@ -133,6 +125,18 @@ def save_ensemble(
             _write_final(final, directory / FINAL_FILE)
 
     return write_bundle(Path(path), draft, data, settled.outputs, write_model)
+
+
+def _read_ensemble(names: Collection[str], method: Method, weights: Sequence[float] | None) -> Ensemble:
+    if not names:
+        raise InvalidBundle("there are no members; an ensemble has 2 to 7")
+    try:
+        return Ensemble(
+            method=method, members=tuple(names), weights=None if weights is None else tuple(weights)
+        )
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        raise InvalidBundle(f"{'.'.join(map(str, first['loc'])) or 'members'}: {first['msg']}") from error
 
 
 def _union(bundles: Mapping[str, Bundle]) -> list[str]:
