@@ -16,7 +16,9 @@ from perennial_bundle import Bundle, ModelLoadFailed, Outputs
 
 from perennial_server.engine.predictor import Predictor
 from perennial_server.errors import RequestError
+from perennial_server.loading.errors import LoadTimeout
 from perennial_server.loading.fetching import fetch_bundle
+from perennial_server.loading.progress import Progress
 from perennial_server.loading.sample import build_mixed_rows, build_rows, render_request
 from perennial_server.metrics import Metrics
 from perennial_server.observer_client import ObserverClient
@@ -61,7 +63,7 @@ class Runtime:
         await self._stack.aclose()
 
 
-async def start_runtime(settings: Settings) -> Runtime:
+async def start_runtime(settings: Settings, progress: Progress | None = None) -> Runtime:
     """Start everything behind the HTTP port.
 
     Raises
@@ -78,9 +80,15 @@ async def start_runtime(settings: Settings) -> Runtime:
         directory = settings.work_dir
         if directory is None:
             directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="perennial-")))
-        bundle = await fetch_bundle(settings, client, directory)
+        progress = progress or Progress()
+        bundle = await fetch_bundle(settings, directory, progress)
         fetched_s = time.monotonic()
-        await asyncio.to_thread(warm_up, bundle)
+        progress.enter("Loading")
+        try:
+            async with asyncio.timeout(settings.load_timeout_s):
+                await asyncio.to_thread(warm_up, bundle)
+        except TimeoutError:
+            raise LoadTimeout(f"the model wasn't loaded after {settings.load_timeout_s:g} s") from None
         metrics = Metrics()
         queue = sender = None
         if client is not None and settings.log_mode == "All":

@@ -7,6 +7,7 @@ from pydantic import Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 MIB = 2**20
+GIB = 2**30
 
 
 class Settings(BaseSettings):
@@ -17,7 +18,10 @@ class Settings(BaseSettings):
     namespace: str = Field(description="Namespace of the ModelDeployment.")
     deployment: str = Field(description="Name of the ModelDeployment, and of the model in v2 paths.")
     revision: str = Field(description="Name of the ModelRevision, and the model's version in v2 paths.")
-    bundle_uri: str = Field(description="perennial://sha256:<hex>, or file:///<path of a directory or tar>.")
+    bundle_uri: str = Field(
+        description="perennial://sha256:<hex>, file:///<path>, s3://<bucket>/<path>, gs://<bucket>/<path>, "
+        "az://<container>/<path> or https://<host>/<path>: a tar, or the folder of a bundle's files."
+    )
     bundle_sha256: str | None = Field(
         default=None, pattern=r"^[0-9a-f]{64}$", description="Digest that the bundle must have (hex)."
     )
@@ -36,16 +40,28 @@ class Settings(BaseSettings):
     )
 
     work_dir: Path | None = Field(
-        default=None, description="Where a fetched bundle is unpacked; a temporary one."
+        default=None,
+        description="Where fetched bundles are kept: what is whole there isn't fetched again; none: a temporary one.",
     )
     termination_log: Path = Field(
         default=Path("/dev/termination-log"), description="Where a failure is written."
     )
+    store_secret_dir: Path | None = Field(
+        default=None,
+        description="Where the Secret of the bundle's store is mounted; none: the store is asked anonymously.",
+    )
     bundle_attempts: int = Field(
-        default=8, ge=1, le=100, description="Times to ask the observer for the bundle."
+        default=8, ge=1, le=100, description="Attempts in a row to fetch the bundle that may bring nothing."
     )
     bundle_timeout_s: float = Field(
-        default=300, gt=0, description="Time for one download of the bundle, in seconds."
+        default=1800, gt=0, description="Time for fetching the bundle, all attempts together, in seconds."
+    )
+    bundle_stall_s: float = Field(
+        default=30, gt=0, description="An attempt that brings nothing for so long is given up, in seconds."
+    )
+    bundle_max_bytes: int = Field(default=8 * GIB, gt=0, description="Largest bundle, in bytes.")
+    load_timeout_s: float = Field(
+        default=600, gt=0, description="Time for loading the fetched model and its rehearsal, in seconds."
     )
     max_body_bytes: int = Field(default=16 * MIB, gt=0, description="Largest request body, in bytes.")
     max_rows: int = Field(default=10_000, gt=0, description="Most rows in one request.")
@@ -121,7 +137,9 @@ class Settings(BaseSettings):
             )
         return value
 
-    @field_validator("bundle_sha256", "observer_url", "token_file", mode="before")
+    @field_validator(
+        "bundle_sha256", "observer_url", "token_file", "store_secret_dir", "work_dir", mode="before"
+    )
     @classmethod
     def _empty_is_absent(cls, value: Any) -> Any:
         """Kubernetes can't unset a variable, only empty it."""
