@@ -5,7 +5,7 @@ The observer calibrates its detectors on blocks of it, the server warms up with 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from perennial_bundle.columns import event_time_seconds
@@ -23,6 +24,8 @@ from perennial_bundle.scoring import Outputs
 
 MAX_REFERENCE_ROWS = 5000
 RUN_ROWS = 1000
+# What the sample may take in memory. Parquet keeps a value that comes again only once: a file says nothing of it.
+MAX_REFERENCE_BYTES = 256 * 2**20
 EVENT_TIME = "__event_time__"
 LABEL = "__label__"
 OUTPUT_PREFIX = "__output__"
@@ -42,7 +45,10 @@ class Reference:
     Parameters
     ----------
     inputs
-        The frame that `Schema.validate` builds.
+        The frame that `Schema.check` builds: what the model is given.
+    sent
+        The same rows by column as a request would carry them, None where a value is missing: what is logged, and
+        hence what live rows are compared with.
     outputs
         What the model answered: arrays (n,) or (n, n_classes).
     labels
@@ -52,6 +58,7 @@ class Reference:
     """
 
     inputs: pd.DataFrame
+    sent: Mapping[str, list[Any]]
     outputs: Outputs
     labels: npt.NDArray[Any] | None
     event_time: npt.NDArray[np.float64] | None
@@ -127,29 +134,81 @@ def read_reference(path: Path, schema: Schema) -> Reference:
     InvalidBundle
         It isn't Parquet, has too many rows, or breaks the schema.
     """
+    table = _read_table(path, schema)
+    present = set(table.column_names)
+    sent = {c.name: table.column(c.name).to_pylist() for c in schema.inputs if c.name in present}
+    try:
+        inputs = schema.validate(sent)
+        outputs = {
+            c.name: _to_array(table.column(OUTPUT_PREFIX + c.name).to_pylist(), c.datatype == "BYTES")
+            for c in schema.outputs
+            if OUTPUT_PREFIX + c.name in present
+        }
+        labels = _to_array(table.column(LABEL).to_pylist(), strings=False) if LABEL in present else None
+        event_time = np.asarray(table.column(EVENT_TIME), dtype=np.float64) if EVENT_TIME in present else None
+    except (InvalidInput, ValueError, TypeError) as error:
+        raise InvalidBundle(f"{path.name} breaks the schema: {error}") from error
+    return Reference(inputs=inputs, sent=sent, outputs=outputs, labels=labels, event_time=event_time)
+
+
+def _read_table(path: Path, schema: Schema) -> pa.Table:
+    """Read the columns that the schema knows, no more of them than fits into the limits."""
+    known = {
+        EVENT_TIME,
+        LABEL,
+        *(c.name for c in schema.inputs),
+        *(OUTPUT_PREFIX + c.name for c in schema.outputs),
+    }
     try:
         with pq.ParquetFile(path) as file:
             n_rows = file.metadata.num_rows
             if not 0 < n_rows <= MAX_REFERENCE_ROWS:
                 raise InvalidBundle(f"{path.name} has {n_rows} rows; 1 to {MAX_REFERENCE_ROWS} are allowed")
-            table = file.read()
-    except (pa.ArrowException, OSError) as error:
+            _check_size(path.name, _claimed_bytes(file.metadata))
+            types = {field.name: field.type for field in file.schema_arrow if field.name in known}
+        for name, kind in types.items():
+            if not (
+                pa.types.is_string(kind)
+                or _is_plain(kind)
+                or (pa.types.is_list(kind) and _is_plain(kind.value_type))
+            ):
+                raise InvalidBundle(f"{path.name}: {name} is {kind}, which no reference sample holds")
+        # As dictionaries strings take what they take in the file; only then it is known what they would take outside.
+        strings = [name for name, kind in types.items() if pa.types.is_string(kind)]
+        table = pq.read_table(path, columns=list(types), read_dictionary=strings, use_threads=False)
+    except (pa.ArrowException, OSError, KeyError) as error:
         raise InvalidBundle(f"{path.name} can't be read: {error}") from error
-    present = set(table.column_names)
-    try:
-        inputs = schema.validate(
-            {c.name: table.column(c.name).to_pylist() for c in schema.inputs if c.name in present}
-        )
-    except InvalidInput as error:
-        raise InvalidBundle(f"{path.name} breaks the schema: {error}") from error
-    outputs = {
-        c.name: _to_array(table.column(OUTPUT_PREFIX + c.name).to_pylist(), c.datatype == "BYTES")
-        for c in schema.outputs
-        if OUTPUT_PREFIX + c.name in present
-    }
-    labels = _to_array(table.column(LABEL).to_pylist(), strings=False) if LABEL in present else None
-    event_time = np.asarray(table.column(EVENT_TIME), dtype=np.float64) if EVENT_TIME in present else None
-    return Reference(inputs=inputs, outputs=outputs, labels=labels, event_time=event_time)
+    _check_size(path.name, sum(_plain_bytes(column) for column in table.columns))
+    return table
+
+
+def _is_plain(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_boolean(kind))
+
+
+def _check_size(name: str, size_bytes: int) -> None:
+    if size_bytes > MAX_REFERENCE_BYTES:
+        raise InvalidBundle(f"{name} would take {size_bytes} bytes; {MAX_REFERENCE_BYTES} are allowed")
+
+
+def _claimed_bytes(metadata: Any) -> int:
+    """Add up what the file says of its columns: what they unpack to, or eight bytes for each value."""
+    total = 0
+    for group in range(metadata.num_row_groups):
+        row_group = metadata.row_group(group)
+        for index in range(row_group.num_columns):
+            column = row_group.column(index)
+            total += max(column.total_uncompressed_size, 8 * column.num_values)
+    return total
+
+
+def _plain_bytes(column: pa.ChunkedArray) -> int:
+    if not pa.types.is_dictionary(column.type):
+        return int(column.nbytes)
+    return sum(
+        int(pc.sum(pc.binary_length(chunk.dictionary).take(chunk.indices)).as_py() or 0)
+        for chunk in column.chunks
+    )
 
 
 def _to_array(values: Sequence[Any], strings: bool) -> npt.NDArray[Any]:
