@@ -9,6 +9,7 @@ from perennial_api.base import Model, Resource, Rule, StatusModel
 from perennial_api.labels import API_VERSION
 from perennial_api.modeldeployment.gate_status import Evidence, EvidenceList
 from perennial_api.modeldeployment.model import ModelUri
+from perennial_api.pods import LocalObjectReference
 from perennial_api.types import Digest, ImageReference, Int, Message, Name, Reason, Time
 
 __all__ = [
@@ -40,6 +41,8 @@ class RevisionModel(Model):
     """Digest of the bundle, sha256:<64 hex digits>."""
     short_digest: Annotated[str, StringConstraints(min_length=12, max_length=12, pattern=r"^[0-9a-f]{12}$")]
     """First 12 hex digits of the digest, for people."""
+    secret_ref: LocalObjectReference | None = None
+    """Secret with the credentials of the bundle's store."""
 
 
 class RuntimeKind(StrEnum):

@@ -117,6 +117,32 @@ def test_pull_secret_needs_the_right_to_read_it(kube: Kube, namespace: str) -> N
     bob.run("create", "--dry-run=server", "-f", "-", stdin=text)
 
 
+@pytest.mark.parametrize("where", ["model", "experiment"])
+def test_store_secret_needs_the_right_to_read_it(kube: Kube, namespace: str, where: str) -> None:
+    model = {"uri": "s3://models/wine.tar", "sha256": "9f2c" * 16, "secretRef": {"name": "wine-s3"}}
+    experiment = {"type": "Shadow", "variants": [{"name": "challenger", "model": model}]}
+    body = _in(namespace, MINIMAL, **{where: model if where == "model" else experiment})
+    text = json.dumps(body)
+    carol = _grant(kube, namespace, "carol", role="perennial-edit")
+    with pytest.raises(KubeError, match="may not read: remove it"):
+        carol.run("create", "--dry-run=server", "-f", "-", stdin=text)
+    rule = {"apiGroups": [""], "resources": ["secrets"], "resourceNames": ["wine-s3"], "verbs": ["get"]}
+    _grant(kube, namespace, "carol", rules=[rule])
+    carol.run("create", "--dry-run=server", "-f", "-", stdin=text)
+
+
+def test_somebody_else_may_edit_all_but_where_a_store_secret_goes(kube: Kube, namespace: str) -> None:
+    model = {"uri": "s3://models/wine.tar", "sha256": "9f2c" * 16, "secretRef": {"name": "wine-s3"}}
+    body = _in(namespace, MINIMAL, model=model)
+    kube.apply(body)
+    dave = _grant(kube, namespace, "dave", role="perennial-edit")
+    changes = ["patch", "modeldeployment", body["metadata"]["name"], "-n", namespace, "--type=merge"]
+    dave.run(*changes, "--dry-run=server", "-p", json.dumps({"spec": {"server": {"minReplicas": 2}}}))
+    elsewhere = {"spec": {"model": {"uri": "s3://elsewhere/wine.tar"}}}
+    with pytest.raises(KubeError, match="may not read: remove it"):
+        dave.run(*changes, "--dry-run=server", "-p", json.dumps(elsewhere))
+
+
 @pytest.mark.parametrize(("role", "want"), [("view", False), ("edit", True), ("admin", True)])
 def test_the_clusters_own_roles_know_modeldeployments(
     kube: Kube, namespace: str, role: str, want: bool

@@ -137,12 +137,13 @@ def _find_variants(
 
 def _want(spec: ModelDeploymentSpec, variant: Variant) -> Wanted:
     """Wish for the variant's model, with everything else as the spec says it."""
-    uri, digest = variant.model.uri, variant.model.digest
+    uri, digest, secret = variant.model.uri, variant.model.digest, variant.model.secret
     return Wanted(
         uri,
         digest,
         hash_model(spec.model),
-        hash_inputs(spec, uri, digest),
+        hash_inputs(spec, uri, digest, secret),
         Origin.EXPERIMENT,
         variant=variant.name,
+        secret=secret,
     )

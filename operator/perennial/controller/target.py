@@ -102,7 +102,7 @@ def _fresh_winner(wishes: Wishes, chosen: str | None, children: Children) -> str
 
 def _choice(spec: ModelDeploymentSpec, name: str, children: Children) -> Choice:
     view = children.views[name]
-    return Choice(name, hash_model(spec.model), hash_inputs(spec, view.model_uri, view.digest))
+    return Choice(name, hash_model(spec.model), hash_inputs(spec, view.model_uri, view.digest, view.secret))
 
 
 def _own_again(spec: ModelDeploymentSpec, name: str, stable: str | None, children: Children) -> Choice | None:

@@ -27,6 +27,9 @@ __all__ = ["CONTAINER", "PORT_NAME", "Subject", "build_pod_template"]
 CONTAINER = "server"
 PORT_NAME = "http"
 MODEL_DIRECTORY = "/mnt/model"
+STORE_SECRET_DIRECTORY = "/var/run/secrets/perennial-store"  # noqa: S105 - a path
+# In scratch space, which outlives the container: one that restarts doesn't fetch its bundle again.
+WORK_DIRECTORY = "/tmp/perennial"  # noqa: S108 - a path inside the container
 # Long enough for the routers to drop the endpoint before the server stops taking connections.
 PRE_STOP_S = 5
 LEAST_GRACE_S = 60
@@ -122,6 +125,8 @@ def _build_server_environment(
             "PERENNIAL_REVISION": subject.revision,
             "PERENNIAL_BUNDLE_URI": _bundle_uri(wanted.model_uri),
             "PERENNIAL_BUNDLE_SHA256": wanted.digest.removeprefix("sha256:"),
+            "PERENNIAL_STORE_SECRET_DIR": STORE_SECRET_DIRECTORY if wanted.secret else None,
+            "PERENNIAL_WORK_DIR": WORK_DIRECTORY,
             "PERENNIAL_OBSERVER_URL": installation.observer_url,
             "PERENNIAL_TOKEN_FILE": TOKEN_FILE,
             "PERENNIAL_LOG_MODE": spec.logger.mode.value,
@@ -154,13 +159,20 @@ def _bundle_uri(uri: str) -> str:
 
 
 def _build_model_volumes(wanted: Wanted) -> list[Manifest]:
-    if not wanted.model_uri.startswith(PVC_SCHEME):
-        return []
-    claim = {"claimName": _split_claim(wanted.model_uri)[0], "readOnly": True}
-    return [{"name": "model", "persistentVolumeClaim": claim}]
+    volumes: list[Manifest] = []
+    if wanted.model_uri.startswith(PVC_SCHEME):
+        claim = {"claimName": _split_claim(wanted.model_uri)[0], "readOnly": True}
+        volumes.append({"name": "model", "persistentVolumeClaim": claim})
+    if wanted.secret:
+        # Without `optional` a pod whose Secret is missing would wait without a word; so its server says what is missing.
+        volumes.append({"name": "model-store", "secret": {"secretName": wanted.secret, "optional": True}})
+    return volumes
 
 
 def _build_model_mounts(wanted: Wanted) -> list[Manifest]:
-    if not wanted.model_uri.startswith(PVC_SCHEME):
-        return []
-    return [{"name": "model", "mountPath": MODEL_DIRECTORY, "readOnly": True}]
+    mounts: list[Manifest] = []
+    if wanted.model_uri.startswith(PVC_SCHEME):
+        mounts.append({"name": "model", "mountPath": MODEL_DIRECTORY, "readOnly": True})
+    if wanted.secret:
+        mounts.append({"name": "model-store", "mountPath": STORE_SECRET_DIRECTORY, "readOnly": True})
+    return mounts

@@ -13,6 +13,7 @@ from perennial_api.modelrevision import (
 )
 from perennial_api.modelrevision import RuntimeKind as Kind
 from perennial_api.modelruntime import ModelRuntimeSpec
+from perennial_api.pods import LocalObjectReference
 
 from perennial.manifests.context import Installation, Manifest, Owner, build_metadata
 from perennial.manifests.names import revision_name
@@ -60,6 +61,7 @@ def build_revision(
             uri=wanted.model_uri,
             digest=wanted.digest,
             short_digest=wanted.digest.removeprefix("sha256:")[:SHORT_DIGITS],
+            secret_ref=LocalObjectReference(name=wanted.secret) if wanted.secret else None,
         ),
         runtime=RevisionRuntime(
             kind=runtime.kind, name=runtime.name, image=runtime.spec.image, port=runtime.spec.port

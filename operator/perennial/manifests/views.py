@@ -107,6 +107,7 @@ def _view_revision(
         failure=assess_failure(pods.get(name, [])),
         consumed_model_hash=status.consumed_model_hash,
         consumed_inputs_hash=status.consumed_inputs_hash,
+        secret=spec.model.secret_ref.name if spec.model.secret_ref else None,
     )
 
 

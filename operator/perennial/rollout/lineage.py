@@ -39,8 +39,8 @@ class Wanted:
 
     Attributes
     ----------
-    model_uri, digest
-        The bundle.
+    model_uri, digest, secret
+        The bundle, and the Secret with which its store is asked.
     model_hash
         Hash of the `spec.model` in force.
     inputs_hash
@@ -58,6 +58,7 @@ class Wanted:
     origin: Origin
     retraining_run: str | None = None
     variant: str | None = None
+    secret: str | None = None
 
 
 def digest_of(value: Any) -> str:
@@ -85,14 +86,15 @@ _OUTSIDE_PODS = {
 """Fields of `spec.server` that no pod is made of: changing them, or learning of them, restarts no model."""
 
 
-def hash_inputs(spec: ModelDeploymentSpec, model_uri: str, digest: str) -> str:
+def hash_inputs(spec: ModelDeploymentSpec, model_uri: str, digest: str, secret: str | None = None) -> str:
     """Return the hash of what makes a revision: model, server (but not its scale and limits) and logger.
 
     Neither the runtime's content nor anything that this program adds is part of it: an upgrade of either makes no
     new revision, hence restarts no model. The next one that the user asks for picks them up.
     """
     server = {key: value for key, value in spec.server.to_api().items() if key not in _OUTSIDE_PODS}
-    return digest_of({"uri": model_uri, "digest": digest, "server": server, "logger": spec.logger.to_api()})
+    wish = {"uri": model_uri, "digest": digest, "server": server, "logger": spec.logger.to_api()}
+    return digest_of(wish if secret is None else {**wish, "secret": secret})
 
 
 def open_candidate(
@@ -133,8 +135,9 @@ def choose_wanted(
     if chosen is not None and chosen.model_hash_in_force == model_hash:
         return _same_model(spec, chosen, model_hash)
     if stable is None or stable.model_hash_in_force != model_hash:
-        uri, digest = spec.model.uri, spec.model.digest
-        return Wanted(uri, digest, model_hash, hash_inputs(spec, uri, digest), Origin.SPEC)
+        uri, digest, secret = spec.model.uri, spec.model.digest, spec.model.secret
+        inputs_hash = hash_inputs(spec, uri, digest, secret)
+        return Wanted(uri, digest, model_hash, inputs_hash, Origin.SPEC, secret=secret)
     run = open_candidate(runs, revisions, stable)
     if run is not None and run.status.result is not None and run.status.result.candidate_uri is not None:
         uri = run.status.result.candidate_uri
@@ -149,10 +152,11 @@ def choose_wanted(
 
 def _same_model(spec: ModelDeploymentSpec, base: RevisionView, model_hash: str) -> Wanted:
     """The model of a revision, with everything else as the spec says it."""
-    inputs_hash = hash_inputs(spec, base.model_uri, base.digest)
+    inputs_hash = hash_inputs(spec, base.model_uri, base.digest, base.secret)
     # What is made anew of a variant is no variant: somebody's edit made it.
     origin = Origin.SPEC if base.origin is Origin.EXPERIMENT else base.origin
-    return Wanted(base.model_uri, base.digest, model_hash, inputs_hash, origin, base.retraining_run)
+    run, secret = base.retraining_run, base.secret
+    return Wanted(base.model_uri, base.digest, model_hash, inputs_hash, origin, run, secret=secret)
 
 
 def _failed_in_another_form(wanted: Wanted, revisions: Mapping[str, RevisionView]) -> bool:

@@ -73,6 +73,7 @@ class RevisionView:
     failure: Failure | None = None
     consumed_model_hash: str | None = None
     consumed_inputs_hash: str | None = None
+    secret: str | None = None
 
     @property
     def model_hash_in_force(self) -> str:

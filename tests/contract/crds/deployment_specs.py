@@ -1,12 +1,14 @@
 """Good and bad deployments, but for their rollouts and experiments."""
 
 from tests.contract.crds.table import (
+    DIGEST,
     DROP,
     FULL,
     MINIMAL,
     MONITORS,
     OTHER_DIGEST,
     PVC,
+    S3,
     Case,
     bad_deployment,
     with_changes,
@@ -16,6 +18,15 @@ GOOD_DEPLOYMENTS = (
     Case("the least of a deployment", MINIMAL),
     Case("every field of a deployment", FULL),
     Case("a pinned model on a volume", with_changes(MINIMAL, {"spec/model": PVC})),
+    Case("a private bucket", with_changes(MINIMAL, {"spec/model": S3})),
+    Case(
+        "a public folder", with_changes(MINIMAL, {"spec/model": {"uri": "gs://models/v3/", "sha256": DIGEST}})
+    ),
+    Case("a container", with_changes(MINIMAL, {"spec/model": {**S3, "uri": "az://models/wine/v3"}})),
+    Case(
+        "a web server",
+        with_changes(MINIMAL, {"spec/model": {**S3, "uri": "https://example.com:8443/v3.tar"}}),
+    ),
     Case("a name of 40 characters", with_changes(MINIMAL, {"metadata/name": "w" * 40})),
     Case("no log and no monitors", with_changes(MINIMAL, {"spec/logger": {"mode": "None"}})),
     Case("a days-and-hours duration", with_changes(FULL, {"spec/retraining/data/gap": "1d12h"})),
@@ -26,10 +37,35 @@ BAD_DEPLOYMENTS = (
     bad_deployment("an unknown field deep down", {"spec/rollout/analysis/window": "5m"}),
     bad_deployment("no model", {"spec/model": DROP}),
     bad_deployment("no uri", {"spec/model/uri": DROP}),
-    bad_deployment("another scheme", {"spec/model": {"uri": "s3://bucket/wine"}}),
-    bad_deployment("a short digest", {"spec/model": {"uri": "perennial://sha256:9f2c"}}),
-    bad_deployment("a path that climbs", {"spec/model": {**PVC, "uri": "pvc://models/../../etc"}}),
+    bad_deployment("another scheme", {"spec/model": {**PVC, "uri": "ftp://bucket/wine"}}, "uri must be"),
+    bad_deployment(
+        "a web server in the clear", {"spec/model": {**PVC, "uri": "http://a.b/w.tar"}}, "uri must be"
+    ),
+    bad_deployment("a path of the node", {"spec/model": {**PVC, "uri": "file:///etc/passwd"}}, "uri must be"),
+    bad_deployment("a bucket without a path", {"spec/model": {**S3, "uri": "s3://models"}}, "uri must be"),
+    bad_deployment("a password in the open", {"spec/model": {**S3, "uri": "https://a:b@example.com/w.tar"}}),
+    bad_deployment(
+        "a signature in the open", {"spec/model": {**S3, "uri": "https://example.com/w.tar?sig=1"}}
+    ),
+    bad_deployment("a short digest", {"spec/model": {"uri": "perennial://sha256:9f2c"}}, "uri must be"),
+    bad_deployment(
+        "a path that climbs", {"spec/model": {**PVC, "uri": "pvc://models/../../etc"}}, "uri must be"
+    ),
+    bad_deployment("a key that climbs", {"spec/model": {**S3, "uri": "s3://models/../etc"}}, "uri must be"),
     bad_deployment("an unpinned volume", {"spec/model": {"uri": PVC["uri"]}}, "needs sha256", MINIMAL),
+    bad_deployment("an unpinned bucket", {"spec/model": {"uri": S3["uri"]}}, "needs sha256", MINIMAL),
+    bad_deployment(
+        "a Secret that nobody needs",
+        {"spec/model/secretRef": {"name": "wine-s3"}},
+        "secretRef belongs to",
+        MINIMAL,
+    ),
+    bad_deployment(
+        "a container of no account",
+        {"spec/model": {"uri": "az://models/v3", "sha256": DIGEST}},
+        "needs secretRef",
+        MINIMAL,
+    ),
     bad_deployment("two digests", {"spec/model/sha256": OTHER_DIGEST}, "sha256 differs"),
     bad_deployment("a name too long", {"metadata/name": "w" * 41}, "longer than 40 characters"),
     bad_deployment("a name that begins with a digit", {"metadata/name": "1wine"}, "begin with a letter"),

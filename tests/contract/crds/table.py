@@ -172,6 +172,7 @@ FULL = with_changes(
 )
 
 PVC = {"uri": "pvc://models/wine/v3", "sha256": DIGEST}
+S3 = {"uri": "s3://models/wine/v3.tar", "sha256": DIGEST, "secretRef": {"name": "wine-s3"}}
 
 STEPS = "spec/rollout/canary/steps"
 ANALYSIS = "spec/rollout/analysis"

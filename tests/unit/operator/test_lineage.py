@@ -52,6 +52,31 @@ def test_edit_of_anything_else_rebases_on_the_stable_revisions_model() -> None:
     assert choose_target(wanted, {"wine-1": stable}, "wine-1", None, "wine-x") is None
 
 
+def private_spec(secret: str, **parts: object) -> ModelDeploymentSpec:
+    model = {"uri": "s3://models/wine.tar", "sha256": "a" * 64, "secretRef": {"name": secret}}
+    return ModelDeploymentSpec.model_validate({"model": model, **parts})
+
+
+def test_edit_of_anything_else_keeps_the_secret_of_the_stable_revisions_store() -> None:
+    spec = private_spec("wine-s3")
+    first = choose_wanted(spec, None, (), {})
+    assert first.secret == "wine-s3"
+    stable = made_for(spec, "a", model_uri=first.model_uri, inputs_hash=first.inputs_hash, secret="wine-s3")
+    assert choose_wanted(spec, stable, (), {"wine-1": stable}).inputs_hash == first.inputs_hash
+    edited = private_spec("wine-s3", server={"resources": {"requests": {"cpu": "2"}}})
+    got = choose_wanted(edited, stable, (), {"wine-1": stable})
+    assert (got.model_uri, got.secret) == ("s3://models/wine.tar", "wine-s3")
+    assert got.inputs_hash != first.inputs_hash
+
+
+def test_another_secret_is_another_wish() -> None:
+    spec = private_spec("wine-s3")
+    stable = made_for(spec, "a", model_uri=spec.model.uri, secret="wine-s3")
+    got = choose_wanted(private_spec("new-s3"), stable, (), {"wine-1": stable})
+    assert got.secret == "new-s3"
+    assert choose_target(got, {"wine-1": stable}, "wine-1", None, "wine-x") is None
+
+
 def test_changed_model_in_the_spec_always_wins() -> None:
     spec = spec_of("a")
     stable = made_for(spec, "d", origin=Origin.RETRAINING)
