@@ -1,4 +1,3 @@
-import json
 import socket
 import subprocess
 import sys
@@ -70,73 +69,12 @@ def test_a_full_large_request_is_answered(http):
     assert got.json()["outputs"][0]["shape"] == [10_000]
 
 
-def change_tensor(index, **changes):
-    request = build_request(2)
-    request["inputs"][index].update(changes)
-    return json.dumps(request).encode()
-
-
-MALFORMED = {
-    "no body": b"",
-    "half of it": json.dumps(build_request()).encode()[:-20],
-    "not unicode": b"\xff\x00\xfe",
-    "a pickle": b"\x80\x04\x95\x00",
-    "NaN": json.dumps(build_request()).replace("0.0", "NaN", 1).encode(),
-    "deep nesting": b'{"inputs":' + b"[" * 200_000,
-    "deep data": change_tensor(0, data=json.loads("[" * 500 + "]" * 500)),
-    "an array": b"[1]",
-    "no inputs": b'{"inputs": []}',
-    "wrong types": b'{"inputs": [{"name": [], "shape": {}, "datatype": 1, "data": "x"}]}',
-    "text for a number": change_tensor(0, data=["fast", "slow"]),
-    "a boolean for a number": change_tensor(0, data=[True, False]),
-    "an object for a number": change_tensor(0, data=[{}, {}]),
-    "a number too large": change_tensor(0, data=[1e308, 10**400]),
-    "a number for text": change_tensor(1, data=[1, 2]),
-    "null for a time": change_tensor(2, data=[None, None]),
-    "no time": change_tensor(2, data=["noon", "midnight"]),
-    "negative shape": change_tensor(0, shape=[-2]),
-    "huge shape": change_tensor(0, shape=[2**31]),
-    "overflowing shape": change_tensor(0, shape=[2**80]),
-    "empty shape": change_tensor(0, shape=[]),
-    "shape and data differ": change_tensor(0, shape=[3]),
-    "wrong datatype": change_tensor(0, datatype="BYTES"),
-    "unknown datatype": change_tensor(0, datatype="FP8"),
-    "a name given twice": change_tensor(1, name="wind"),
-    "an unknown name": change_tensor(0, name="windd"),
-    "half a character in a name": b'{"inputs":[{"name":"\\ud800","shape":[1],"datatype":"FP64","data":[1]}]}',
-    "an unknown output": json.dumps(build_request(outputs=[{"name": "x"}])).encode(),
-    "too many rows": json.dumps(build_request(10_001)).encode(),
-}
-
-
-@pytest.mark.parametrize("name", MALFORMED)
-def test_a_malformed_request_is_a_400_with_a_v2_error_body(http, name):
-    got = http.post(INFER, content=MALFORMED[name], headers={"content-type": "application/json"})
-    assert got.status_code == 400, got.text
-    assert list(got.json()) == ["error"]
-    assert 5 < len(got.json()["error"]) < 1000
-    assert got.headers["x-prediction-id"]
-
-
 def test_a_fault_names_its_field(http):
-    got = http.post(INFER, content=MALFORMED["text for a number"])
+    request = build_request()
+    request["inputs"][0]["data"] = ["fast", "slow"]
+    got = http.post(INFER, json=request)
     assert got.json()["error"] == "wind: row 0 is 'fast', which isn't FP64 (WrongType)"
-
-
-@pytest.mark.parametrize(
-    ("headers", "body", "want"),
-    [
-        ({"content-type": "application/octet-stream"}, b"\x00" * 100, 415),
-        ({"content-type": "application/x-www-form-urlencoded"}, b"a=b", 415),
-        ({"inference-header-content-length": "10"}, b"{}" * 20, 415),
-        ({"content-encoding": "gzip"}, b"\x1f\x8b", 415),
-        ({"content-type": "application/json"}, b"x" * 1_000_001, 413),
-    ],
-)
-def test_what_is_not_json_or_too_large_is_refused(http, headers, body, want):
-    got = http.post(INFER, content=body, headers=headers)
-    assert got.status_code == want
-    assert list(got.json()) == ["error"]
+    assert got.headers["x-prediction-id"]
 
 
 def send_raw(server, data):
