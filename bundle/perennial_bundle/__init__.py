@@ -9,6 +9,7 @@
 from perennial_bundle.archive import Limits, pack, unpack
 from perennial_bundle.bundle import Bundle, load, predict
 from perennial_bundle.columns import event_time_seconds
+from perennial_bundle.editing import edit_schema
 from perennial_bundle.errors import (
     BundleError,
     BundleNotFound,
@@ -21,6 +22,7 @@ from perennial_bundle.errors import (
 from perennial_bundle.formats.ensemble_saving import save_ensemble
 from perennial_bundle.formats.onnx_saving import save_onnx
 from perennial_bundle.manifest import Manifest
+from perennial_bundle.policies import Policy
 from perennial_bundle.reference import Reference
 from perennial_bundle.rows import Checked, Flag, Rows, join
 from perennial_bundle.saving import save
@@ -41,10 +43,12 @@ __all__ = [
     "Manifest",
     "ModelLoadFailed",
     "Outputs",
+    "Policy",
     "Reference",
     "Rows",
     "Schema",
     "UnsafeModel",
+    "edit_schema",
     "event_time_seconds",
     "join",
     "load",

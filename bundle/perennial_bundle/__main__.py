@@ -1,4 +1,4 @@
-"""``python -m perennial_bundle inspect DIR``: what a bundle holds."""
+"""``python -m perennial_bundle``: what a bundle holds (``inspect``), and its schema (``schema``) to read and change."""
 
 import argparse
 import sys
@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from perennial_bundle.bundle import Bundle, load
+from perennial_bundle.editing import edit_schema
 from perennial_bundle.errors import BundleError
 from perennial_bundle.schema import Column
+from perennial_bundle.showing import read_changes, render_schema
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -17,16 +19,40 @@ def main(argv: Sequence[str] | None = None) -> int:
     inspect = commands.add_parser("inspect", help="check a bundle and print what it holds")
     inspect.add_argument("directory", type=Path)
     inspect.add_argument("--model", action="store_true", help="load the model, too")
+    schema = commands.add_parser("schema", help="print a bundle's inputs, or change their policies")
+    schema.add_argument("directory", type=Path)
+    schema.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        dest="changes",
+        metavar="COLUMN.FIELD=VALUE",
+        help="such as age.missing=Impute or age.maximum=120; may be given several times",
+    )
+    schema.add_argument("--json", action="store_true", help="print the whole schema as JSON")
     arguments = parser.parse_args(argv)
     try:
-        bundle = load(arguments.directory)
-        if arguments.model:
-            _ = bundle.model
-        print(render_summary(bundle))
+        print(_inspect(arguments) if arguments.command == "inspect" else _schema(arguments))
     except BundleError as error:
         print(f"{error.reason}: {error}", file=sys.stderr)
         return 1
     return 0
+
+
+def _inspect(arguments: argparse.Namespace) -> str:
+    bundle = load(arguments.directory)
+    if arguments.model:
+        _ = bundle.scorer
+    return render_summary(bundle)
+
+
+def _schema(arguments: argparse.Namespace) -> str:
+    bundle = load(arguments.directory)
+    if arguments.changes:
+        bundle = edit_schema(arguments.directory, read_changes(arguments.changes, bundle.schema))
+    if arguments.json:
+        return bundle.schema.model_dump_json(indent=2)
+    return f"{render_schema(bundle.schema)}\n\ndigest {bundle.digest}"
 
 
 def render_summary(bundle: Bundle) -> str:
@@ -54,8 +80,8 @@ def _render_column(column: Column) -> str:
         notes.append(f"{column.minimum:g} to {column.maximum:g}, outside: {column.out_of_range}")
     if column.categories is not None:
         notes.append(f"{len(column.categories)} categories, unknown: {column.unknown_category}")
-    if column.allow_missing:
-        notes.append("may be missing")
+    if column.role not in {"Output", "Member"}:
+        notes.append(f"missing: {column.missing}")
     return f"  {column.name:<24} {column.datatype:<6} {'; '.join(notes)}".rstrip()
 
 

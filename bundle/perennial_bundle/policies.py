@@ -14,10 +14,13 @@ What is imputed or let through is flagged (`rows.Flag`), where it is news; the l
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 import numpy as np
+from pydantic import ValidationError
+
+from perennial_bundle.errors import InvalidBundle
 
 if TYPE_CHECKING:
     from perennial_bundle.schema import Column
@@ -42,7 +45,49 @@ class Policy(TypedDict, total=False):
     impute_value: ImputeValue | None
 
 
+Policies = Mapping[str, Policy]
 POLICY_FIELDS = tuple(Policy.__annotations__)
+
+
+def check_names(policies: Policies, columns: Collection[str]) -> None:
+    """Refuse policies of columns or fields that there aren't.
+
+    Raises
+    ------
+    InvalidBundle
+        Naming what there is.
+    """
+    for name, policy in policies.items():
+        if name not in columns:
+            raise InvalidBundle(f"there is no column {name!r}; the columns are {', '.join([*columns][:20])}")
+        if unknown := [field for field in policy if field not in POLICY_FIELDS]:
+            raise InvalidBundle(
+                f"column {name!r} has no policy {unknown[0]!r}; those are {', '.join(POLICY_FIELDS)}"
+            )
+
+
+def apply_policy(column: Column, policy: Policy) -> Column:
+    """Return the column with a policy's fields in place of its own.
+
+    Raises
+    ------
+    InvalidBundle
+        They make no sense together, or a categorical's categories would change.
+    """
+    if (
+        column.categorical
+        and "categories" in policy
+        and tuple(policy["categories"] or ()) != column.categories
+    ):
+        raise InvalidBundle(
+            f"column {column.name!r} is categorical: the model was fitted on just these categories, in this order"
+        )
+    try:
+        return column.changed(**policy)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = "".join(f"{part}: " for part in first["loc"][:1])
+        raise InvalidBundle(where + first["msg"].removeprefix("Value error, ")) from error
 
 
 def read_older(data: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from perennial_bundle.checking import Checker
 from perennial_bundle.columns import event_time_seconds
-from perennial_bundle.errors import InvalidBundle
-from perennial_bundle.inference import infer_datatype, infer_inputs
+from perennial_bundle.errors import InvalidBundle, InvalidInput
+from perennial_bundle.inference import infer_datatype, infer_inputs, join_policies
+from perennial_bundle.policies import Policies, check_names
 from perennial_bundle.reference import choose_rows, plain_values
 from perennial_bundle.schema import Column
 
@@ -31,6 +33,8 @@ class Prepared:
         The rows' values as a request would carry them.
     labels
         The truth of each row, or None.
+    policies
+        What the author has decided about columns.
     """
 
     frame: pd.DataFrame
@@ -38,6 +42,20 @@ class Prepared:
     inputs: tuple[Column, ...]
     columns: dict[str, list[Any]]
     labels: list[Any] | None
+    policies: Policies
+
+    def as_given(self) -> pd.DataFrame:
+        """Return the rows as a model gets them: in the schema's dtypes, and imputed where a policy says so.
+
+        Raises
+        ------
+        InvalidBundle
+            A policy refuses one of the rows.
+        """
+        try:
+            return Checker(self.inputs).check_columns(self.columns).frame
+        except InvalidInput as error:
+            raise InvalidBundle(f"X can't be described by a schema: {error}") from error
 
 
 def prepare(
@@ -49,6 +67,7 @@ def prepare(
     passthrough: Collection[str],
     enforce_ranges: Collection[str],
     reject_unknown: Collection[str],
+    policies: Policies | None = None,
 ) -> Prepared:
     """Check the author's rows, choose the reference sample, and read the inputs' description off all rows.
 
@@ -64,6 +83,8 @@ def prepare(
     """
     features = _feature_names(fitted_on, frame, event_time, passthrough)
     _check_names(frame, enforce_ranges, reject_unknown)
+    check_names(policies or {}, frame.columns)
+    joined = join_policies(policies or {}, enforce_ranges=enforce_ranges, reject_unknown=reject_unknown)
     labels = _check_labels(frame, y)
     frame, labels = _in_time_order(frame, labels, event_time)
     inputs = infer_inputs(
@@ -71,13 +92,13 @@ def prepare(
         features=features,
         event_time=event_time,
         passthrough=passthrough,
-        enforce_ranges=enforce_ranges,
-        reject_unknown=reject_unknown,
+        policies=joined,
     )
     rows = choose_rows(len(frame))
     frame = frame.iloc[rows]
     columns = {column.name: plain_values(column, frame[column.name]) for column in inputs}
-    return Prepared(frame, features, inputs, columns, None if labels is None else labels[rows].tolist())
+    truth = None if labels is None else labels[rows].tolist()
+    return Prepared(frame, features, inputs, columns, truth, joined)
 
 
 def _feature_names(

@@ -100,3 +100,8 @@ class Checked:
 
     frame: pd.DataFrame
     flags: tuple[Flag, ...] = ()
+
+    @property
+    def imputed_rows(self) -> frozenset[int]:
+        """Rows of which the model is given other values than were sent."""
+        return frozenset(flag.row for flag in self.flags if flag.action == "Imputed")

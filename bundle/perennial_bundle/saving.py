@@ -14,6 +14,7 @@ from perennial_bundle.formats.settling import describe_outputs, settle
 from perennial_bundle.formats.skops_file import SkopsScorer, check_model_types
 from perennial_bundle.inference import PROBE_ROWS
 from perennial_bundle.manifest import MODEL_FILE, Task
+from perennial_bundle.policies import Policy
 from perennial_bundle.preparing import check_metadata, prepare
 from perennial_bundle.writing import Draft, write_bundle
 
@@ -33,12 +34,13 @@ def save(
     metadata: Mapping[str, Any] | None = None,
     enforce_ranges: Collection[str] = (),
     reject_unknown: Collection[str] = (),
+    policies: Mapping[str, Policy] | None = None,
 ) -> Bundle:
     """Write a fitted model with its schema and a reference sample as a bundle.
 
     The schema is read off `X` and the model: datatypes; ranges (recorded, enforced only for `enforce_ranges`);
-    categories; and whether a missing value or an unknown category passes, which is found out by giving the model
-    one. What is written is read back and compared with the model before it counts.
+    categories; what to impute; and whether a missing value or an unknown category passes, which is found out by
+    giving the model one. `policies` decides otherwise. What is written is read back and compared with the model before it counts.
 
     Parameters
     ----------
@@ -65,6 +67,11 @@ def save(
         Columns whose values outside of the range seen in `X` are to be refused.
     reject_unknown
         Columns whose values not seen in `X` are to be refused even though the model takes them.
+    policies
+        By column, what to decide instead of what is read off: `missing`, `out_of_range`, `unknown_category` (each
+        Reject, Impute or Pass), `minimum`, `maximum`, `categories`, `impute_value`. For instance
+        ``{"age": {"missing": "Impute", "maximum": 120, "out_of_range": "Reject"}}``. It goes before
+        `enforce_ranges` and `reject_unknown`.
 
     Raises
     ------
@@ -82,10 +89,11 @@ def save(
         passthrough=passthrough,
         enforce_ranges=enforce_ranges,
         reject_unknown=reject_unknown,
+        policies=policies,
     )
     task = task or _task(model)
     classes = _classes(model) if task == "Classification" else None
-    _check_targets(model, data.frame[data.features])
+    _check_targets(model, data.as_given().loc[:, data.features])
     outputs = describe_outputs(classes, has_probability=hasattr(model, "predict_proba"))
     settled = settle(data, outputs, lambda schema: SkopsScorer(model, schema, task))
     draft = Draft(

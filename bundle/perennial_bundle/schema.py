@@ -91,6 +91,11 @@ class Column(BaseModel):
         """Whether a null is answered, whatever the model is given for it."""
         return self.missing != "Reject"
 
+    def without_refusals(self) -> Self:
+        """Return the column with Pass in place of each Reject."""
+        policies = ("missing", "out_of_range", "unknown_category")
+        return self.changed(**{name: "Pass" for name in policies if getattr(self, name) == "Reject"})
+
     def changed(self, **fields: Any) -> Self:
         """Return the column with other fields, checked like any.
 
@@ -182,6 +187,30 @@ class Schema(BaseModel):
             Naming the column at fault, and the row where it is one value.
         """
         return self.checker.check(rows)
+
+    @cached_property
+    def imputing(self) -> Checker | None:
+        """What imputes as `check` does and refuses no value for its policy; None if no column imputes."""
+        if not any("Impute" in (c.missing, c.out_of_range, c.unknown_category) for c in self.inputs):
+            return None
+        return Checker([column.without_refusals() for column in self.inputs])
+
+    def impute(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """Turn rows as they were sent into those that the model is given in service.
+
+        Training judges a model by logged rows, which are kept as they were sent.
+
+        Parameters
+        ----------
+        frame
+            Columns of the schema in its dtypes, as `check` builds them where everything passes. Values that the
+            schema would refuse are left as they are.
+        """
+        if self.imputing is None or frame.empty:
+            return frame
+        columns = {name: frame[name].astype(object).tolist() for name in self.by_name if name in frame}
+        imputed = self.imputing.check_columns(columns).frame
+        return imputed.set_axis(frame.index)
 
     def validate(self, columns: Mapping[str, Sequence[Any]]) -> pd.DataFrame:  # type: ignore[override]
         """Check rows given as columns, as `check` does, and return the frame only."""

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from pydantic import ValidationError
 
 from perennial_bundle.bundle import Bundle, load
@@ -19,6 +20,7 @@ from perennial_bundle.errors import InvalidBundle
 from perennial_bundle.manifest import MANIFEST_FILE, REFERENCE_FILE, Ensemble, FormatName, Manifest, Task
 from perennial_bundle.preparing import Prepared
 from perennial_bundle.reference import write_reference
+from perennial_bundle.rows import Checked
 from perennial_bundle.schema import Schema
 from perennial_bundle.scoring import Outputs
 
@@ -94,6 +96,22 @@ def check_same(want: Outputs, got: Outputs, otherwise: str) -> None:
             np.allclose(values, got[name], equal_nan=True) if numeric else bool((values == got[name]).all())
         ):
             raise InvalidBundle(f"{otherwise} ({name} differs); check the dtypes of X's columns")
+
+
+def check_as_given(
+    checked: Checked, outputs: Outputs, frame: pd.DataFrame, predict: Callable[[pd.DataFrame], Outputs]
+) -> None:
+    """Compare the answers to rows read from a request with those to the author's frame, but for what is imputed.
+
+    Raises
+    ------
+    InvalidBundle
+        They differ.
+    """
+    imputed = checked.imputed_rows
+    if kept := [row for row in range(len(frame)) if row not in imputed]:
+        want = {name: values[kept] for name, values in outputs.items()}
+        check_same(want, predict(frame.iloc[kept]), "the model answers otherwise to rows read from a request")
 
 
 def _write_manifest(directory: Path, draft: Draft, name: str) -> None:

@@ -22,6 +22,7 @@ from perennial_bundle.formats.ensemble import (
 from perennial_bundle.formats.settling import describe_outputs, settle
 from perennial_bundle.formats.skops_file import check_model_types
 from perennial_bundle.manifest import FINAL_FILE, Ensemble, Method
+from perennial_bundle.policies import Policy
 from perennial_bundle.preparing import check_metadata, prepare
 from perennial_bundle.schema import Column, Schema
 from perennial_bundle.writing import Draft, write_bundle
@@ -44,6 +45,7 @@ def save_ensemble(
     metadata: Mapping[str, Any] | None = None,
     enforce_ranges: Collection[str] = (),
     reject_unknown: Collection[str] = (),
+    policies: Mapping[str, Policy] | None = None,
 ) -> Bundle:
     """Write several bundles as one that answers with all of them.
 
@@ -66,7 +68,7 @@ def save_ensemble(
         The truth for each row of `X`; Stacking needs it.
 
     Other parameters are those of `perennial_bundle.save`. What a member refuses (a range, an unknown category) the
-    ensemble refuses, too.
+    ensemble refuses, too, and what is missing it imputes where a member does.
 
     Raises
     ------
@@ -88,6 +90,7 @@ def save_ensemble(
         passthrough=passthrough,
         enforce_ranges={*enforce_ranges, *_refusals(bundles, lambda column: column.out_of_range)},
         reject_unknown={*reject_unknown, *_refusals(bundles, lambda column: column.unknown_category)},
+        policies=_imputing(bundles) | dict(policies or {}),
     )
     columns = {column.name: column for column in data.inputs}
     for member, bundle in bundles.items():
@@ -151,6 +154,16 @@ def _refusals(bundles: Mapping[str, Bundle], policy: Callable[[Column], str]) ->
         for column in bundle.schema.features
         if policy(column) == "Reject"
     }
+
+
+def _imputing(bundles: Mapping[str, Bundle]) -> dict[str, Policy]:
+    """What a member's model is never given as missing, the ensemble imputes as the first such member does."""
+    policies: dict[str, Policy] = {}
+    for bundle in bundles.values():
+        for column in bundle.schema.features:
+            if column.missing == "Impute":
+                policies.setdefault(column.name, {"missing": "Impute", "impute_value": column.impute_value})
+    return policies
 
 
 def _fit_final(

@@ -11,6 +11,7 @@ from perennial_bundle.errors import InvalidBundle
 from perennial_bundle.formats.onnx_file import OnnxScorer, load_onnx
 from perennial_bundle.formats.settling import describe_outputs, read_classes, settle
 from perennial_bundle.manifest import ONNX_FILE, Task
+from perennial_bundle.policies import Policy
 from perennial_bundle.preparing import check_metadata, prepare
 from perennial_bundle.schema import Schema
 from perennial_bundle.writing import Draft, write_bundle
@@ -32,6 +33,7 @@ def save_onnx(
     metadata: Mapping[str, Any] | None = None,
     enforce_ranges: Collection[str] = (),
     reject_unknown: Collection[str] = (),
+    policies: Mapping[str, Policy] | None = None,
 ) -> Bundle:
     """Write an ONNX model with its schema and a reference sample as a bundle.
 
@@ -68,6 +70,7 @@ def save_onnx(
         passthrough=passthrough,
         enforce_ranges=enforce_ranges,
         reject_unknown=reject_unknown,
+        policies=policies,
     )
 
     def make_scorer(schema: Schema) -> OnnxScorer:

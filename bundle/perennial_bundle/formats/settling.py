@@ -15,9 +15,10 @@ from perennial_bundle.formats.protocol import Scorer
 from perennial_bundle.inference import PROBE_ROWS, infer_datatype, probe_tolerance
 from perennial_bundle.manifest import Task
 from perennial_bundle.preparing import Prepared
+from perennial_bundle.rows import Rows
 from perennial_bundle.schema import Column, Schema
 from perennial_bundle.scoring import Outputs
-from perennial_bundle.writing import check_same
+from perennial_bundle.writing import check_as_given
 
 
 @dataclass(frozen=True)
@@ -28,13 +29,14 @@ class Settled:
     outputs: Outputs
 
 
-class _AsModel:
+class AsModel:
     """A scorer that answers as scikit-learn's models do, for the probes."""
 
     def __init__(self, scorer: Scorer) -> None:
         self._scorer = scorer
 
     def predict(self, features: pd.DataFrame) -> npt.NDArray[Any]:
+        """Answer with the first output alone."""
         return self._scorer.predict(features)["predict"]
 
 
@@ -54,17 +56,18 @@ def settle(data: Prepared, outputs: Sequence[Column], make_scorer: Callable[[Sch
     first = {name: values[:PROBE_ROWS] for name, values in data.columns.items()}
     try:
         schema = Schema(inputs=data.inputs, outputs=tuple(outputs))
-        schema = probe_tolerance(_AsModel(make_scorer(schema)), schema, first)
+        schema = probe_tolerance(AsModel(make_scorer(schema)), schema, first, data.policies)
         scorer = make_scorer(schema)
-        frame = schema.validate(data.columns)
+        checked = schema.check(Rows(len(data.frame), data.columns))
     except (ValidationError, InvalidInput) as error:
         raise InvalidBundle(f"X can't be described by a schema: {error}") from error
     try:
-        found = scorer.predict(frame)
-        again = scorer.predict(data.frame)
+        found = scorer.predict(checked.frame)
+        check_as_given(checked, found, data.frame, scorer.predict)
+    except InvalidBundle:
+        raise
     except Exception as error:
         raise InvalidBundle(f"the model can't predict the rows of X: {error}") from error
-    check_same(found, again, "the model answers otherwise to rows read from a request")
     return Settled(schema, found)
 
 

@@ -141,7 +141,7 @@ def test_a_zip_that_is_not_skops_is_invalid(copy, content):
 
 
 def test_a_reference_that_breaks_the_schema_is_invalid(copy):
-    change_manifest(copy, lambda m: m["schema"]["inputs"][0].update(datatype="BYTES"))
+    change_manifest(copy, lambda m: m["schema"]["inputs"][0].update(datatype="BYTES", impute_value=None))
     bundle = perennial_bundle.load(copy)
     with pytest.raises(InvalidBundle, match="reference"):
         bundle.reference()
