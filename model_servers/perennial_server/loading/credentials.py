@@ -75,7 +75,13 @@ def read_credentials(directory: Path) -> Credentials:
     AccessDenied
         A file can't be read, or isn't what a Secret's value is.
     """
-    return Credentials(dict(_read_known(directory, KEYS)))
+    values = dict(_read_known(directory, KEYS))
+    if not values:
+        raise AccessDenied(
+            "the Secret of spec.model.secretRef isn't there, or has none of the keys that a store's may have: "
+            + ", ".join(KEYS)
+        )
+    return Credentials(values)
 
 
 def _read_known(directory: Path, names: Iterable[str]) -> Iterator[tuple[str, str]]:

@@ -107,7 +107,12 @@ class ObjectSource:
     async def open(self, name: str, start: int) -> AsyncIterator[Reading]:
         """Read a file from a byte on; see `Source.open`."""
         path = f"{self._path}/{name}" if name else self._path
-        info = await self._call(self._fs._info, path)  # noqa: SLF001  fsspec's names for what can be awaited
+        try:
+            info = await self._call(self._fs._info, path)  # noqa: SLF001  fsspec's names for what can be awaited
+        except AccessDenied:
+            # What was asked may have been a HEAD, whose answer can't say why; a byte's can.
+            await self._call(self._fs._cat_file, path, start=0, end=1)  # noqa: SLF001
+            raise
         if info.get("type") != "file" or info.get("size") is None:
             raise BundleNotFound(f"{self._address} is a folder: a name that ends in .tar must be a tar's")
         yield Reading(start, int(info["size"]), self._read(path, start, int(info["size"])))
