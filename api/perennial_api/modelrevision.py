@@ -63,6 +63,8 @@ class RevisionRuntime(Model):
     """Its image."""
     port: Annotated[Int, Field(ge=1, le=65535)]
     """Port that the server listens on."""
+    grpc_port: Annotated[Int, Field(ge=1, le=65535)] | None = None
+    """Port on which it answers gRPC; left out, it answers none."""
 
 
 class Origin(StrEnum):

@@ -43,6 +43,8 @@ class RouteRevision(Model):
     """Name of the Service whose endpoints serve it."""
     port: Annotated[Int, Field(ge=1, le=65535)]
     """Port of the pods behind the Service."""
+    grpc_port: Annotated[Int, Field(ge=1, le=65535)] | None = None
+    """Port on which the same pods answer gRPC; left out, they answer none."""
     weight_percent: Percent
     """Share of the requests, in percent; 0 keeps the connections warm without traffic."""
 

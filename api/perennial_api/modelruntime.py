@@ -70,6 +70,9 @@ class ModelRuntimeSpec(Model):
     """Model formats that it can load."""
     port: Annotated[Int, Field(ge=1024, le=65535)] = 3000
     """Port that a Server listens on, told to it as PERENNIAL_PORT."""
+    grpc_port: Annotated[Int, Field(ge=1024, le=65535)] | None = None
+    """Port on which a Server answers the same protocol over gRPC, told to it as PERENNIAL_GRPC_PORT; left out, it
+    answers none."""
     resources: Resources = Resources()
     """Requests and limits where the ModelDeployment gives none."""
 

@@ -55,8 +55,8 @@ def build_desired(owner: Owner, wish: Wish, installation: Installation) -> list[
     for revision in served:
         desired += [build_service(owner, revision), *_workload(owner, wish, revision)]
     if decision.weights:
-        ports = {name: revision.spec.runtime.port for name, revision in wish.revisions.items()}
-        desired.append(build_route(owner, RouteWish.of(decision), ports, wish.spec.server))
+        runtimes = {name: revision.spec.runtime for name, revision in wish.revisions.items()}
+        desired.append(build_route(owner, RouteWish.of(decision), runtimes, wish.spec.server))
     return [*desired, *_history(wish)]
 
 

@@ -22,10 +22,11 @@ from perennial.manifests.pods import (
 )
 from perennial.rollout.lineage import Wanted
 
-__all__ = ["CONTAINER", "PORT_NAME", "Subject", "build_pod_template"]
+__all__ = ["CONTAINER", "GRPC_PORT_NAME", "PORT_NAME", "Subject", "build_pod_template"]
 
 CONTAINER = "server"
 PORT_NAME = "http"
+GRPC_PORT_NAME = "grpc"
 MODEL_DIRECTORY = "/mnt/model"
 STORE_SECRET_DIRECTORY = "/var/run/secrets/perennial-store"  # noqa: S105 - a path
 # In scratch space, which outlives the container: one that restarts doesn't fetch its bundle again.
@@ -106,6 +107,9 @@ def _build_container(
         "readinessProbe": _build_probe("/v2/health/ready", period_s=2, failures=2),
         "volumeMounts": build_volume_mounts() + _build_model_mounts(wanted),
     }
+    if runtime.grpc_port is not None:
+        port = {"name": GRPC_PORT_NAME, "containerPort": runtime.grpc_port, "protocol": "TCP"}
+        container["ports"].append(port)
     if runtime.command:
         container["command"] = list(runtime.command)
     return container
@@ -132,6 +136,7 @@ def _build_server_environment(
             "PERENNIAL_LOG_MODE": spec.logger.mode.value,
             "PERENNIAL_LOG_EXCLUDE": ",".join(spec.logger.exclude),
             "PERENNIAL_PORT": str(runtime.port),
+            "PERENNIAL_GRPC_PORT": str(runtime.grpc_port or 0),
             "PERENNIAL_DRAIN_TIMEOUT_S": f"{spec.server.request_timeout.seconds:g}",
         },
         runtime,

@@ -64,7 +64,11 @@ def build_revision(
             secret_ref=LocalObjectReference(name=wanted.secret) if wanted.secret else None,
         ),
         runtime=RevisionRuntime(
-            kind=runtime.kind, name=runtime.name, image=runtime.spec.image, port=runtime.spec.port
+            kind=runtime.kind,
+            name=runtime.name,
+            image=runtime.spec.image,
+            port=runtime.spec.port,
+            grpc_port=runtime.spec.grpc_port,
         ),
         pod_template=build_pod_template(subject, spec, wanted, runtime.spec, installation),
         origin=wanted.origin,

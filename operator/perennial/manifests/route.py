@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from perennial_api.labels import API_VERSION
 from perennial_api.modeldeployment.server import Server
+from perennial_api.modelrevision import RevisionRuntime
 from perennial_api.modelroute import Limits, Mirror, ModelRoute, ModelRouteSpec, RouteRevision, Sticky
 
 from perennial.manifests.context import Manifest, Owner, build_metadata
@@ -42,12 +43,20 @@ class RouteWish:
         )
 
 
-def build_route(owner: Owner, wish: RouteWish, ports: Mapping[str, int], server: Server) -> Manifest:
+def build_route(
+    owner: Owner, wish: RouteWish, runtimes: Mapping[str, RevisionRuntime], server: Server
+) -> Manifest:
     """Build the whole route from the decision each time; nothing of an older one is kept."""
     budget = server.latency_budget
     spec = ModelRouteSpec(
         revisions=tuple(
-            RouteRevision(name=name, service=name, port=ports[name], weight_percent=weight)
+            RouteRevision(
+                name=name,
+                service=name,
+                port=runtimes[name].port,
+                grpc_port=runtimes[name].grpc_port,
+                weight_percent=weight,
+            )
             for name, weight in wish.weights.items()
         ),
         sticky=wish.sticky,

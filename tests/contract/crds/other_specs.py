@@ -97,7 +97,10 @@ GOOD_OTHERS = (
         "a revision of an experiment",
         with_changes(REVISION, {"spec/origin": "Experiment", "spec/variant": "challenger"}),
     ),
+    Case("a revision that speaks gRPC", with_changes(REVISION, {"spec/runtime/grpcPort": 3001})),
     Case("a route of two revisions", ROUTE),
+    Case("a route to gRPC as well", with_changes(ROUTE, {"spec/revisions/1/grpcPort": 3001})),
+    Case("a runtime that speaks gRPC", with_changes(RUNTIME, {"spec/grpcPort": 3001})),
     Case("every field of a route", FULL_ROUTE),
     Case(
         "a route sticky by header",
@@ -162,6 +165,7 @@ BAD_OTHERS = (
     ),
     Case("a route to nowhere", with_changes(ROUTE, {"spec/revisions": []})),
     Case("a revision routed twice", with_changes(ROUTE, {"spec/revisions/1/name": "wine-1a2b3c4d"})),
+    Case("a route to gRPC's port 0", with_changes(ROUTE, {"spec/revisions/0/grpcPort": 0})),
     Case("a route to port 0", with_changes(ROUTE, {"spec/revisions/0/port": 0})),
     Case(
         "a header with a lifetime",
@@ -224,6 +228,7 @@ BAD_OTHERS = (
     Case("a run without alarm", with_changes(RUN, {"spec/trigger/breachId": DROP})),
     Case("a champion elsewhere", with_changes(RUN, {"spec/championUri": "pvc://models/wine"})),
     Case("a runtime without role", with_changes(RUNTIME, {"spec/role": DROP})),
+    Case("a runtime with gRPC on root's port", with_changes(RUNTIME, {"spec/grpcPort": 80})),
     Case("a runtime that runs as root's port", with_changes(RUNTIME, {"spec/port": 80})),
     Case("a pickle runtime", with_changes(RUNTIME, {"spec/formats": ["pickle"]})),
     Case("a variable's name with a dash", with_changes(CLUSTER_RUNTIME, {"spec/env/0/name": "OMP-NUM"})),

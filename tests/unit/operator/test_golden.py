@@ -71,4 +71,4 @@ def test_children_are_what_the_golden_file_says(name: str) -> None:
 
 
 def test_there_are_cases() -> None:
-    assert CASES == ["addresses", "claim", "deployment", "full", "retraining", "store"]
+    assert CASES == ["addresses", "claim", "deployment", "full", "grpc", "retraining", "store"]

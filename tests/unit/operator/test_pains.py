@@ -13,7 +13,7 @@ from perennial_api.labels import ANNOTATION_COMMAND
 from perennial_api.modeldeployment.rollout import Rollout
 from perennial_api.modeldeployment.server import Server
 from perennial_api.modeldeployment.status import RolloutPhase
-from perennial_api.modelrevision import RevisionRole
+from perennial_api.modelrevision import RevisionRole, RevisionRuntime, RuntimeKind
 from perennial_api.modelroute import Mirror, Sticky, StickyType
 
 from tests.unit.operator.builders import uri
@@ -216,16 +216,19 @@ async def test_pain_10_a_weight_changed_by_hand_is_set_right_and_never_taken_ove
 # 11: gatewayapi plugin#158, #191, #225, #124; openkruise#140
 
 OWNER = Owner("ModelDeployment", "wine", "shop", "uid", "wine")
+SERVING = RevisionRuntime(
+    kind=RuntimeKind.CLUSTER_MODEL_RUNTIME, name="bentoml-skops", image="server:v1", port=3000
+)
 STICKY = Sticky(type=StickyType.HEADER, name="x-user-id", salt="s1")
 
 
 def test_pain_11_the_whole_route_is_rendered_from_the_decision_each_time() -> None:
     world = challenged(rollout_spec(MIRROR, 20), requests_per_turn=100)
-    ports = {"wine-1": 3000, "wine-2": 3000}
-    mirroring = build_route(OWNER, RouteWish.of(world.turn()), ports, Server())["spec"]
+    runtimes = dict.fromkeys(world.revisions, SERVING)
+    mirroring = build_route(OWNER, RouteWish.of(world.turn()), runtimes, Server())["spec"]
     assert mirroring["mirror"] == {"revision": "wine-2", "percent": 100}
     world.run_until(lambda w: w.weights["wine-2"] == 20)
-    shifted = build_route(OWNER, RouteWish.of(world.decide()), ports, Server())["spec"]
+    shifted = build_route(OWNER, RouteWish.of(world.decide()), runtimes, Server())["spec"]
     assert "mirror" not in shifted
     assert [r["weightPercent"] for r in shifted["revisions"]] == [80, 20]
 
@@ -243,9 +246,8 @@ def test_pain_11_a_change_of_weights_leaves_sticky_and_mirror_and_sums_to_100() 
             roles={"wine-x": RevisionRole.VARIANT, "wine-y": RevisionRole.VARIANT},
         )
         decision = world.turn()
-        route = build_route(OWNER, RouteWish.of(decision), dict.fromkeys(world.revisions, 3000), Server())[
-            "spec"
-        ]
+        runtimes = dict.fromkeys(world.revisions, SERVING)
+        route = build_route(OWNER, RouteWish.of(decision), runtimes, Server())["spec"]
         assert route["sticky"]["salt"] == "s1"
         assert route["mirror"]["revision"] == "wine-y"
         assert sum(r["weightPercent"] for r in route["revisions"]) == 100
