@@ -145,6 +145,12 @@ class Schema(BaseModel):
         return tuple(column.name for column in self.features)
 
     @cached_property
+    def feature_datatype(self) -> Datatype | None:
+        """The datatype that all features have; None if they differ."""
+        datatypes = {column.datatype for column in self.features}
+        return datatypes.pop() if len(datatypes) == 1 else None
+
+    @cached_property
     def feature_index(self) -> "pd.Index[Any]":
         """The columns of a frame that holds the features only."""
         return pd.Index(self.feature_names)

@@ -6,8 +6,8 @@ pinned or previewed isn't: such trials would be counted where revisions are comp
 """
 
 import hashlib
+import os
 import re
-import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -68,7 +68,7 @@ def read_origin(find: Callable[[str], str | None], salt: str) -> Origin:
 
 def valid_prediction_id(wanted: str) -> str:
     """Return the id that the gateway gave, or a fresh one if there is none that is fit to be a key."""
-    return wanted if _PREDICTION_ID.fullmatch(wanted) else uuid.uuid4().hex
+    return wanted if _PREDICTION_ID.fullmatch(wanted) else os.urandom(16).hex()
 
 
 def pseudonym(client: str, salt: str) -> str:

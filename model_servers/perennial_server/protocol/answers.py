@@ -4,7 +4,7 @@ Written by hand around the arrays: what is the same in all answers of a model is
 row costs microseconds.
 """
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,7 +50,7 @@ class AnswerWriter:
         }
         self._datatypes = {column.name: column.datatype for column in schema.outputs}
 
-    def write(self, outputs: Outputs, query: Query, flags: Iterable[Flag] = ()) -> Answer:
+    def write(self, outputs: Outputs, query: Query, flags: Sequence[Flag] = ()) -> Answer:
         """Write the outputs that were asked for, in the order of the request.
 
         Parameters
@@ -63,8 +63,7 @@ class AnswerWriter:
         parts = [self._start]
         if query.id is not None:
             parts += (b',"id":', orjson.dumps(query.id))
-        parameters = _build_parameters(query.parameters, flags)
-        if parameters:
+        if (query.parameters or flags) and (parameters := _build_parameters(query.parameters, flags)):
             parts += (b',"parameters":', orjson.dumps(parameters))
         comma = b',"outputs":['
         tail: list[bytes] = []
@@ -84,7 +83,7 @@ class AnswerWriter:
         return Answer(b"".join((text, *tail)), len(text)) if tail else Answer(text)
 
 
-def render_flags(flags: Iterable[Flag]) -> str:
+def render_flags(flags: Sequence[Flag]) -> str:
     """Name what was let through, for an answer's parameters: ``column:kind:action``, each once, at most 32.
 
     Examples
@@ -96,7 +95,7 @@ def render_flags(flags: Iterable[Flag]) -> str:
     return ",".join(list(named)[:MAX_NAMED_FLAGS])
 
 
-def _build_parameters(asked: Parameters | None, flags: Iterable[Flag]) -> dict[str, bool | int | float | str]:
+def _build_parameters(asked: Parameters | None, flags: Sequence[Flag]) -> dict[str, bool | int | float | str]:
     # What the request says of its own form says nothing of the answer's.
     parameters = {k: v for k, v in (asked or {}).items() if k != "binary_data_output"}
     if named := render_flags(flags):

@@ -67,11 +67,12 @@ def build_rows(tensors: Sequence[Tensor], schema: Schema, *, max_rows: int) -> R
         raise RequestError(400, f"inputs: has {len(tensors)} tensors; send 1 to {MAX_TENSORS}")
     first = tensors[0]
     n = _count_rows(first, max_rows)
+    by_name = schema.by_name
     columns: dict[str, Values] = {}
     whole: Tensor | None = None
     for tensor in tensors:
         _check_shape(tensor, n, first.name)
-        column = schema.by_name.get(tensor.name)
+        column = by_name.get(tensor.name)
         if column is None:
             if whole is not None:
                 raise RequestError(400, f"{tensor.name}: all features are given twice, in {whole.name} too")
@@ -83,9 +84,8 @@ def build_rows(tensors: Sequence[Tensor], schema: Schema, *, max_rows: int) -> R
     if whole is None:
         return _stack(n, columns, schema)
     features = _read_matrix(whole, schema)
-    for name in schema.feature_names:
-        if name in columns:
-            raise RequestError(400, f"{name}: is given twice in inputs, in {whole.name} too")
+    if columns and (twice := [name for name in schema.feature_names if name in columns]):
+        raise RequestError(400, f"{twice[0]}: is given twice in inputs, in {whole.name} too")
     if isinstance(features, np.ndarray):
         return Rows(n, columns, features)
     return Rows(n, {**features, **columns})
@@ -125,9 +125,10 @@ def _check_datatype(tensor: Tensor, want: str) -> None:
 
 
 def _read_column(tensor: Tensor, column: Column) -> Values:
-    if tensor.shape[1:] not in ((), (1,)):
+    if len(tensor.shape) > 1 and tensor.shape[1:] != (1,):
         raise RequestError(400, f"{tensor.name}: has shape {list(tensor.shape)}; it has to be [n] or [n, 1]")
-    _check_datatype(tensor, column.datatype)
+    if tensor.datatype != column.datatype:
+        _check_datatype(tensor, column.datatype)
     values = tensor.values
     if isinstance(values, np.ndarray):
         return convert(tensor.name, values, column.datatype)
@@ -141,9 +142,8 @@ def _read_column(tensor: Tensor, column: Column) -> Values:
 
 def _read_matrix(tensor: Tensor, schema: Schema) -> Array | dict[str, Values]:
     """Read a tensor of all features: a matrix of numbers, or columns where it holds no plain numbers."""
-    names = schema.feature_names
-    datatypes = {feature.datatype for feature in schema.features}
-    if len(tensor.shape) != 2 or len(datatypes) != 1 or "BYTES" in datatypes:  # noqa: PLR2004
+    names, want = schema.feature_names, schema.feature_datatype
+    if len(tensor.shape) != 2 or want is None or want == "BYTES":  # noqa: PLR2004
         raise RequestError(
             400, f"{tensor.name}: isn't an input; the inputs are {', '.join(schema.by_name)[:1000]}"
         )
@@ -153,7 +153,6 @@ def _read_matrix(tensor: Tensor, schema: Schema) -> Array | dict[str, Values]:
             400,
             f"{tensor.name}: has shape {list(tensor.shape)}; the model has {len(names)} features: [n, {len(names)}]",
         )
-    want = datatypes.pop()
     _check_datatype(tensor, want)
     values = tensor.values
     if isinstance(values, np.ndarray):
@@ -169,9 +168,8 @@ def _read_matrix(tensor: Tensor, schema: Schema) -> Array | dict[str, Values]:
 
 def _stack(n: int, columns: dict[str, Values], schema: Schema) -> Rows:
     """Bring the columns of all features into one matrix, if they are plain numbers of one datatype."""
-    features = schema.features
-    datatype = features[0].datatype
-    if datatype not in NUMBERS or any(feature.datatype != datatype for feature in features):
+    datatype = schema.feature_datatype
+    if datatype not in NUMBERS:
         return Rows(n, columns)
     names = schema.feature_names
     try:

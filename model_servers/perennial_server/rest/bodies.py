@@ -16,6 +16,8 @@ SMALL_BYTES = 2**16
 # Smaller answers aren't worth the time that compressing them takes.
 COMPRESS_FROM_BYTES = 2**16
 
+# What nearly all clients send, or leave out.
+_PLAIN = frozenset({b"", b"application/json"})
 _JSON = re.compile(rb"^application/(?:[\w.+-]+\+)?json\s*(?:;.*)?$", re.IGNORECASE)
 _RAW = re.compile(rb"^application/octet-stream\s*(?:;.*)?$", re.IGNORECASE)
 _GZIP = re.compile(rb"(?:^|,)\s*(?:gzip|\*)\s*(?:;\s*q\s*=\s*(?P<q>[0-9.]+)\s*)?(?=,|$)", re.IGNORECASE)
@@ -58,9 +60,9 @@ def read_head(headers: Headers) -> Head:
     json_bytes = headers.get(JSON_BYTES_HEADER)
     if json_bytes is not None and not (json_bytes.isdigit() and len(json_bytes) <= _MAX_DIGITS):
         raise RequestError(400, "Inference-Header-Content-Length: has to be a number of bytes")
-    content_type = headers.get(b"content-type")
+    content_type = headers.get(b"content-type", b"")
     if (
-        content_type
+        content_type not in _PLAIN
         and not _JSON.match(content_type)
         and not (json_bytes is not None and _RAW.match(content_type))
     ):
@@ -69,8 +71,10 @@ def read_head(headers: Headers) -> Head:
             f"Content-Type: {content_type[:100].decode('latin-1')!r} isn't supported; send application/json, or "
             "application/octet-stream with Inference-Header-Content-Length",
         )
-    encoding = headers.get(b"content-encoding", b"identity").lower()
-    if encoding != b"identity" and encoding not in _WINDOWS:
+    encoding = headers.get(b"content-encoding")
+    if encoding is not None and (encoding := encoding.lower()) == b"identity":
+        encoding = None
+    if encoding is not None and encoding not in _WINDOWS:
         raise RequestError(
             415,
             f"Content-Encoding: {encoding[:100].decode('latin-1')!r} isn't supported; send identity, gzip or deflate",
@@ -78,7 +82,7 @@ def read_head(headers: Headers) -> Head:
     length = headers.get(b"content-length")
     return Head(
         length=int(length[:_MAX_DIGITS]) if length is not None and length.isdigit() else None,
-        encoding=None if encoding == b"identity" else encoding,
+        encoding=encoding,
         json_bytes=None if json_bytes is None else int(json_bytes),
     )
 
