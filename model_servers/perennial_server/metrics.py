@@ -67,17 +67,27 @@ class Metrics:
         )
         self.log_queue_bytes = Gauge(
             "perennial_server_log_queue_bytes",
-            "Bytes of log entries waiting to be sent.",
+            "Bytes of predictions waiting to be sent, by where they go.",
+            ["to"],
             registry=self.registry,
         )
-        self.log_dropped = Counter(
-            "perennial_server_log_dropped",
-            "Log entries lost: QueueFull, TooLarge, Refused by the observer, Undelivered, or at Shutdown.",
-            ["reason"],
+        self.log_taken = Counter(
+            "perennial_server_log_taken", "Requests handed to the log.", ["to"], registry=self.registry
+        )
+        self.log_left_out = Counter(
+            "perennial_server_log_left_out",
+            "Requests that aren't to be logged: outside the sample, or without a column that may leave.",
+            ["to"],
             registry=self.registry,
         )
         self.log_sent = Counter(
-            "perennial_server_log_sent", "Log entries that the observer took.", registry=self.registry
+            "perennial_server_log_sent", "Requests whose log was taken over.", ["to"], registry=self.registry
+        )
+        self.log_dropped = Counter(
+            "perennial_server_log_dropped",
+            "Requests whose log was lost: QueueFull, TooLarge, Refused, Undelivered, Unwritable or at Shutdown.",
+            ["to", "reason"],
+            registry=self.registry,
         )
 
     def count_request(self, status: int, duration_s: float) -> None:

@@ -8,8 +8,10 @@ import logging
 import random
 import tempfile
 import time
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from perennial_bundle import Bundle, ModelLoadFailed, Outputs
@@ -22,7 +24,7 @@ from perennial_server.loading.progress import Progress
 from perennial_server.loading.sample import build_mixed_rows, build_rows, render_request
 from perennial_server.metrics import Metrics
 from perennial_server.observer_client import ObserverClient
-from perennial_server.prediction_log.queue import LogQueue, LogSender
+from perennial_server.prediction_log.log import build_log
 from perennial_server.prediction_log.reference import post_reference
 from perennial_server.rest.app import V2App
 from perennial_server.settings import Settings
@@ -41,25 +43,16 @@ class Runtime:
         self,
         predictor: Predictor,
         sample: bytes | None,
-        sender: LogSender | None,
-        tasks: list[asyncio.Task[None]],
         stack: AsyncExitStack,
     ) -> None:
         self.predictor = predictor
         self.sample = sample
         self.v2 = V2App(predictor)
-        self._sender = sender
-        self._tasks = tasks
         self._stack = stack
 
     async def close(self) -> None:
         """End the threads, then send what is logged for at most ``flush_timeout_s``."""
         self.predictor.close()
-        if self._sender is not None:
-            await self._sender.close(self.predictor.settings.flush_timeout_s)
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._stack.aclose()
 
 
@@ -90,15 +83,13 @@ async def start_runtime(settings: Settings, progress: Progress | None = None) ->
         except TimeoutError:
             raise LoadTimeout(f"the model wasn't loaded after {settings.load_timeout_s:g} s") from None
         metrics = Metrics()
-        queue = sender = None
-        if client is not None and settings.log_mode == "All":
-            queue = LogQueue(settings.log_queue_bytes, metrics)
-        predictor = Predictor(bundle, settings, metrics, queue)
+        log = build_log(settings, bundle.schema, metrics, client, rng)
+        if log is not None:
+            stack.push_async_callback(log.close, settings.flush_timeout_s)
+        predictor = Predictor(bundle, settings, metrics, log)
         sample = await rehearse(predictor)
-        tasks: list[asyncio.Task[None]] = []
-        if client is not None and queue is not None:
-            sender = LogSender(queue, client, metrics, settings)
-            tasks.append(asyncio.create_task(post_reference(bundle, client, settings), name="reference"))
+        if client is not None and settings.log_mode != "None":
+            await stack.enter_async_context(_run(post_reference(bundle, client, settings), "reference"))
         logger.info(
             "ready deployment=%s revision=%s bundle=%s fetch_s=%.2f load_s=%.2f",
             settings.deployment,
@@ -107,7 +98,18 @@ async def start_runtime(settings: Settings, progress: Progress | None = None) ->
             fetched_s - start_s,
             time.monotonic() - fetched_s,
         )
-        return Runtime(predictor, sample, sender, tasks, stack.pop_all())
+        return Runtime(predictor, sample, stack.pop_all())
+
+
+@asynccontextmanager
+async def _run(work: Coroutine[Any, Any, None], name: str) -> AsyncIterator[None]:
+    """Do something beside serving, and end it with the server."""
+    task = asyncio.create_task(work, name=name)
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
 
 def warm_up(bundle: Bundle) -> None:

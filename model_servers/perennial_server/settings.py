@@ -29,9 +29,23 @@ class Settings(BaseSettings):
         default=None, description="Address of the observer; none: nothing is logged."
     )
     token_file: Path | None = Field(default=None, description="File with the token for the observer.")
-    log_mode: Literal["All", "None"] = Field(default="All", description="Which predictions are logged.")
+    log_mode: Literal["All", "Request", "Response", "None"] = Field(
+        default="All",
+        description="What is logged of a prediction: inputs (Request), outputs (Response) or both.",
+    )
+    log_percent: int = Field(
+        default=100,
+        ge=1,
+        le=100,
+        description="Share of predictions that is logged, chosen by id, in percent.",
+    )
     log_exclude: Annotated[frozenset[str], NoDecode] = Field(
         default=frozenset(), description="Columns that never leave the server, separated by commas."
+    )
+    sink_url: str | None = Field(
+        default=None,
+        pattern=r"^https?://\S+$",
+        description="Where predictions go as CloudEvents, beside the observer; none: nowhere.",
     )
     host: str = Field(default="0.0.0.0", description="Address to listen on.")  # noqa: S104  a pod's own network
     port: int = Field(default=3000, ge=1, le=65535, description="Port to listen on.")
@@ -94,7 +108,9 @@ class Settings(BaseSettings):
     log_batch_bytes: int = Field(
         default=MIB, gt=0, description="Size at which a log batch is sent, in bytes."
     )
-    log_batch_entries: int = Field(default=1000, gt=0, description="Entries at which a log batch is sent.")
+    log_batch_entries: int = Field(
+        default=1000, gt=0, le=10_000, description="Most requests in one log message."
+    )
     log_interval_s: float = Field(
         default=1.0, gt=0, description="Longest wait before a log batch is sent, in seconds."
     )
@@ -104,6 +120,13 @@ class Settings(BaseSettings):
     log_timeout_s: float = Field(
         default=10, gt=0, description="Time for one call to the observer, in seconds."
     )
+    sink_queue_bytes: int = Field(
+        default=16 * MIB, gt=0, description="Bound of the queue before the sink, in bytes."
+    )
+    sink_attempts: int = Field(
+        default=4, ge=1, le=100, description="Times to send events to the sink before they are dropped."
+    )
+    sink_timeout_s: float = Field(default=10, gt=0, description="Time for one call to the sink, in seconds.")
     reference_attempts: int = Field(
         default=100, ge=1, le=1000, description="Times to send the reference sample."
     )
@@ -138,7 +161,13 @@ class Settings(BaseSettings):
         return value
 
     @field_validator(
-        "bundle_sha256", "observer_url", "token_file", "store_secret_dir", "work_dir", mode="before"
+        "bundle_sha256",
+        "observer_url",
+        "sink_url",
+        "token_file",
+        "store_secret_dir",
+        "work_dir",
+        mode="before",
     )
     @classmethod
     def _empty_is_absent(cls, value: Any) -> Any:

@@ -11,7 +11,6 @@ from perennial_bundle import Bundle, Outputs, Rows
 
 from perennial_server.engine.admission import LONGEST_RETRY_S, Admission
 from perennial_server.engine.batcher import Batcher
-from perennial_server.engine.entry_log import EntryLog
 from perennial_server.engine.job import Job, Prediction
 from perennial_server.engine.model_call import Answered, Outcome, call_model
 from perennial_server.engine.splitting import split
@@ -19,7 +18,6 @@ from perennial_server.errors import ModelError, RequestError, TooBusy, TooLate
 from perennial_server.metrics import Metrics
 from perennial_server.origin import PROBE, Origin
 from perennial_server.prediction_log.batch import LoggedBatch, PredictionLog
-from perennial_server.prediction_log.queue import LogQueue
 from perennial_server.protocol.codec import parse_request, render_answer
 from perennial_server.settings import Settings
 
@@ -38,12 +36,12 @@ class Predictor:
     """
 
     def __init__(
-        self, bundle: Bundle, settings: Settings, metrics: Metrics, log: PredictionLog | LogQueue | None
+        self, bundle: Bundle, settings: Settings, metrics: Metrics, log: PredictionLog | None
     ) -> None:
         self.bundle = bundle
         self.settings = settings
         self.metrics = metrics
-        self._log = EntryLog(log, bundle.schema, settings.log_exclude) if isinstance(log, LogQueue) else log
+        self._log = log
         self._admission = Admission(settings.max_in_flight, settings.max_in_flight_bytes, time.monotonic)
         self._batcher = Batcher(
             partial(call_model, bundle),

@@ -1,153 +1,89 @@
-"""The prediction log: a queue bounded in bytes, and the task that sends it to the observer.
+"""Batches that wait to be sent, bounded in bytes. Predictions never wait for it."""
 
-Predictions never wait for it. `put` is called in a prediction thread and takes a lock for a few instructions; when
-the queue is full the oldest entries go, since monitoring wants the present.
-"""
-
-import asyncio
-import logging
 import threading
-import time
 from collections import deque
-from typing import Protocol
 
-import orjson
-
-from perennial_server.metrics import Metrics
-from perennial_server.observer_client import Refused, Undelivered
-from perennial_server.settings import Settings
-
-logger = logging.getLogger(__name__)
-
-ENTRY_OVERHEAD_BYTES = 64
-
-
-class Poster(Protocol):
-    """Sends JSON to the observer; see `ObserverClient.post`."""
-
-    async def post(self, path: str, body: bytes, *, attempts: int) -> None:
-        """Send, or raise Refused or Undelivered."""
+from perennial_server.prediction_log.batch import LoggedBatch
+from perennial_server.prediction_log.counts import LogCounts
+from perennial_server.prediction_log.picking import halve
+from perennial_server.prediction_log.sizes import estimate_bytes
 
 
 class LogQueue:
-    """Entries as JSON, at most `max_bytes` of them."""
+    """A PredictionLog of at most `max_bytes`; when it is full the oldest go, since monitoring wants the present.
 
-    def __init__(self, max_bytes: int, metrics: Metrics) -> None:
+    Parameters
+    ----------
+    max_bytes
+        Of all batches in it, by estimate.
+    counts
+        Of the outlet that it is for.
+    """
+
+    def __init__(self, max_bytes: int, counts: LogCounts) -> None:
         self._max_bytes = max_bytes
-        self._metrics = metrics
-        self._entries: deque[bytes] = deque()
+        self._counts = counts
+        self._batches: deque[tuple[int, LoggedBatch]] = deque()
         self._size_bytes = 0
+        self._requests = 0
         self._lock = threading.Lock()
+        counts.queue_bytes.set_function(lambda: self._size_bytes)
 
     def __len__(self) -> int:
-        return len(self._entries)
+        """How many requests wait."""
+        return self._requests
 
     @property
     def size_bytes(self) -> int:
         """Bytes held now."""
         return self._size_bytes
 
-    def put(self, entry: bytes) -> None:
-        """Add an entry at the end; never waits. Drops the oldest when full and counts them."""
-        size = len(entry) + ENTRY_OVERHEAD_BYTES
+    def put(self, batch: LoggedBatch) -> None:
+        """Add a batch at the end; never waits. Drops the oldest when full, and counts them."""
+        size = estimate_bytes(batch)
+        self._counts.taken.inc(len(batch.sizes))
         if size > self._max_bytes:
-            self._metrics.log_dropped.labels("TooLarge").inc()
+            self._counts.drop("TooLarge", len(batch.sizes))
             return
         dropped = 0
         with self._lock:
             while self._size_bytes + size > self._max_bytes:
-                self._size_bytes -= len(self._entries.popleft()) + ENTRY_OVERHEAD_BYTES
-                dropped += 1
-            self._entries.append(entry)
-            self._size_bytes += size
-            self._metrics.log_queue_bytes.set(self._size_bytes)
+                dropped += len(self._pop().sizes)
+            self._push((size, batch))
         if dropped:
-            self._metrics.log_dropped.labels("QueueFull").inc(dropped)
+            self._counts.drop("QueueFull", dropped)
 
-    def take(self, *, max_bytes: int, max_entries: int) -> list[bytes]:
-        """Remove and return the oldest entries: at least one if there is any, else within both limits."""
-        taken: list[bytes] = []
-        size = 0
+    def take(self, *, max_bytes: int, max_requests: int) -> list[LoggedBatch]:
+        """Remove and return the oldest: at least one request if there is any, else within both limits.
+
+        A batch over a limit is cut, for whoever is sent it has limits, too.
+        """
+        taken: list[LoggedBatch] = []
+        size_left, requests_left = max_bytes, max_requests
         with self._lock:
-            while self._entries and len(taken) < max_entries:
-                size += len(self._entries[0]) + 1
-                if taken and size > max_bytes:
+            while self._batches:
+                size, batch = self._batches[0]
+                if (size <= size_left and len(batch.sizes) <= requests_left) or (
+                    not taken and len(batch.sizes) == 1
+                ):
+                    taken.append(self._pop())
+                    size_left -= size
+                    requests_left -= len(batch.sizes)
+                elif taken:
                     break
-                entry = self._entries.popleft()
-                self._size_bytes -= len(entry) + ENTRY_OVERHEAD_BYTES
-                taken.append(entry)
-            self._metrics.log_queue_bytes.set(self._size_bytes)
+                else:
+                    first, rest = halve(self._pop())
+                    self._push((estimate_bytes(rest), rest), first=True)
+                    self._push((estimate_bytes(first), first), first=True)
         return taken
 
+    def _pop(self) -> LoggedBatch:
+        size, batch = self._batches.popleft()
+        self._size_bytes -= size
+        self._requests -= len(batch.sizes)
+        return batch
 
-class LogSender:
-    """Sends what is queued, batch by batch.
-
-    Parameters
-    ----------
-    queue, poster, metrics, settings
-        Its parts.
-    """
-
-    def __init__(self, queue: LogQueue, poster: Poster, metrics: Metrics, settings: Settings) -> None:
-        self._queue = queue
-        self._poster = poster
-        self._metrics = metrics
-        self._settings = settings
-        self._closing = asyncio.Event()
-        self._head = b'{"revision":' + orjson.dumps(settings.revision) + b',"entries":['
-        self._task = asyncio.create_task(self._run(), name="prediction-log")
-
-    async def close(self, timeout_s: float) -> None:
-        """Send what is left, for at most `timeout_s`; count what had to be dropped."""
-        self._closing.set()
-        _, pending = await asyncio.wait([self._task], timeout=timeout_s)
-        for task in pending:
-            task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
-        if left := len(self._queue):
-            self._metrics.log_dropped.labels("Shutdown").inc(left)
-            logger.warning("log entries dropped at shutdown entries=%d", left)
-
-    async def _run(self) -> None:
-        last_send = time.monotonic()
-        while True:
-            full = self._queue.size_bytes >= self._settings.log_batch_bytes
-            due = time.monotonic() - last_send >= self._settings.log_interval_s
-            if len(self._queue) and (full or due or self._closing.is_set()):
-                last_send = time.monotonic()
-                await self._send()
-            elif self._closing.is_set():
-                return
-            else:
-                await self._pause()
-
-    async def _pause(self) -> None:
-        """Wait a tenth of the interval, or until closing: `put` never has to wake anybody."""
-        try:
-            async with asyncio.timeout(self._settings.log_interval_s / 10):
-                await self._closing.wait()
-        except TimeoutError:
-            return
-
-    async def _send(self) -> None:
-        batch = self._queue.take(
-            max_bytes=self._settings.log_batch_bytes, max_entries=self._settings.log_batch_entries
-        )
-        body = self._head + b",".join(batch) + b"]}"
-        reason = "Shutdown"
-        try:
-            await self._poster.post("/v1/log", body, attempts=self._settings.log_attempts)
-            reason = ""
-        except Refused as error:
-            reason = "Refused"
-            logger.warning("observer refused log entries entries=%d error=%s", len(batch), error)
-        except Undelivered as error:
-            reason = "Undelivered"
-            logger.warning("log entries dropped entries=%d error=%s", len(batch), error)
-        finally:
-            # Also when cancelled in the middle of a retry: nothing is lost uncounted.
-            if reason:
-                self._metrics.log_dropped.labels(reason).inc(len(batch))
-            else:
-                self._metrics.log_sent.inc(len(batch))
+    def _push(self, item: tuple[int, LoggedBatch], *, first: bool = False) -> None:
+        (self._batches.appendleft if first else self._batches.append)(item)
+        self._size_bytes += item[0]
+        self._requests += len(item[1].sizes)

@@ -8,7 +8,8 @@ import orjson
 import pandas as pd
 from perennial_bundle import Bundle, Schema
 
-from perennial_server.observer_client import ObserverClient, Refused, Undelivered
+from perennial_server.attempts import Refused, Undelivered
+from perennial_server.observer_client import ObserverClient
 from perennial_server.settings import Settings
 
 logger = logging.getLogger(__name__)

@@ -1,7 +1,9 @@
-"""A little observer for tests: a real HTTP process that records what it gets and misbehaves on command.
+"""A little observer and sink for tests: a real HTTP process that records what it gets and misbehaves on command.
 
-``python little_observer.py PORT BUNDLES_DIR``. Under ``/control`` the test sets the mode (``ok``, ``hang``, ``busy``,
-``reject``) and the token that counts, and reads what has arrived.
+``python little_observer.py PORT BUNDLES_DIR``. Under ``/control`` the test sets a mode for the observer and one for the
+sink at ``/sink``, and the token that counts, and reads what has arrived. Modes are ``ok``, ``hang``, ``slow``, ``busy``
+(503), ``error`` (500), ``reject`` (422), ``refuse`` (400), ``redirect`` (307 to the observer's log) and ``gzip`` (415
+for anything else).
 """
 
 import gzip
@@ -11,9 +13,43 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-STATE = {"mode": "ok", "token": None, "calls": 0, "log": [], "reference": []}
+import zstandard
+
+STATE = {
+    "mode": "ok",
+    "sink_mode": "ok",
+    "token": None,
+    "calls": 0,
+    "sink_calls": 0,
+    "log": [],
+    "encodings": [],
+    "reference": [],
+    "sink": [],
+}
 LOCK = threading.Lock()
 FOREVER = threading.Event()
+SLOW_S = 0.3
+STATUSES = {"busy": 503, "error": 500, "reject": 422, "refuse": 400, "redirect": 307}
+UNFOLD = {"gzip": gzip.decompress, "zstd": zstandard.decompress, "identity": bytes}
+
+
+def read_groups(body):
+    """The requests of a log body, each with its rows; and the share of predictions that it is of."""
+    for group in body["groups"]:
+        start = 0
+        clients = group.get("clients", [None] * len(group["ids"]))
+        for i, name in enumerate(group["ids"]):
+            end = start + group["sizes"][i]
+            yield {
+                "prediction_id": name,
+                "time": group["times"][i],
+                "client": clients[i],
+                "shadow": group.get("shadow", False),
+                "percent": body["percent"],
+                "inputs": {column: values[start:end] for column, values in group["inputs"].items()},
+                "outputs": {column: values[start:end] for column, values in group["outputs"].items()},
+            }
+            start = end
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -30,19 +66,26 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def read(self):
-        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        return gzip.decompress(body) if self.headers.get("Content-Encoding") == "gzip" else body
+    def misbehave(self, mode, encoding="identity"):
+        """Do as the mode says; True if that is all there is."""
+        if mode == "hang":
+            FOREVER.wait()
+        if mode == "slow":
+            FOREVER.wait(SLOW_S)
+        if mode in STATUSES:
+            self.answer(STATUSES[mode], headers=[("Location", "/v1/log")] if mode == "redirect" else ())
+            return True
+        if mode == "gzip" and encoding != "gzip":
+            self.answer(415)
+            return True
+        return False
 
     def is_refused(self):
-        """Answer as the mode says; True if that is all there is."""
+        """Answer as the observer's mode says; True if that is all there is."""
         with LOCK:
             STATE["calls"] += 1
             mode, token = STATE["mode"], STATE["token"]
-        if mode == "hang":
-            FOREVER.wait()
-        if mode in {"busy", "reject"}:
-            self.answer(503 if mode == "busy" else 422)
+        if self.misbehave(mode, self.headers.get("Content-Encoding", "identity")):
             return True
         if token is not None and self.headers.get("Authorization") != f"Bearer {token}":
             self.answer(401)
@@ -63,17 +106,27 @@ class Handler(BaseHTTPRequestHandler):
             self.answer(404)
 
     def do_POST(self):
-        body = json.loads(self.read())
+        encoding = self.headers.get("Content-Encoding", "identity")
+        body = UNFOLD[encoding](self.rfile.read(int(self.headers.get("Content-Length", 0))))
         if self.path == "/control":
             with LOCK:
-                STATE.update(body)
+                STATE.update(json.loads(body))
             self.answer(204)
+        elif self.path == "/sink":
+            with LOCK:
+                STATE["sink_calls"] += 1
+                mode = STATE["sink_mode"]
+            if not self.misbehave(mode):
+                with LOCK:
+                    STATE["sink"].append({"headers": dict(self.headers), "body": body.decode()})
+                self.answer(200)
         elif not self.is_refused():
             with LOCK:
+                STATE["encodings"].append(encoding)
                 if self.path == "/v1/log":
-                    STATE["log"] += body["entries"]
+                    STATE["log"] += read_groups(json.loads(body))
                 elif self.path == "/v1/reference":
-                    STATE["reference"].append(body)
+                    STATE["reference"].append(json.loads(body))
             self.answer(202, b"{}")
 
 

@@ -147,10 +147,7 @@ async def test_an_inference_is_answered_counted_and_logged(client, metrics, log)
     assert read_requests(metrics, 200) == 1
     (batch,) = log.batches
     assert ([origin.prediction_id for origin in batch.origins], batch.sizes) == (["p-1"], (2,))
-    assert {name: list(values) for name, values in batch.rows.columns.items()} == {
-        "alcohol": [11.0, 13.0],
-        "acid": [5.0, 5.0],
-    }
+    assert batch.rows.matrix.tolist() == [[11.0, 5.0], [13.0, 5.0]]
     assert batch.outputs["predict"].tolist() == [0, 1]
 
 
