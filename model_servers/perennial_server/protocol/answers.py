@@ -4,7 +4,7 @@ Written by hand around the arrays: what is the same in all answers of a model is
 row costs microseconds.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -83,7 +83,7 @@ class AnswerWriter:
         return Answer(b"".join((text, *tail)), len(text)) if tail else Answer(text)
 
 
-def render_flags(flags: Sequence[Flag]) -> str:
+def render_flags(flags: Iterable[Flag]) -> str:
     """Name what was let through, for an answer's parameters: ``column:kind:action``, each once, at most 32.
 
     Examples
