@@ -17,6 +17,9 @@ from perennial_bundle import BundleError
 from pydantic import ValidationError
 
 from perennial_server.errors import StartupError
+from perennial_server.loading.errors import LoadTimeout
+from perennial_server.loading.progress import Progress
+from perennial_server.loading.waiting import answer_while_loading
 from perennial_server.rest.front import Front
 from perennial_server.runtime import Runtime, start_runtime
 from perennial_server.settings import Settings
@@ -81,7 +84,14 @@ async def serve(settings: Settings) -> None:
         # The first process of a container ignores signals that it doesn't handle.
         for sig in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(sig, task.cancel)
-        runtime = await start_runtime(settings)
+        progress = Progress()
+        try:
+            async with answer_while_loading(sock, progress):
+                runtime = await start_runtime(settings, progress)
+        except LoadTimeout as error:
+            # The thread that hangs can't be ended, and an orderly end would wait for it.
+            report_failure(settings.termination_log, error.reason, str(error))
+            os._exit(1)
         for sig in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(sig)
         front = Front(runtime)
@@ -120,7 +130,7 @@ async def open_rpc(runtime: Runtime) -> Callable[[], Awaitable[None]] | None:
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """Take the port; nothing is accepted before the model is loaded.
+    """Take the port, for those who answer on it before and after the model is loaded.
 
     Raises
     ------

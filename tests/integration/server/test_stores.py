@@ -1,5 +1,6 @@
 """Bundles from a real S3 server and from a web server with TLS, and all that can go wrong on the way."""
 
+import asyncio
 import hashlib
 import io
 import shutil
@@ -309,3 +310,21 @@ def test_a_server_that_may_not_read_says_so_where_the_kubelet_looks(s3, bundle, 
     assert got["reason"] == "AccessDenied"
     assert "correct the Secret of spec.model.secretRef" in got["message"]
     assert "secret-of-somebody-else" not in server.output.read_text()
+
+
+async def test_a_server_that_waits_for_its_store_is_alive_and_ends_in_time(s3, bundle, tmp_path):
+    async with run_proxy(s3.port, ["hang"] * 99) as (url, _):
+        options = {
+            "STORE_SECRET_DIR": str(reader_secret(tmp_path, url)),
+            "BUNDLE_SHA256": bundle.digest.removeprefix("sha256:"),
+            "BUNDLE_TIMEOUT_S": "15",
+        }
+        server = start_server(tmp_path, TAR, **options)
+        try:
+            await asyncio.to_thread(server.wait_up, "/v2/health/live")
+            ready = await asyncio.to_thread(httpx.get, f"{server.url}/v2/health/ready", timeout=5)
+            got = await asyncio.to_thread(read_failure, server, tmp_path)
+        finally:
+            server.stop()
+    assert (ready.status_code, ready.json()["loading"]["phase"]) == (503, "Fetching")
+    assert got["reason"] == "Timeout"
