@@ -7,6 +7,7 @@ import pytest
 from perennial_bundle import Flag
 from perennial_server.engine.job import Prediction
 from perennial_server.engine.predictor import Predictor
+from perennial_server.errors import TooLate
 from perennial_server.rest.app import V2App
 
 from .conftest import build_settings
@@ -325,6 +326,16 @@ async def test_a_deadline_that_has_passed_is_refused_before_any_work(client):
     headers = [("x-envoy-expected-rq-timeout-ms", "0")]
     status, got, _ = await client.call("POST", INFER, json.dumps(BODY).encode(), headers)
     assert status in {429, 504}
+    assert "deadline" in got["error"]
+
+
+async def test_a_deadline_that_passes_while_waiting_is_a_v2_error_of_504(client, predictor, metrics):
+    async def wait_too_long(rows, origin, *, deadline_s=None):
+        raise TooLate
+
+    predictor.predict = wait_too_long
+    status, got, _ = await client.call("POST", INFER, json.dumps(BODY).encode())
+    assert (status, read_requests(metrics, 504)) == (504, 1)
     assert "deadline" in got["error"]
 
 
