@@ -1,13 +1,14 @@
-"""``python -m perennial_bundle``: what a bundle holds (``inspect``), and its schema (``schema``) to read and change."""
+"""``python -m perennial_bundle``: what a bundle holds (``inspect``), its schema (``schema``) and its tar (``pack``)."""
 
 import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from perennial_bundle.archive import pack
 from perennial_bundle.bundle import Bundle, load
 from perennial_bundle.editing import edit_schema
-from perennial_bundle.errors import BundleError
+from perennial_bundle.errors import BundleError, InvalidBundle
 from perennial_bundle.schema import Column
 from perennial_bundle.showing import read_changes, render_schema
 
@@ -30,9 +31,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         help="such as age.missing=Impute or age.maximum=120; may be given several times",
     )
     schema.add_argument("--json", action="store_true", help="print the whole schema as JSON")
+    packing = commands.add_parser("pack", help="check a bundle, write its tar and print its digest")
+    packing.add_argument("directory", type=Path)
+    packing.add_argument(
+        "tar", type=Path, nargs="?", help="a new file; without it only the digest is printed"
+    )
     arguments = parser.parse_args(argv)
+    run = {"inspect": _inspect, "schema": _schema, "pack": _pack}[arguments.command]
     try:
-        print(_inspect(arguments) if arguments.command == "inspect" else _schema(arguments))
+        print(run(arguments))
     except BundleError as error:
         print(f"{error.reason}: {error}", file=sys.stderr)
         return 1
@@ -53,6 +60,17 @@ def _schema(arguments: argparse.Namespace) -> str:
     if arguments.json:
         return bundle.schema.model_dump_json(indent=2)
     return f"{render_schema(bundle.schema)}\n\ndigest {bundle.digest}"
+
+
+def _pack(arguments: argparse.Namespace) -> str:
+    bundle = load(arguments.directory)
+    if arguments.tar is None:
+        return bundle.digest
+    try:
+        with arguments.tar.open("xb") as file:
+            return pack(arguments.directory, file)
+    except OSError as error:
+        raise InvalidBundle(f"{arguments.tar} can't be written: {error.strerror}") from error
 
 
 def render_summary(bundle: Bundle) -> str:

@@ -101,7 +101,8 @@ def _build_container(
         "securityContext": build_security(),
         "terminationMessagePolicy": "File",
         "lifecycle": {"preStop": {"sleep": {"seconds": PRE_STOP_S}}},
-        # Three minutes to load a model, then a hung server is restarted within one.
+        # A server is alive as soon as it runs, and limits by itself how long it loads; one that hangs is restarted
+        # within a minute.
         "startupProbe": _build_probe("/v2/health/live", period_s=2, failures=90),
         "livenessProbe": _build_probe("/v2/health/live", period_s=10, failures=6),
         "readinessProbe": _build_probe("/v2/health/ready", period_s=2, failures=2),

@@ -1,16 +1,19 @@
 import json
+from pathlib import Path
 
 import pytest
-from perennial_bundle import InvalidBundle
+from perennial_bundle import BundleError, InvalidBundle
+from perennial_server.errors import ObserverUnavailable
 from perennial_server.loading.addresses import Address, parse_address
 from perennial_server.loading.credentials import (
+    KEYS,
     Credentials,
     build_az_options,
     build_gs_options,
     build_s3_options,
     read_credentials,
 )
-from perennial_server.loading.errors import AccessDenied
+from perennial_server.loading.errors import AccessDenied, LoadTimeout, StoreUnavailable, TooLarge
 from perennial_server.loading.objects import build_options, describe_error, find_status
 from perennial_server.loading.web import build_authorization
 
@@ -214,3 +217,24 @@ def test_an_error_is_told_by_code_and_status_and_never_by_its_text():
     assert describe_error(AzureError("hidden")) == "BlobArchived, status 409"
     assert describe_error(ValueError("hidden")) == "ValueError"
     assert find_status(OSError(5, "hidden")) is None
+
+
+def test_every_key_of_a_secret_is_in_the_docs():
+    page = (Path(__file__).parents[3] / "docs" / "stores.md").read_text()
+    assert [name for name in KEYS if f"`{name}`" not in page] == []
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        AccessDenied,
+        StoreUnavailable,
+        TooLarge,
+        LoadTimeout,
+        ObserverUnavailable,
+        *BundleError.__subclasses__(),
+    ],
+)
+def test_every_reason_of_a_server_that_cannot_load_is_in_the_docs(error):
+    page = (Path(__file__).parents[3] / "docs" / "stores.md").read_text()
+    assert f"`{error.reason}`" in page
