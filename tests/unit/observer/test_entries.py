@@ -1,5 +1,6 @@
+import orjson
 import pytest
-from perennial_bundle import Schema
+from perennial_bundle import Rows, Schema
 from perennial_observer.ingest.entries import LogBody, Rules, split_entries
 
 SCHEMA = Schema.model_validate(
@@ -89,3 +90,48 @@ def test_a_mirrored_answer_of_unequal_columns_is_dropped():
 def test_a_row_knows_its_client():
     rows, _ = split({"x": [1.0], "at": ["2013-01-01T05:00:00Z"]}, client="c0ffee")
     assert rows[0].client == "c0ffee"
+
+
+def test_rows_that_the_schema_imputed_or_let_through_are_kept_as_they_were_sent():
+    name = "x" * 256
+    feature = {
+        "name": name,
+        "datatype": "FP64",
+        "minimum": 0,
+        "maximum": 1,
+        "missing": "Impute",
+        "impute_value": 0.5,
+    }
+    kind = {
+        "name": "kind",
+        "datatype": "BYTES",
+        "categories": ["a"],
+        "unknown_category": "Impute",
+        "impute_value": "a",
+    }
+    schema = Schema.model_validate(
+        {
+            "inputs": [feature | {"out_of_range": "Impute"}, kind],
+            "outputs": [{"name": "predict", "datatype": "INT64"}],
+        }
+    )
+    columns = {name: [0.5, None, 7.0], "kind": ["a", "b", None]}
+    lenient = Schema(
+        inputs=(schema.inputs[0], schema.inputs[1].changed(missing="Pass")), outputs=schema.outputs
+    )
+    flags = lenient.check(Rows(3, columns)).flags
+    group = {
+        "ids": ["p"],
+        "times": [NOW - 5.0],
+        "sizes": [3],
+        "inputs": columns,
+        "outputs": {"predict": [1, 1, 1]},
+    }
+    group["flags"] = [[flag.row, flag.column, flag.kind, flag.action] for flag in flags]
+    got = split_entries(
+        LogBody.model_validate({"revision": "r", "groups": [group]}), Rules(lenient, None, NOW, 86_400.0)
+    )
+    assert got.rejected == []
+    assert [orjson.loads(row.inputs)[name] for row in got.fitting] == [0.5, None, 7.0]
+    assert [orjson.loads(row.inputs)["kind"] for row in got.fitting] == ["a", "b", None]
+    assert [len(orjson.loads(row.flags or "[]")) for row in got.fitting] == [0, 2, 2]
