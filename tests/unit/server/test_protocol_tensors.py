@@ -157,6 +157,20 @@ def test_a_value_that_its_datatype_or_the_models_cannot_hold_is_refused(datatype
     assert want in read_error(build_schema(datatype, datatype), ("x", given, (1, 2), values))
 
 
+@pytest.mark.parametrize(("datatype", "value"), [("FP32", 1e39), ("FP32", -1e300), ("INT64", 2**63)])
+def test_a_number_too_large_for_the_column_is_left_for_the_schema_to_name(datatype, value):
+    got = build(build_schema(datatype), ("c0", "FP64" if datatype == "FP32" else "UINT64", (1,), [value]))
+    assert (got.matrix, got.columns) == (None, {"c0": [value]})
+
+
+@given(st.lists(st.floats(width=32) | st.integers(-(2**24), 2**24) | st.none(), min_size=1, max_size=20))
+def test_numbers_are_what_numpy_makes_of_them(values):
+    for datatype, dtype in (("FP32", np.float32), ("FP64", np.float64)):
+        got = build(build_schema(datatype), ("c0", datatype, (len(values),), values)).matrix
+        np.testing.assert_array_equal(got[:, 0], np.array(values, dtype=dtype))
+        assert got.flags.writeable
+
+
 def test_an_infinity_that_was_sent_raw_is_left_for_the_schema_to_name():
     got = build(build_schema("FP32"), ("c0", "FP64", (1,), np.array([np.inf])))
     assert np.isinf(got.matrix).all()
