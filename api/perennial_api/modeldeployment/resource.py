@@ -38,6 +38,10 @@ def _counts(spec: "ModelDeploymentSpec", kind: MetricType) -> bool:
     return any(metric.type is kind for metric in spec.rollout.analysis.metrics)
 
 
+def _monitors(spec: "ModelDeploymentSpec") -> set[MonitorType]:
+    return {monitor.type for monitor in spec.monitoring.monitors}
+
+
 def _reads_feedback(spec: "ModelDeploymentSpec") -> bool:
     experiment = spec.experiment
     if _counts(spec, MetricType.FEEDBACK):
@@ -67,21 +71,21 @@ class ModelDeploymentSpec(Model):
             ),
             message="a metric of type OutlierRate counts what an Outlier monitor flags: add one to monitoring.monitors or remove the metric",
             holds=lambda self: (
-                not _counts(self, MetricType.OUTLIER_RATE)
-                or any(monitor.type is MonitorType.OUTLIER for monitor in self.monitoring.monitors)
+                not _counts(self, MetricType.OUTLIER_RATE) or MonitorType.OUTLIER in _monitors(self)
             ),
         ),
         Rule(
             cel=(
-                "self.logger.mode == 'All' || self.rollout.analysis.metrics.all(m, m.type != 'Feedback')"
+                "self.logger.mode in ['All', 'Response']"
+                " || self.rollout.analysis.metrics.all(m, m.type != 'Feedback')"
                 " && (!has(self.experiment)"
                 " || (!has(self.experiment.abTest) || !has(self.experiment.abTest.winner)"
                 " || self.experiment.abTest.winner.reward != 'Feedback')"
                 " && (!has(self.experiment.bandit) || self.experiment.bandit.reward != 'Feedback')"
                 " && !has(self.experiment.shadow))"
             ),
-            message="labels and shadow answers are matched with the prediction log: set logger.mode to All, or choose a metric or reward that needs none",
-            holds=lambda self: self.logger.mode is LoggerMode.ALL or not _reads_feedback(self),
+            message="labels and shadow answers are matched with the prediction log: set logger.mode to All or Response, or choose a metric or reward that needs none",
+            holds=lambda self: self.logger.mode.has_outputs or not _reads_feedback(self),
         ),
         Rule(
             cel=(
@@ -98,9 +102,32 @@ class ModelDeploymentSpec(Model):
             holds=lambda self: self.retraining is None or self.model.uri.startswith(PERENNIAL_SCHEME),
         ),
         Rule(
-            cel="self.logger.mode == 'All' || self.monitoring.monitors.size() == 0",
-            message="monitors read the prediction log: set logger.mode to All or remove monitoring.monitors",
-            holds=lambda self: self.logger.mode is LoggerMode.ALL or not self.monitoring.monitors,
+            cel="self.logger.mode in ['All', 'Request'] || !has(self.retraining)",
+            message="retraining learns from logged inputs: set logger.mode to All or Request, or remove retraining",
+            holds=lambda self: self.logger.mode.has_inputs or self.retraining is None,
+        ),
+        Rule(
+            cel=(
+                "self.logger.mode in ['All', 'Request']"
+                " || self.monitoring.monitors.all(m, m.type == 'Performance')"
+            ),
+            message="monitors of type Drift and Outlier read logged inputs: set logger.mode to All or Request, or remove them",
+            holds=lambda self: self.logger.mode.has_inputs or _monitors(self) <= {MonitorType.PERFORMANCE},
+        ),
+        Rule(
+            cel=(
+                "self.logger.mode in ['All', 'Response']"
+                " || self.monitoring.monitors.all(m, m.type != 'Performance')"
+            ),
+            message="monitors of type Performance read logged outputs: set logger.mode to All or Response, or remove them",
+            holds=lambda self: self.logger.mode.has_outputs or MonitorType.PERFORMANCE not in _monitors(self),
+        ),
+        Rule(
+            cel="self.logger.mode != 'Response' || !has(self.monitoring.eventTime)",
+            message="monitoring.eventTime is read from logged inputs: set logger.mode to All or Request, or remove it; the event time of the model's own schema is always logged",
+            holds=lambda self: (
+                self.logger.mode is not LoggerMode.RESPONSE or self.monitoring.event_time is None
+            ),
         ),
         Rule(
             cel="!has(self.monitoring.eventTime) || !(self.monitoring.eventTime in self.logger.exclude)",
@@ -119,7 +146,7 @@ class ModelDeploymentSpec(Model):
     experiment: Experiment | None = None
     """A long-running comparison of variants with the stable revision. A rollout waits until it ends."""
     logger: Logger = Logger()
-    """Which predictions are recorded."""
+    """Which predictions are recorded, and where they go. A change makes a new revision."""
     monitoring: Monitoring = Monitoring()
     """What is watched."""
     retraining: Retraining | None = None

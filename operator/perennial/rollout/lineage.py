@@ -84,6 +84,7 @@ _OUTSIDE_PODS = {
     "maxRequestSize",
 }
 """Fields of `spec.server` that no pod is made of: changing them, or learning of them, restarts no model."""
+WHOLE_PERCENT = 100
 
 
 def hash_inputs(spec: ModelDeploymentSpec, model_uri: str, digest: str, secret: str | None = None) -> str:
@@ -93,7 +94,10 @@ def hash_inputs(spec: ModelDeploymentSpec, model_uri: str, digest: str, secret: 
     new revision, hence restarts no model. The next one that the user asks for picks them up.
     """
     server = {key: value for key, value in spec.server.to_api().items() if key not in _OUTSIDE_PODS}
-    wish = {"uri": model_uri, "digest": digest, "server": server, "logger": spec.logger.to_api()}
+    logger = spec.logger.to_api()
+    if spec.logger.percent == WHOLE_PERCENT:
+        del logger["percent"]  # as revisions were hashed before there was a share
+    wish = {"uri": model_uri, "digest": digest, "server": server, "logger": logger}
     return digest_of(wish if secret is None else {**wish, "secret": secret})
 
 

@@ -14,6 +14,9 @@ from tests.contract.crds.table import (
     with_changes,
 )
 
+DRIFT = {"name": "drift", "type": "Drift"}
+PERFORMANCE = {"name": "right", "type": "Performance", "performance": {"metric": "accuracy", "min": 0.9}}
+
 GOOD_DEPLOYMENTS = (
     Case("the least of a deployment", MINIMAL),
     Case("every field of a deployment", FULL),
@@ -29,6 +32,30 @@ GOOD_DEPLOYMENTS = (
     ),
     Case("a name of 40 characters", with_changes(MINIMAL, {"metadata/name": "w" * 40})),
     Case("no log and no monitors", with_changes(MINIMAL, {"spec/logger": {"mode": "None"}})),
+    Case(
+        "inputs alone, for monitors of inputs",
+        with_changes(
+            MINIMAL,
+            {
+                "spec/logger": {"mode": "Request"},
+                "spec/monitoring": {"monitors": [DRIFT]},
+            },
+        ),
+    ),
+    Case(
+        "a share of the outputs, for labels and a sink",
+        with_changes(
+            MINIMAL,
+            {
+                "spec/logger": {
+                    "mode": "Response",
+                    "percent": 10,
+                    "sink": {"url": "https://broker.events:8443/predictions?tenant=shop"},
+                },
+                "spec/monitoring": {"monitors": [PERFORMANCE]},
+            },
+        ),
+    ),
     Case("a days-and-hours duration", with_changes(FULL, {"spec/retraining/data/gap": "1d12h"})),
 )
 
@@ -95,7 +122,52 @@ BAD_DEPLOYMENTS = (
     bad_deployment("a pull secret twice", {"spec/server/imagePullSecrets": [{"name": "a"}, {"name": "a"}]}),
     bad_deployment("half a log", {"spec/logger/mode": "Some"}),
     bad_deployment("a column excluded twice", {"spec/logger/exclude": ["ssn", "ssn"]}),
-    bad_deployment("monitors without log", {"spec/logger/mode": "None"}, "set logger.mode to All"),
+    bad_deployment(
+        "monitors without log",
+        {"spec/logger": {"mode": "None"}, "spec/monitoring": {"monitors": [DRIFT]}},
+        "Drift and Outlier read logged inputs",
+        MINIMAL,
+    ),
+    bad_deployment(
+        "drift without inputs",
+        {"spec/logger/mode": "Response", "spec/retraining": DROP},
+        "Drift and Outlier read logged inputs",
+    ),
+    bad_deployment(
+        "performance without outputs",
+        {"spec/logger": {"mode": "Request"}, "spec/monitoring": {"monitors": [PERFORMANCE]}},
+        "Performance read logged outputs",
+        MINIMAL,
+    ),
+    bad_deployment("retraining without inputs", {"spec/logger/mode": "Response"}, "retraining learns from"),
+    bad_deployment(
+        "an event time without inputs",
+        {
+            "spec/logger": {"mode": "Response"},
+            "spec/monitoring": {"eventTime": "time_hour"},
+        },
+        "monitoring.eventTime is read from logged inputs",
+        MINIMAL,
+    ),
+    bad_deployment("no share of the log", {"spec/logger/percent": 0}),
+    bad_deployment("more than all of the log", {"spec/logger/percent": 101}),
+    bad_deployment("half a percent of the log", {"spec/logger/percent": 0.5}),
+    *(
+        bad_deployment(f"a sink at {url}", {"spec/logger/sink": {"url": url}}, "sink.url must be http://")
+        for url in (
+            "ftp://broker/predictions",
+            "http:///predictions",
+            "http://user:secret@broker/predictions",
+            "http://broker/two words",
+        )
+    ),
+    bad_deployment("a sink without address", {"spec/logger/sink": {}}),
+    bad_deployment(
+        "a sink of nothing",
+        {"spec/logger": {"mode": "None", "sink": {"url": "http://broker/"}}},
+        "None lets nothing",
+        MINIMAL,
+    ),
     bad_deployment("the event time excluded", {"spec/logger/exclude": ["time_hour"]}, "remove that column"),
     bad_deployment(
         "a window never judged", {"spec/monitoring/defaults/window/minSamples": 1001}, "no window could ever"

@@ -181,7 +181,12 @@ BAD_ROLLOUTS = (
     ),
     bad_deployment(
         "labels without log",
-        {"spec/logger/mode": "None", "spec/monitoring": DROP, "spec/retraining": DROP, f"{METRICS}/2": DROP},
+        {
+            "spec/logger": {"mode": "None"},
+            "spec/monitoring": DROP,
+            "spec/retraining": DROP,
+            f"{METRICS}/2": DROP,
+        },
         "labels and shadow answers are matched with the prediction log",
     ),
     bad_deployment("a budget of no time", {"spec/server/latencyBudget": "0s"}, "at least 1ms"),

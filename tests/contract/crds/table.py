@@ -119,7 +119,12 @@ FULL = with_changes(
             },
             "scaleDownDelay": "0s",
         },
-        "spec/logger": {"mode": "All", "exclude": ["ssn", "street"]},
+        "spec/logger": {
+            "mode": "All",
+            "percent": 50,
+            "exclude": ["ssn", "street"],
+            "sink": {"url": "http://broker.events/predictions"},
+        },
         "spec/monitoring": {
             "eventTime": "time_hour",
             "defaults": {

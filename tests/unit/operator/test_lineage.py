@@ -2,7 +2,10 @@
 
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
+import pytest
+from perennial.rollout import lineage
 from perennial.rollout.lineage import (
     Wanted,
     choose_again,
@@ -147,6 +150,16 @@ def test_number_of_replicas_makes_no_revision() -> None:
 def test_logger_makes_a_revision() -> None:
     plain, silent = spec_of("a"), spec_of("a", logger={"mode": "None"})
     assert hash_inputs(plain, uri("a"), digest("a")) != hash_inputs(silent, uri("a"), digest("a"))
+    tenth = spec_of("a", logger={"percent": 10})
+    assert hash_inputs(plain, uri("a"), digest("a")) != hash_inputs(tenth, uri("a"), digest("a"))
+
+
+def test_logging_everything_is_hashed_as_it_was_before_there_was_a_share(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(lineage, "digest_of", lambda wish: wish)
+    got: Any = hash_inputs(spec_of("a"), uri("a"), digest("a"))
+    assert got["logger"] == {"mode": "All", "exclude": []}
 
 
 def wish() -> tuple[ModelDeploymentSpec, Wanted]:

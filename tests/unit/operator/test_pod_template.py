@@ -1,4 +1,4 @@
-"""How long a pod may take to end."""
+"""How long a pod may take to end, and what of the logger its server is told."""
 
 from typing import Any
 
@@ -13,8 +13,8 @@ from tests.unit.operator.builders import spec_of
 RUNTIME = ModelRuntimeSpec.model_validate({"role": "Server", "image": "fast:1"})
 
 
-def pod_of(request_timeout: str) -> dict[str, Any]:
-    spec = spec_of(server={"runtime": "fast", "requestTimeout": request_timeout})
+def pod_of(request_timeout: str = "60s", **changes: Any) -> dict[str, Any]:
+    spec = spec_of(server={"runtime": "fast", "requestTimeout": request_timeout}, **changes)
     wanted = choose_wanted(spec, None, (), {})
     installation = Installation(gateway_host="gateway", observer_url="http://observer")
     template = build_pod_template(Subject("shop", "wine", "wine-1"), spec, wanted, RUNTIME, installation)
@@ -22,15 +22,29 @@ def pod_of(request_timeout: str) -> dict[str, Any]:
     return pod
 
 
+def environment_of(pod: dict[str, Any]) -> dict[str, str]:
+    return {e["name"]: e["value"] for e in pod["containers"][0]["env"]}
+
+
 @pytest.mark.parametrize(("request_timeout", "longest_s"), [("1500ms", 1.5), ("60s", 60), ("5m", 300)])
 def test_pod_outlives_the_longest_request_that_the_gateway_waits_for(
     request_timeout: str, longest_s: float
 ) -> None:
     pod = pod_of(request_timeout)
-    environment = {e["name"]: e["value"] for e in pod["containers"][0]["env"]}
-    assert float(environment["PERENNIAL_DRAIN_TIMEOUT_S"]) == longest_s
+    assert float(environment_of(pod)["PERENNIAL_DRAIN_TIMEOUT_S"]) == longest_s
     assert pod["terminationGracePeriodSeconds"] > longest_s + PRE_STOP_S
 
 
 def test_pod_has_a_minute_at_least() -> None:
     assert pod_of("1s")["terminationGracePeriodSeconds"] == 60
+
+
+def test_server_is_told_what_to_log_and_where() -> None:
+    sink = "http://broker.events/predictions"
+    logger = {"mode": "Request", "percent": 10, "exclude": ["ssn", "street"], "sink": {"url": sink}}
+    got = environment_of(pod_of(logger=logger))
+    assert got["PERENNIAL_LOG_MODE"] == "Request"
+    assert got["PERENNIAL_LOG_PERCENT"] == "10"
+    assert got["PERENNIAL_LOG_EXCLUDE"] == "ssn,street"
+    assert got["PERENNIAL_SINK_URL"] == sink
+    assert "PERENNIAL_SINK_URL" not in environment_of(pod_of())
