@@ -22,6 +22,7 @@ CLASSES = {
     "Gateway: router agent": ("perennial_gateway.settings", "AgentSettings"),
     "Gateway: drain": ("perennial_gateway.settings", "DrainSettings"),
     "Model server": ("perennial_server.settings", "Settings"),
+    "Batch job: beside those of a model server": ("perennial_server.batch.settings", "BatchSettings"),
     "Observer": ("perennial_observer.settings", "Settings"),
     "Trainer": ("perennial_training.settings", "TrainerSettings"),
 }
@@ -41,7 +42,12 @@ def _render_class(title: str, module: str, name: str) -> str:
     settings: type[BaseSettings] = getattr(import_module(module), name)
     prefix = settings.model_config.get("env_prefix", "")
     rows = [f"\n## {title}\n", "| variable | default | meaning |", "|---|---|---|"]
+    # A process with the settings of another and more: what the other's table says isn't said again.
+    listed = [base for base in settings.__bases__ if (base.__module__, base.__name__) in CLASSES.values()]
+    inherited = {name: field for base in listed for name, field in getattr(base, "model_fields", {}).items()}
     for field_name, field in settings.model_fields.items():
+        if field_name in inherited and field.default == inherited[field_name].default:
+            continue
         default = "required" if field.default is PydanticUndefined else f"`{field.default}`"
         rows.append(f"| `{prefix}{field_name}`".upper() + f" | {default} | {field.description} |")
     return "\n".join(rows) + "\n"

@@ -47,7 +47,6 @@ def build_parser() -> argparse.ArgumentParser:
 def main(arguments: list[str] | None = None) -> int:
     """Run a job: 0 when all is scored, 143 after a signal (start it again to go on), 1 if it can't go on."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    logging.getLogger("distributed").setLevel(logging.WARNING)
     given: dict[str, Any] = {
         k: v for k, v in vars(build_parser().parse_args(arguments)).items() if v is not None
     }

@@ -4,7 +4,9 @@ Parts are committed where they are scored, so a worker that dies costs the part 
 another, which skips what has a marker.
 """
 
+import logging
 from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from perennial_server.batch.errors import BatchError
@@ -34,7 +36,7 @@ def score_with_dask(
     distributed = _import_distributed()
     with _connect(settings) as client:
         waiting = iter(segments)
-        running = distributed.as_completed()
+        running = distributed.as_completed(loop=client.loop)
         scattered = client.scatter(plan, broadcast=True)
 
         def submit() -> bool:
@@ -73,18 +75,21 @@ def _score_segment(
     return [(name, counts, scorer.take_dropped()) for name, counts in scorer.score(plan, segment, done)]
 
 
-def _connect(settings: BatchSettings) -> Any:
+@contextmanager
+def _connect(settings: BatchSettings) -> Iterator[Any]:
     distributed = _import_distributed()
-    if settings.dask_scheduler is not None:
-        return distributed.Client(settings.dask_scheduler, timeout="30s")
-    cluster = distributed.LocalCluster(
-        n_workers=settings.workers, threads_per_worker=1, processes=True, dashboard_address=None
-    )
-    return distributed.Client(cluster, set_as_default=False)
+    with ExitStack() as stack:
+        address = settings.dask_scheduler or stack.enter_context(
+            distributed.LocalCluster(
+                n_workers=settings.workers, threads_per_worker=1, processes=True, dashboard_address=None
+            )
+        )
+        yield stack.enter_context(distributed.Client(address, timeout="60s", set_as_default=False))
 
 
 def _import_distributed() -> Any:
-    """Import Dask's scheduler, whose functions have no types."""
+    """Import Dask's scheduler, whose functions have no types, and whose every step is a line at INFO."""
     import distributed
 
+    logging.getLogger("distributed").setLevel(logging.WARNING)
     return distributed
