@@ -53,6 +53,7 @@ class Runtime:
     async def close(self) -> None:
         """End the threads, then send what is logged for at most ``flush_timeout_s``."""
         self.predictor.close()
+        self.v2.close()
         await self._stack.aclose()
 
 
@@ -120,7 +121,7 @@ def warm_up(bundle: Bundle) -> None:
     UnsafeModel, ModelLoadFailed, InvalidBundle
         The model doesn't load, can't predict its own reference, or answers otherwise than when it was saved.
     """
-    _ = bundle.model
+    _ = bundle.scorer
     reference = bundle.reference()
     frame = reference.inputs.iloc[:WARM_UP_ROWS]
     try:

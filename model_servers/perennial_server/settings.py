@@ -104,6 +104,13 @@ class Settings(BaseSettings):
         gt=0,
         description="Requests that would wait longer for the model are refused with 429, in seconds.",
     )
+    explain_max_rows: int = Field(
+        default=64, ge=1, le=10_000, description="Most rows explained in one request."
+    )
+    explain_max_waiting: int = Field(
+        default=2, ge=1, le=64, description="Explanations made or waiting; one more is refused with 429."
+    )
+    explain_timeout_s: float = Field(default=15, gt=0, description="Time for one explanation, in seconds.")
     log_queue_bytes: int = Field(default=16 * MIB, gt=0, description="Bound of the log's queue, in bytes.")
     log_batch_bytes: int = Field(
         default=MIB, gt=0, description="Size at which a log batch is sent, in bytes."

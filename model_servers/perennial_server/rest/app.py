@@ -12,6 +12,8 @@ import orjson
 
 from perennial_server.engine.predictor import Predictor
 from perennial_server.errors import RequestError, TooBusy
+from perennial_server.explaining.answers import ExplanationWriter
+from perennial_server.explaining.desk import Desk
 from perennial_server.origin import Origin, read_origin
 from perennial_server.protocol.answers import Answer, AnswerWriter
 from perennial_server.protocol.metadata import describe_model, describe_server, render_error
@@ -81,12 +83,25 @@ class V2App:
         self._salt = f"{self._settings.namespace}/{self._settings.deployment}"
         schema = predictor.bundle.schema
         self._reader = RequestReader(schema, max_rows=self._settings.max_rows)
-        self._writer = AnswerWriter(
-            schema, model_name=self._settings.deployment, model_version=self._settings.revision
+        names = {"model_name": self._settings.deployment, "model_version": self._settings.revision}
+        self._writer = AnswerWriter(schema, **names)
+        self._explanation_writer = ExplanationWriter(schema, **names)
+        self._desk = Desk(
+            predictor.bundle,
+            max_rows=self._settings.explain_max_rows,
+            max_waiting=self._settings.explain_max_waiting,
+            timeout_s=self._settings.explain_timeout_s,
         )
         # What is posted to a model, by the last part of its path.
-        self._verbs: dict[str, Callable[[Asked], Awaitable[Reply]]] = {"infer": self._infer}
+        self._verbs: dict[str, Callable[[Asked], Awaitable[Reply]]] = {
+            "infer": self._infer,
+            "explain": self._explain,
+        }
         self.ready = True
+
+    def close(self) -> None:
+        """End the thread that explains."""
+        self._desk.close()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -216,6 +231,11 @@ class V2App:
         else:
             answer = await asyncio.to_thread(self._writer.write, *arguments)
         return Reply(answer, len(prediction.flags))
+
+    async def _explain(self, asked: Asked) -> Reply:
+        query = await self._read(asked)
+        explained = await self._desk.explain(query.rows, deadline_s=asked.deadline_s)
+        return Reply(self._explanation_writer.write(explained, query), len(explained.flags))
 
     async def _read(self, asked: Asked) -> Query:
         if len(asked.body) < THREAD_FROM_BYTES:
