@@ -1,7 +1,7 @@
-"""What Envoy counts and tells of finished requests: slow ones, and the clients of sticky routes.
+"""What Envoy counts and tells of finished requests: slow ones, gRPC's failures, and the clients of sticky routes.
 
-Both come from access loggers that never block a request: one adds to counters of Envoy's own, which
-survive every change of endpoints; the other has a bounded buffer and drops what the agent is too slow to take.
+They come from access loggers that never block a request: some add to counters of Envoy's own, which
+survive every change of endpoints; one has a bounded buffer and drops what the agent is too slow to take.
 """
 
 from __future__ import annotations
@@ -15,6 +15,14 @@ STATS_SCOPE = "perennial"
 SLOW_STAT = f"{STATS_SCOPE}.slow.cluster."
 """Prefix of the counters of slow requests; the cluster's name follows."""
 
+FAILED_STAT = f"{STATS_SCOPE}.grpc_failed.cluster."
+INVALID_STAT = f"{STATS_SCOPE}.grpc_invalid.cluster."
+"""Prefixes of the counters of gRPC requests that a server failed, and that it found at fault."""
+
+GRPC_FAULTS = (2, 4, 13, 14, 15)
+"""UNKNOWN, DEADLINE_EXCEEDED, INTERNAL, UNAVAILABLE, DATA_LOSS: what REST answers with a 5xx. A client can provoke all
+others, RESOURCE_EXHAUSTED and UNIMPLEMENTED too, as it can a 429 and a 404."""
+
 CLIENTS_CLUSTER = "clients"
 CLIENTS_LOST_STAT = f"access_logs.fluentd.{CLIENTS_CLUSTER}.entries_lost"
 CLIENTS_BUFFER_BYTES = 262_144
@@ -26,32 +34,36 @@ _IS_SLOW = (
     f"duration(request.headers['{BUDGET_HEADER}']) < "
     "(has(response.backend_latency) ? response.backend_latency : request.duration)"
 )
+# Only a status that somebody has given counts: Envoy makes one up for requests that the client has given up. What is too
+# large never went to a server.
+_HAS_STATUS = (
+    "('grpc-status' in response.trailers || 'grpc-status' in response.headers) "
+    "&& response.code_details != 'request_payload_too_large'"
+)
+_HAS_FAILED = f"response.code >= 500 || ({_HAS_STATUS} && response.grpc_status in {list(GRPC_FAULTS)})"
+_IS_INVALID = f"{_HAS_STATUS} && response.grpc_status == 3"
 _IS_STICKY = f"'{SALT_KEY}' in xds.route_metadata.filter_metadata['{METADATA}']"
 
 
 def build_slow_log() -> dict[str, Any]:
     """Return the logger that counts, by cluster, requests above their route's latency budget."""
-    counter = {
-        "stat": {"name": "slow", "tags": [{"name": "cluster", "value_format": "%UPSTREAM_CLUSTER%"}]},
-        "value_fixed": 1,
-    }
-    return _log(
-        "slow",
-        BUDGET_HEADER,
-        _IS_SLOW,
-        {
-            "@type": f"{_TYPE}.stats.v3.Config",
-            "stats_scope": {"prefix": STATS_SCOPE},
-            "counters": [counter],
-        },
-    )
+    return _log("slow", _present(BUDGET_HEADER), _IS_SLOW, _counting("slow"))
+
+
+def build_grpc_logs() -> list[dict[str, Any]]:
+    """Return the loggers that count, by cluster, what gRPC hides from Envoy's own counters: its answers are all 200."""
+    is_grpc = _matching("content-type", {"string_match": {"prefix": "application/grpc"}})
+    return [
+        _log("grpc_failed", is_grpc, _HAS_FAILED, _counting("grpc_failed")),
+        _log("grpc_invalid", is_grpc, _IS_INVALID, _counting("grpc_invalid")),
+    ]
 
 
 def build_clients_log() -> dict[str, Any]:
     """Return the logger that tells the agent who was served by whom; only for sticky routes."""
     return _log(
         "clients",
-        CLIENT_HEADER,
+        _present(CLIENT_HEADER),
         _IS_STICKY,
         {
             "@type": f"{_TYPE}.fluentd.v3.FluentdAccessLogConfig",
@@ -65,14 +77,33 @@ def build_clients_log() -> dict[str, Any]:
                 "client": f"%REQ({CLIENT_HEADER})%",
                 "salt": f"%METADATA(ROUTE:{METADATA}:{SALT_KEY})%",
                 "status": "%RESPONSE_CODE%",
+                # In the headers where an answer is nothing but its status.
+                "grpc": "%TRAILER(grpc-status)%",
+                "grpc_only": "%RESP(grpc-status)%",
             },
         },
     )
 
 
-def _log(name: str, header: str, expression: str, config: dict[str, Any]) -> dict[str, Any]:
+def _present(header: str) -> dict[str, Any]:
+    return _matching(header, {"present_match": True})
+
+
+def _matching(header: str, match: dict[str, Any]) -> dict[str, Any]:
+    return {"header_filter": {"header": {"name": header, **match}}}
+
+
+def _counting(name: str) -> dict[str, Any]:
+    tags = [{"name": "cluster", "value_format": "%UPSTREAM_CLUSTER%"}]
+    return {
+        "@type": f"{_TYPE}.stats.v3.Config",
+        "stats_scope": {"prefix": STATS_SCOPE},
+        "counters": [{"stat": {"name": name, "tags": tags}, "value_fixed": 1}],
+    }
+
+
+def _log(name: str, header: dict[str, Any], expression: str, config: dict[str, Any]) -> dict[str, Any]:
     """Return a logger for requests with a header, which is cheap to see, of which an expression is true."""
-    present = {"header_filter": {"header": {"name": header, "present_match": True}}}
     cel = {"@type": f"{_TYPE}.filters.cel.v3.ExpressionFilter", "expression": expression}
     true = {"extension_filter": {"name": "envoy.access_loggers.extension_filters.cel", "typed_config": cel}}
-    return {"name": name, "filter": {"and_filter": {"filters": [present, true]}}, "typed_config": config}
+    return {"name": name, "filter": {"and_filter": {"filters": [header, true]}}, "typed_config": config}

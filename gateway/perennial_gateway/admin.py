@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from enum import StrEnum
 from pathlib import Path
 from types import TracebackType
@@ -12,7 +12,8 @@ from typing import Self
 
 import aiohttp
 
-from perennial_gateway.access_logs import CLIENTS_LOST_STAT, SLOW_STAT
+from perennial_gateway.access_logs import CLIENTS_LOST_STAT, FAILED_STAT, INVALID_STAT, SLOW_STAT
+from perennial_gateway.clusters import fold_name, is_grpc_cluster
 from perennial_gateway.errors import EnvoyUnavailable
 from perennial_gateway.listeners import EPOCH_PREFIX, PIN_PREFIX, STAT_PREFIX
 from perennial_gateway.resources import PIN_CONFIG_NAME, ROUTE_CONFIG_NAME
@@ -35,10 +36,11 @@ _PREFIXES = {
 }
 _VERSIONS = r"(cds|rds\.[^.]+)\.version_text$"
 _REFUSALS = r"(cds|rds\.[^.]+)\.(update_rejected|update_failure)$"
+_LOGGED = {SLOW_STAT: "slow", FAILED_STAT: "failed", INVALID_STAT: "invalid"}
 _STATS = "completed|5xx|active|400|422|pending_overflow"
 _ACTIVE = rf"http\.({STAT_PREFIX}|{PIN_PREFIX})\.downstream_rq_active"
 _COUNTERS = (
-    rf"^(cluster\.[^.]+\.upstream_rq_({_STATS})|{re.escape(SLOW_STAT)}[^.]+"
+    rf"^(cluster\.[^.]+\.upstream_rq_({_STATS})|({'|'.join(map(re.escape, _LOGGED))})[^.]+"
     rf"|{re.escape(CLIENTS_LOST_STAT)}|{_ACTIVE}|listener\.{EPOCH_PREFIX}[^.]+\.downstream_cx_active)$"
 )
 _CLUSTER = re.compile(rf"cluster\.(?P<cluster>[^.]+)\.upstream_rq_(?P<stat>{_STATS})")
@@ -52,9 +54,10 @@ class ClusterCounters:
     Attributes
     ----------
     requests, errors, active
-        Finished requests, those of them answered 5xx or not at all, and those under way.
+        Finished requests, those of them answered 5xx or not at all, and those under way; of gRPC, those that failed by
+        the server's fault.
     slow, invalid
-        Finished requests above the latency budget, and those answered 400 or 422.
+        Finished requests above the latency budget, and those answered 400, 422 or INVALID_ARGUMENT.
     dropped
         Requests that the circuit breaker let go nowhere, in none of the others: of copies, what the shadow missed.
     """
@@ -66,6 +69,10 @@ class ClusterCounters:
     invalid: int = 0
     dropped: int = 0
 
+    def plus(self, other: ClusterCounters) -> ClusterCounters:
+        """Return the sum."""
+        return ClusterCounters(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
+
 
 @dataclass(frozen=True, slots=True)
 class EnvoyCounters:
@@ -76,7 +83,7 @@ class EnvoyCounters:
     epoch
         Changes whenever Envoy's counters start at zero.
     clusters
-        By cluster name.
+        By cluster name; see `folded`.
     active_requests, active_connections
         Of clients.
     lost_records
@@ -88,6 +95,14 @@ class EnvoyCounters:
     active_requests: int
     active_connections: int
     lost_records: int = 0
+
+    def folded(self) -> dict[str, ClusterCounters]:
+        """Return the counters with those of gRPC added to those of the same traffic over HTTP/1.1."""
+        sums: dict[str, ClusterCounters] = {}
+        for name, counters in self.clusters.items():
+            folded = fold_name(name)
+            sums[folded] = sums[folded].plus(counters) if folded in sums else counters
+        return sums
 
 
 class EnvoyAdmin:
@@ -160,8 +175,8 @@ def parse_counters(text: str) -> EnvoyCounters:
     for name, value in _parse(text):
         if match := _CLUSTER.fullmatch(name):
             clusters.setdefault(match["cluster"], {})[match["stat"]] = int(value)
-        elif name.startswith(SLOW_STAT):
-            clusters.setdefault(name.removeprefix(SLOW_STAT), {})["slow"] = int(value)
+        elif prefix := next((p for p in _LOGGED if name.startswith(p)), None):
+            clusters.setdefault(name.removeprefix(prefix), {})[_LOGGED[prefix]] = int(value)
         elif name == CLIENTS_LOST_STAT:
             lost = int(value)
         elif match := _EPOCH.match(name):
@@ -176,10 +191,11 @@ def parse_counters(text: str) -> EnvoyCounters:
         clusters={
             name: ClusterCounters(
                 requests=values.get("completed", 0),
-                errors=values.get("5xx", 0),
+                # Envoy's own 5xx of a gRPC request is among those that have failed.
+                errors=values.get("failed" if is_grpc_cluster(name) else "5xx", 0),
                 active=values.get("active", 0),
                 slow=values.get("slow", 0),
-                invalid=values.get("400", 0) + values.get("422", 0),
+                invalid=values.get("400", 0) + values.get("422", 0) + values.get("invalid", 0),
                 dropped=values.get("pending_overflow", 0),
             )
             for name, values in clusters.items()

@@ -16,7 +16,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from perennial_gateway.clusters import cluster_name
+from perennial_gateway.access_logs import GRPC_FAULTS
+from perennial_gateway.clusters import cluster_name, fold_name
 from perennial_gateway.files import write_atomically
 from perennial_gateway.fluentd import Malformed, Record, RecordReader
 from perennial_gateway.model import Route, RouteKey
@@ -24,6 +25,7 @@ from perennial_gateway.model import Route, RouteKey
 SAVE_EVERY_S = 5.0
 READ_BYTES = 65_536
 SERVER_ERROR = 500
+_GRPC_FAULTS = frozenset(map(str, GRPC_FAULTS))
 
 _LOG = logging.getLogger(__name__)
 
@@ -79,7 +81,7 @@ class ClientCounter:
 
     def add(self, record: Record) -> None:
         """Count one finished request; one under an older salt counts no more."""
-        seen = self._seen.get(str(record.get("cluster")))
+        seen = self._seen.get(fold_name(str(record.get("cluster"))))
         status = record.get("status")
         if seen is None or seen.salt != record.get("salt") or not isinstance(status, int) or not status:
             return
@@ -91,7 +93,7 @@ class ClientCounter:
             seen.users.add(client)
             self._kept += 1
             self._changed = True
-        if status >= SERVER_ERROR and client not in seen.failing:
+        if (status >= SERVER_ERROR or _has_failed(record)) and client not in seen.failing:
             seen.failing.add(client)
             self._changed = True
 
@@ -144,6 +146,11 @@ class ClientCounter:
                 for cluster, s in self._seen.items()
             }
         ).encode()
+
+
+def _has_failed(record: Record) -> bool:
+    """Return whether a gRPC answer says that the server is at fault; its HTTP status never does."""
+    return any(str(record.get(name)) in _GRPC_FAULTS for name in ("grpc", "grpc_only"))
 
 
 def _hash(salt: str, client: str) -> int:

@@ -15,6 +15,10 @@ CONNECT_TIMEOUT = "1s"
 UPSTREAM_IDLE_TIMEOUT = "4s"
 """Below uvicorn's keep-alive of 5 s: a connection must never be reused as its server closes it."""
 
+GRPC_IDLE_TIMEOUT = "300s"
+GRPC = "grpc"
+"""Last part of the names of clusters that speak gRPC."""
+
 MAX_UPSTREAM_REQUESTS = 16_384
 """Per cluster; servers shed load themselves, and Envoy's default of 1,024 would do it for them."""
 
@@ -36,35 +40,58 @@ class Traffic(StrEnum):
     """The way of copies to the gateway's own inner listener, which sends them on as `SHADOW`."""
 
 
-def cluster_name(namespace: str, revision: str, traffic: Traffic = Traffic.LIVE) -> str:
+def cluster_name(
+    namespace: str, revision: str, traffic: Traffic = Traffic.LIVE, *, grpc: bool = False
+) -> str:
     """Return the name of a revision's cluster; that of live traffic is also the key in `/status`.
 
     A revision keeps one cluster whatever its role, so that promotion moves no counter. No part may
-    hold a dot or a slash, hence two revisions never share statistics.
+    hold a dot or a slash, hence two revisions never share statistics. gRPC has clusters of its own, since they speak
+    HTTP/2; `fold_name` says with which their counters belong.
     """
-    name = f"{namespace}/{revision}"
-    return f"{name}/{traffic}" if traffic else name
+    return "/".join(part for part in (namespace, revision, traffic, GRPC if grpc else "") if part)
+
+
+def fold_name(cluster: str) -> str:
+    """Return the cluster that a gRPC cluster is counted with.
+
+    >>> fold_name("shop/wine-a/grpc"), fold_name("shop/wine-a/pin/grpc"), fold_name("shop/wine-a")
+    ('shop/wine-a', 'shop/wine-a/pin', 'shop/wine-a')
+    """
+    return cluster.removesuffix(f"/{GRPC}") if is_grpc_cluster(cluster) else cluster
+
+
+def is_grpc_cluster(cluster: str) -> bool:
+    """Return whether a cluster speaks gRPC; a revision may be called like its last part."""
+    return cluster.count("/") > 1 and cluster.endswith(f"/{GRPC}")
 
 
 def build_clusters(route: Route, shadow_socket: str) -> tuple[dict[str, Any], ...]:
-    """Return the STATIC clusters of all revisions, those of weight 0 too: they stay warm."""
-    namespace = route.key.namespace
-    clusters = []
-    for backend in route.backends:
-        clusters.append(_build_cluster(namespace, backend, Traffic.LIVE))
-        clusters.append(_build_cluster(namespace, backend, Traffic.PIN))
-        if backend.revision == route.mirror:
-            clusters.append(_build_cluster(namespace, backend, Traffic.SHADOW))
-            clusters.append(_build_mirror(namespace, backend.revision, shadow_socket))
-    return tuple(clusters)
+    """Return the STATIC clusters of all revisions, those of weight 0 too: they stay warm.
+
+    Those of gRPC stand beside them for revisions that speak it.
+    """
+    grpc = route.grpc_side()
+    clusters = [_build_backend(route, backend, shadow_socket) for backend in route.backends]
+    clusters += [_build_backend(grpc, b, shadow_socket) for b in grpc.backends if b.grpc_port]
+    return tuple(cluster for of_backend in clusters for cluster in of_backend)
 
 
-def _build_cluster(namespace: str, backend: Backend, traffic: Traffic) -> dict[str, Any]:
-    name = cluster_name(namespace, backend.revision, traffic)
+def _build_backend(route: Route, backend: Backend, shadow_socket: str) -> list[dict[str, Any]]:
+    clusters = [_build_cluster(route, backend, Traffic.LIVE), _build_cluster(route, backend, Traffic.PIN)]
+    if backend.revision == route.mirror:
+        clusters.append(_build_cluster(route, backend, Traffic.SHADOW))
+        clusters.append(_build_mirror(route, backend.revision, shadow_socket))
+    return clusters
+
+
+def _build_cluster(route: Route, backend: Backend, traffic: Traffic) -> dict[str, Any]:
+    name = cluster_name(route.key.namespace, backend.revision, traffic, grpc=route.is_grpc)
     addresses = [
         {"socket_address": {"address": e.address, "port_value": e.port}} for e in sorted(backend.endpoints)
     ]
-    return _static(name, addresses, MAX_UPSTREAM_REQUESTS, MAX_UPSTREAM_REQUESTS) | {
+    common = _static(name, addresses, MAX_UPSTREAM_REQUESTS, MAX_UPSTREAM_REQUESTS, grpc=route.is_grpc)
+    return common | {
         "lb_policy": "LEAST_REQUEST",
         # Never send to endpoints set aside because too few are left: a canary has one or two.
         "common_lb_config": {"healthy_panic_threshold": {"value": 0}},
@@ -72,14 +99,15 @@ def _build_cluster(namespace: str, backend: Backend, traffic: Traffic) -> dict[s
     }
 
 
-def _build_mirror(namespace: str, revision: str, shadow_socket: str) -> dict[str, Any]:
+def _build_mirror(route: Route, revision: str, shadow_socket: str) -> dict[str, Any]:
     """Return the way to the inner listener; its breaker drops copies before they are counted as requests."""
-    name = cluster_name(namespace, revision, Traffic.MIRROR)
-    return _static(name, [{"pipe": {"path": shadow_socket}}], MAX_MIRRORED_REQUESTS, MAX_WAITING_COPIES)
+    name = cluster_name(route.key.namespace, revision, Traffic.MIRROR, grpc=route.is_grpc)
+    pipe = [{"pipe": {"path": shadow_socket}}]
+    return _static(name, pipe, MAX_MIRRORED_REQUESTS, MAX_WAITING_COPIES, grpc=route.is_grpc)
 
 
 def _static(
-    name: str, addresses: list[dict[str, Any]], max_requests: int, max_waiting: int
+    name: str, addresses: list[dict[str, Any]], max_requests: int, max_waiting: int, *, grpc: bool
 ) -> dict[str, Any]:
     return {
         "@type": "type.googleapis.com/envoy.config.cluster.v3.Cluster",
@@ -101,7 +129,9 @@ def _static(
                 }
             ]
         },
-        "typed_extension_protocol_options": {_HTTP_OPTIONS: http_protocol_options()},
+        "typed_extension_protocol_options": {
+            _HTTP_OPTIONS: grpc_protocol_options() if grpc else http_protocol_options()
+        },
     }
 
 
@@ -133,4 +163,13 @@ def http_protocol_options() -> dict[str, Any]:
         "@type": f"type.googleapis.com/{_HTTP_OPTIONS}",
         "common_http_protocol_options": {"idle_timeout": UPSTREAM_IDLE_TIMEOUT},
         "explicit_http_config": {"http_protocol_options": {}},
+    }
+
+
+def grpc_protocol_options() -> dict[str, Any]:
+    """Return the HTTP/2 options of upstreams that speak gRPC; a server says itself when it closes a connection."""
+    return {
+        "@type": f"type.googleapis.com/{_HTTP_OPTIONS}",
+        "common_http_protocol_options": {"idle_timeout": GRPC_IDLE_TIMEOUT},
+        "explicit_http_config": {"http2_protocol_options": {}},
     }

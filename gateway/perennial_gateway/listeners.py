@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from perennial_gateway.access_logs import build_clients_log, build_slow_log
+from perennial_gateway.access_logs import build_clients_log, build_grpc_logs, build_slow_log
 from perennial_gateway.headers import (
     CALLER_HEADER,
     CLIENT_HEADER,
@@ -30,6 +30,9 @@ EPOCH_PREFIX = "epoch-"
 HEALTH_PATH = "/healthz"
 AGENT_CLUSTER = "agent"
 JWKS_PATH = "/jwks"
+GRPC_STATUSES = {400: 3, 404: 5, 413: 8, 421: 5, 501: 12, 504: 4}
+"""INVALID_ARGUMENT, NOT_FOUND, RESOURCE_EXHAUSTED, UNIMPLEMENTED and DEADLINE_EXCEEDED, where Envoy would say less."""
+
 JWKS_CACHE = "60s"
 """The API server's new signing key counts after at most this long."""
 
@@ -40,7 +43,7 @@ _HTTP = "envoy.extensions.filters.http"
 def build_listeners(settings: EnvoySettings, epoch: str) -> list[dict[str, Any]]:
     """Return all listeners; `epoch` is part of the public one's statistics' name."""
     public = _inbound(STAT_PREFIX, ROUTE_CONFIG_NAME, settings.rds_path) | {
-        "access_log": [build_slow_log(), build_clients_log()],
+        "access_log": [build_slow_log(), *build_grpc_logs(), build_clients_log()],
         "early_header_mutation_extensions": _early([{"remove": REVISION_HEADER}]),
         "http_filters": [_answers(), _health(), _cookie(), _buffer(), _router()],
     }
@@ -50,6 +53,7 @@ def build_listeners(settings: EnvoySettings, epoch: str) -> list[dict[str, Any]]
         {"remove": REVISION_HEADER},
     ]
     pinning = _inbound(PIN_PREFIX, PIN_CONFIG_NAME, settings.pins_path) | {
+        "access_log": build_grpc_logs(),
         "early_header_mutation_extensions": _early(wish),
         "http_filters": [_answers(), _authentication(settings), _buffer(), _router()],
     }
@@ -114,7 +118,30 @@ def _inbound(prefix: str, route_config: str, path: Path) -> dict[str, Any]:
             "initial_connection_window_size": 1_048_576,
         },
         "server_name": "perennial",
-        "local_reply_config": {"body_format": {"json_format": {"error": "%LOCAL_REPLY_BODY%"}}},
+        "local_reply_config": {
+            "mappers": [_grpc_reply(status, code) for status, code in GRPC_STATUSES.items()]
+            + [_grpc_reply()],
+            "body_format": {"json_format": {"error": "%LOCAL_REPLY_BODY%"}},
+        },
+    }
+
+
+def _grpc_reply(status: int | None = None, code: int | None = None) -> dict[str, Any]:
+    """Return how Envoy's own answer to a gRPC request is put: a sentence, and the status that says most."""
+    is_grpc = {
+        "header_filter": {"header": {"name": "content-type", "string_match": {"prefix": "application/grpc"}}}
+    }
+    text = {"body_format_override": {"text_format_source": {"inline_string": "%LOCAL_REPLY_BODY%"}}}
+    if status is None:
+        return {"filter": is_grpc, **text}
+    comparison = {
+        "op": "EQ",
+        "value": {"default_value": status, "runtime_key": f"perennial.grpc_reply.{status}"},
+    }
+    return {
+        "filter": {"and_filter": {"filters": [is_grpc, {"status_code_filter": {"comparison": comparison}}]}},
+        "headers_to_add": [overwrite("grpc-status", str(code))],
+        **text,
     }
 
 
@@ -126,7 +153,7 @@ def _shadow() -> dict[str, Any]:
     return {
         "stat_prefix": SHADOW_PREFIX,
         "route_config": {"name": SHADOW_PREFIX, "virtual_hosts": [host]},
-        "access_log": [build_slow_log()],
+        "access_log": [build_slow_log(), *build_grpc_logs()],
         "generate_request_id": False,
         "http_filters": [
             _filter("header_mutation", "HeaderMutation", {"mutations": {"request_mutations": [timeout]}}),

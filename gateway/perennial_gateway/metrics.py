@@ -75,7 +75,7 @@ def _per_revision(counters: EnvoyCounters) -> Iterator[Metric]:
         "Copies that a shadow didn't get, since too many were under way",
         labels=["namespace", "revision"],
     )
-    for cluster, values in counters.clusters.items():
+    for cluster, values in counters.folded().items():
         if cluster.endswith(f"/{Traffic.MIRROR}"):
             dropped.add_metric(cluster.split("/")[:2], values.dropped)
         where = _labels(cluster)

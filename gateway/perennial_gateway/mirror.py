@@ -31,12 +31,12 @@ def build_mirror_policies(route: Route) -> list[dict[str, Any]]:
     headers = {
         SHADOW_HEADER: "true",
         REVISION_HEADER: route.mirror,
-        SHADOW_CLUSTER_HEADER: cluster_name(namespace, route.mirror, Traffic.SHADOW),
+        SHADOW_CLUSTER_HEADER: cluster_name(namespace, route.mirror, Traffic.SHADOW, grpc=route.is_grpc),
         SHADOW_TIMEOUT_HEADER: str(int(1000 * COPY_TIMEOUT_SHARE * route.timeout_s)),
     }
     return [
         {
-            "cluster": cluster_name(namespace, route.mirror, Traffic.MIRROR),
+            "cluster": cluster_name(namespace, route.mirror, Traffic.MIRROR, grpc=route.is_grpc),
             "runtime_fraction": {
                 "default_value": {"numerator": route.mirror_percent, "denominator": "HUNDRED"}
             },

@@ -38,11 +38,25 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True)
 class Backend:
-    """One revision of a route: its share of requests in percent, and its ready pods."""
+    """One revision of a route: its share of requests in percent, and its ready pods.
+
+    Attributes
+    ----------
+    grpc_port
+        Where its pods answer gRPC; None where they don't.
+    """
 
     revision: str
     weight_percent: int
     endpoints: tuple[Endpoint, ...] = ()
+    grpc_port: int | None = None
+
+    def grpc_side(self) -> Backend:
+        """Return the same pods where they answer gRPC; none if they don't."""
+        port = self.grpc_port
+        return replace(
+            self, endpoints=tuple(Endpoint(e.address, port) for e in self.endpoints) if port else ()
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +98,8 @@ class Route:
         Revision that answers on the preview address.
     latency_budget_ms
         Above it an answer counts as slow; None counts none.
+    is_grpc
+        Whether this is the gRPC side of a route; see `grpc_side`.
     """
 
     key: RouteKey
@@ -97,6 +113,15 @@ class Route:
     latency_budget_ms: int | None = None
     timeout_s: float = DEFAULT_TIMEOUT_S
     max_body_bytes: int = DEFAULT_MAX_BODY_BYTES
+    is_grpc: bool = False
+
+    def grpc_side(self) -> Route:
+        """Return the route as gRPC goes it: the same shares, clients and limits over the pods' gRPC ports.
+
+        A revision that doesn't speak gRPC has no server on that side, and others stand in for it as for one whose pods
+        aren't ready.
+        """
+        return replace(self, backends=tuple(b.grpc_side() for b in self.backends), is_grpc=True)
 
     def has_server(self, revision: str) -> bool:
         """Return whether a revision of this route has a ready pod."""

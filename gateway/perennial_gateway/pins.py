@@ -11,7 +11,13 @@ from typing import Any
 from perennial_gateway.clusters import Traffic
 from perennial_gateway.headers import CALLER_HEADER, PIN_HEADER, REVISION_HEADER
 from perennial_gateway.model import Route
-from perennial_gateway.routes import build_single, direct_response, own_domains, retry_policy
+from perennial_gateway.routes import (
+    build_single,
+    direct_response,
+    match_requests,
+    own_domains,
+    retry_policy,
+)
 
 
 def build_pin_path_routes(route: Route) -> list[dict[str, Any]]:
@@ -25,7 +31,7 @@ def build_pin_virtual_host(route: Route, cluster_domain: str) -> dict[str, Any]:
         "name": str(route.key),
         "domains": own_domains(route.key, cluster_domain),
         "retry_policy": retry_policy(),
-        "routes": _pins(route, "/"),
+        "routes": [*_grpc_pins(route), *_pins(route, "/")],
     }
 
 
@@ -41,6 +47,10 @@ def _pins(route: Route, prefix: str) -> list[dict[str, Any]]:
     return [*(_pin(route, prefix, revision) for revision in revisions), unnamed, stranger]
 
 
+def _grpc_pins(route: Route) -> list[dict[str, Any]]:
+    return [_pin(route.grpc_side(), "/", b.revision) for b in route.backends if b.grpc_port]
+
+
 def _pin(route: Route, prefix: str, revision: str) -> dict[str, Any]:
     single = build_single(route, revision, Traffic.PIN)
     asked = {"name": PIN_HEADER, "string_match": {"exact": revision}}
@@ -54,4 +64,4 @@ def _pin(route: Route, prefix: str, revision: str) -> dict[str, Any]:
 def _of_namespace(route: Route, prefix: str, *headers: dict[str, Any]) -> dict[str, Any]:
     """Return the match of requests by ServiceAccounts of the route's namespace."""
     accounts = {"prefix": f"system:serviceaccount:{route.key.namespace}:"}
-    return {"prefix": prefix, "headers": [{"name": CALLER_HEADER, "string_match": accounts}, *headers]}
+    return match_requests(route, prefix, {"name": CALLER_HEADER, "string_match": accounts}, *headers)

@@ -128,6 +128,7 @@ def _resolve(key: RouteKey, uid: str, generation: int, spec: ModelRouteSpec, add
                 Endpoint(address, r.port)
                 for address in sorted(addresses.get((key.namespace, key.name, r.service), ()))
             ),
+            grpc_port=r.grpc_port,
         )
         for r in spec.revisions
     )

@@ -39,7 +39,11 @@ def build_virtual_hosts(route: Route, cluster_domain: str) -> list[dict[str, Any
         "name": str(route.key),
         "domains": own_domains(route.key, cluster_domain),
         "retry_policy": retry_policy(),
-        "routes": [_feedback(route.key, "/feedback"), *_predict(route, "/")],
+        "routes": [
+            _feedback(route.key, "/feedback"),
+            *_predict(route.grpc_side(), "/"),
+            *_predict(route, "/"),
+        ],
     }
     # In a namespace called svc that host would be another model's `<name>.<namespace>.svc`.
     if not route.preview or route.key.namespace == "svc":
@@ -48,7 +52,7 @@ def build_virtual_hosts(route: Route, cluster_domain: str) -> list[dict[str, Any
         "name": f"{route.key}:preview",
         "domains": [f"preview.{route.key.name}.{route.key.namespace}"],
         "retry_policy": retry_policy(),
-        "routes": [_preview(route, "/")],
+        "routes": [*_preview_grpc(route), _preview(route, "/")],
     }
     return [own, preview]
 
@@ -92,7 +96,8 @@ def build_single(route: Route, revision: str, traffic: Traffic) -> dict[str, Any
     """Return what a route to one revision does, outside of the split and of its counts."""
     common = _common(route)
     named = [overwrite(name, revision) for name in (REVISION_HEADER, PIN_HEADER)]
-    action = {"cluster": cluster_name(route.key.namespace, revision, traffic), **common["route"]}
+    cluster = cluster_name(route.key.namespace, revision, traffic, grpc=route.is_grpc)
+    action = {"cluster": cluster, **common["route"]}
     return common | {
         "request_headers_to_add": [*named, *common["request_headers_to_add"]],
         "request_headers_to_remove": [CLIENT_HEADER],
@@ -103,6 +108,8 @@ def build_single(route: Route, revision: str, traffic: Traffic) -> dict[str, Any
 def _predict(route: Route, prefix: str) -> list[dict[str, Any]]:
     """Return the routes of predictions; where it is sticky, that of requests with a key comes first."""
     slots = build_slots(route.backends)
+    if not slots and route.is_grpc and not any(b.grpc_port for b in route.backends):
+        return [_named(route, prefix) | direct_response(501, _no_grpc(route.key))]
     if not slots:
         message = (
             f"No server of {route.key} is ready. `kubectl -n {route.key.namespace} describe "
@@ -121,15 +128,29 @@ def _predict(route: Route, prefix: str) -> list[dict[str, Any]]:
 
 
 def _named(route: Route, prefix: str, *headers: dict[str, Any]) -> dict[str, Any]:
-    match = {"prefix": prefix, "headers": list(headers)} if headers else {"prefix": prefix}
-    return {"name": str(route.key), "match": match}
+    return {"name": str(route.key), "match": match_requests(route, prefix, *headers)}
+
+
+def match_requests(route: Route, prefix: str, *headers: dict[str, Any]) -> dict[str, Any]:
+    """Return the match of a route's requests; its gRPC side takes only gRPC, and comes first."""
+    match: dict[str, Any] = {"prefix": prefix}
+    if headers:
+        match["headers"] = list(headers)
+    return match | {"grpc": {}} if route.is_grpc else match
+
+
+def _no_grpc(key: RouteKey) -> str:
+    return (
+        f"No revision of {key} speaks gRPC; its ModelRuntime names no grpcPort. "
+        f"The same protocol is at http://{key.name}.{key.namespace}/v2/ ."
+    )
 
 
 def _split(route: Route, slots: tuple[tuple[str, int], ...]) -> dict[str, Any]:
     common = _common(route)
     clusters = [
         {
-            "name": cluster_name(route.key.namespace, revision),
+            "name": cluster_name(route.key.namespace, revision, grpc=route.is_grpc),
             "weight": weight,
             "request_headers_to_add": [overwrite(REVISION_HEADER, revision)],
         }
@@ -178,7 +199,12 @@ def _common(route: Route) -> dict[str, Any]:
 
 def _preview(route: Route, prefix: str) -> dict[str, Any]:
     single = build_single(route, route.preview or "", Traffic.PIN)
-    return {"name": f"{route.key}:preview", "match": {"prefix": prefix}} | single
+    return {"name": f"{route.key}:preview", "match": match_requests(route, prefix)} | single
+
+
+def _preview_grpc(route: Route) -> list[dict[str, Any]]:
+    speaks = any(b.revision == route.preview and b.grpc_port for b in route.backends)
+    return [_preview(route.grpc_side(), "/")] if speaks else []
 
 
 def _feedback(key: RouteKey, path: str) -> dict[str, Any]:

@@ -149,6 +149,7 @@ def build_status(
     clients: Mapping[str, ClientCounts],
 ) -> dict[str, Any]:
     """Return what the operator reads: each route's state, and the counters with their epoch."""
+    clusters = counters.folded()
     return {
         "pod": pod,
         "epoch": counters.epoch,
@@ -156,10 +157,10 @@ def build_status(
         "counters": {
             name: _counts(
                 values,
-                counters.clusters.get(f"{name}/{Traffic.SHADOW}", ClusterCounters()),
+                clusters.get(f"{name}/{Traffic.SHADOW}", ClusterCounters()),
                 clients.get(name, ClientCounts()),
             )
-            for name, values in sorted(counters.clusters.items())
+            for name, values in sorted(clusters.items())
             if name.count("/") == 1
         },
     }

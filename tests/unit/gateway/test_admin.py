@@ -45,6 +45,34 @@ def test_counters_without_an_epoch_are_none(text) -> None:
         parse_counters(text)
 
 
+GRPC_STATS = """\
+cluster.shop/wine-a/grpc.upstream_rq_completed: 10
+cluster.shop/wine-a/grpc.upstream_rq_5xx: 1
+cluster.shop/wine-a/grpc.upstream_rq_active: 2
+cluster.shop/wine-a/pin/grpc.upstream_rq_completed: 3
+cluster.shop/wine-b/shadow/grpc.upstream_rq_completed: 4
+cluster.shop/wine-b/mirror/grpc.upstream_rq_pending_overflow: 6
+cluster.shop/grpc.upstream_rq_5xx: 9
+perennial.grpc_failed.cluster.shop/wine-a/grpc: 5
+perennial.grpc_failed.cluster.shop/wine-b/shadow/grpc: 2
+perennial.grpc_invalid.cluster.shop/wine-a/grpc: 3
+perennial.slow.cluster.shop/wine-a/grpc: 4
+"""
+
+
+def test_grpc_counts_with_the_same_traffic_over_http_and_each_failure_once() -> None:
+    got = parse_counters(STATS + GRPC_STATS)
+    assert got.clusters["shop/wine-a/grpc"] == ClusterCounters(10, 5, 2, slow=4, invalid=3)
+    folded = got.folded()
+    assert folded["shop/wine-a"] == ClusterCounters(50, 7, 3, slow=10, invalid=10)
+    assert folded["shop/wine-a/pin"] == ClusterCounters(14)
+    assert folded["shop/wine-b/shadow"] == ClusterCounters(13, 3, slow=2)
+    assert folded["shop/wine-b/mirror"] == ClusterCounters(dropped=11)
+    # A revision may be called so.
+    assert folded["shop/grpc"] == ClusterCounters(errors=9)
+    assert not [name for name in folded if name.endswith("/grpc") and name != "shop/grpc"]
+
+
 def test_status_counts_copies_apart_and_pinned_requests_nowhere() -> None:
     clients = {"shop/wine-a": ClientCounts(5, 1)}
     got = build_status("gateway-0", {}, parse_counters(STATS), clients)

@@ -47,6 +47,22 @@ def test_refusals_fail_nobody_and_requests_without_answer_count_nobody(counter) 
     assert counter.counts()[A] == ClientCounts(1, 0)
 
 
+@pytest.mark.parametrize(
+    ("fields", "failing"),
+    [
+        ({"grpc": "13"}, 1),
+        ({"grpc_only": "14"}, 1),
+        ({"grpc": "3"}, 0),
+        ({"grpc": "0"}, 0),
+        ({"grpc": "-"}, 0),
+    ],
+)
+def test_a_grpc_failure_fails_its_client_whose_http_status_hides_it(counter, fields, failing) -> None:
+    record = {"cluster": f"{A}/grpc", "client": "u1", "salt": "s1", "status": 200}
+    counter.add(record | fields)
+    assert counter.counts() == {A: ClientCounts(1, failing), B: ClientCounts()}
+
+
 def test_another_salt_starts_at_zero_and_what_was_under_way_counts_no_more(counter) -> None:
     add(counter, "u1", "u2")
     follow(counter, "s2")

@@ -76,7 +76,7 @@ def test_route_that_can_not_be_read_is_named_and_the_others_stay() -> None:
 
 def test_every_field_of_a_route_is_carried_over() -> None:
     revisions = [
-        {"name": "wine-b", "service": "wine-b", "port": 3000, "weightPercent": 5},
+        {"name": "wine-b", "service": "wine-b", "port": 3000, "grpcPort": 3001, "weightPercent": 5},
         {"name": "wine-a", "service": "wine-a", "port": 3000, "weightPercent": 95},
     ]
     body = model_route(
@@ -93,7 +93,7 @@ def test_every_field_of_a_route_is_carried_over() -> None:
         limits={"timeout": "1m30s", "maxBody": "1Mi"},
     )
     got = build_snapshot([body], []).routes[KEY]
-    assert [b.revision for b in got.backends] == ["wine-b", "wine-a"]
+    assert [(b.revision, b.grpc_port) for b in got.backends] == [("wine-b", 3001), ("wine-a", None)]
     assert got.sticky == Stickiness("x-user", "wine-3", places=(("gone", 5), ("wine-a", 95)))
     assert (got.mirror, got.mirror_percent, got.preview) == ("wine-b", 25, "wine-b")
     assert (got.latency_budget_ms, got.timeout_s, got.max_body_bytes) == (50, 90.0, 2**20)

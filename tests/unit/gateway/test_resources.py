@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from perennial_gateway.errors import InvalidRoute
+from perennial_gateway.model import Backend
 from perennial_gateway.resources import (
     build_fragment,
     build_pin_configuration,
@@ -38,6 +40,44 @@ def test_pinned_and_copied_requests_have_clusters_of_their_own() -> None:
     got = {name for name in clusters_of(fragments) if name.startswith("shop/wine-b/")}
     assert got == {"shop/wine-b/pin", "shop/wine-b/shadow", "shop/wine-b/mirror"}
     assert "shop/wine-a/shadow" not in clusters_of(fragments)
+
+
+def speaking(revision: str, weight: int, *endpoints, port: int | None = 3001):
+    return replace(backend(revision, weight, *endpoints), grpc_port=port)
+
+
+def test_grpc_has_clusters_of_its_own_on_the_same_pods_where_a_revision_speaks_it() -> None:
+    _, fragments = configuration(
+        route("wine", speaking("wine-b", 5, endpoint(1), endpoint(2)), backend("wine-a", 95), mirror="wine-b")
+    )
+    clusters = {name: json.loads(c) for name, c in clusters_of(fragments).items() if name.endswith("/grpc")}
+    assert set(clusters) == {f"shop/wine-b{kind}/grpc" for kind in ("", "/pin", "/shadow", "/mirror")}
+    endpoints = clusters["shop/wine-b/grpc"]["load_assignment"]["endpoints"][0]["lb_endpoints"]
+    got = [e["endpoint"]["address"]["socket_address"] for e in endpoints]
+    assert got == [{"address": f"10.0.0.{i}", "port_value": 3001} for i in (1, 2)]
+    for cluster in clusters.values():
+        (options,) = cluster["typed_extension_protocol_options"].values()
+        assert options["explicit_http_config"] == {"http2_protocol_options": {}}
+
+
+def test_grpc_clusters_stay_while_no_pod_is_ready_so_that_their_counters_do() -> None:
+    _, fragments = configuration(route("wine", Backend("wine-a", 100, (), grpc_port=3001)))
+    assert "shop/wine-a/grpc" in clusters_of(fragments)
+
+
+def test_grpc_requests_are_matched_first_and_on_the_models_own_hosts_only() -> None:
+    got, _ = configuration(route("wine", speaking("wine-b", 20), speaking("wine-a", 80)))
+    own, any_host = got["virtual_hosts"]
+    assert [r["match"].get("grpc") for r in own["routes"]] == [None, {}, None]
+    split = own["routes"][1]["route"]["weighted_clusters"]["clusters"]
+    assert [(c["name"], c["weight"]) for c in split] == [("shop/wine-b/grpc", 20), ("shop/wine-a/grpc", 80)]
+    assert not [r for r in any_host["routes"] if "grpc" in r["match"]]
+
+
+def test_a_route_without_grpc_answers_it_by_itself() -> None:
+    got, _ = configuration(route("wine", backend("wine-a")))
+    answer = got["virtual_hosts"][0]["routes"][1]
+    assert (answer["match"], answer["direct_response"]["status"]) == ({"prefix": "/", "grpc": {}}, 501)
 
 
 def test_generation_alone_changes_nothing() -> None:
