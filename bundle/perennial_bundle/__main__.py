@@ -1,6 +1,7 @@
-"""``python -m perennial_bundle``: what a bundle holds (``inspect``), its schema (``schema``) and its tar (``pack``)."""
+"""``python -m perennial_bundle``: look into a bundle (``inspect``, ``schema``, ``report``) and pack it (``pack``)."""
 
 import argparse
+import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -36,8 +37,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     packing.add_argument(
         "tar", type=Path, nargs="?", help="a new file; without it only the digest is printed"
     )
+    report = commands.add_parser("report", help="weigh what each feature contributes against what it costs")
+    report.add_argument("directory", type=Path)
+    report.add_argument("--json", action="store_true", help="print it as JSON")
     arguments = parser.parse_args(argv)
-    run = {"inspect": _inspect, "schema": _schema, "pack": _pack}[arguments.command]
+    run = {"inspect": _inspect, "schema": _schema, "pack": _pack, "report": _report}[arguments.command]
     try:
         print(run(arguments))
     except BundleError as error:
@@ -71,6 +75,14 @@ def _pack(arguments: argparse.Namespace) -> str:
             return pack(arguments.directory, file)
     except OSError as error:
         raise InvalidBundle(f"{arguments.tar} can't be written: {error.strerror}") from error
+
+
+def _report(arguments: argparse.Namespace) -> str:
+    # Loads the model and may load shap, which takes seconds: other commands don't wait for it.
+    from perennial_bundle.explaining.report import build_report, render_report
+
+    report = build_report(load(arguments.directory))
+    return json.dumps(report.to_dict(), indent=2) if arguments.json else render_report(report)
 
 
 def render_summary(bundle: Bundle) -> str:
