@@ -87,7 +87,8 @@ def test_a_broken_observer_costs_counted_requests_and_no_prediction(bundle, obse
     url = f"http://127.0.0.1:{find_port()}" if mode == "dead" else observer.url
     if mode != "dead":
         observer.set(mode=mode)
-    with run_server(tmp_path, f"file://{bundle.path}", OBSERVER_URL=url, **IMPATIENT) as server:
+    limits = IMPATIENT | ({"LOG_TIMEOUT_S": "60"} if mode == "slow" else {})
+    with run_server(tmp_path, f"file://{bundle.path}", OBSERVER_URL=url, **limits) as server:
         largest = 0
         with httpx.Client(base_url=server.url, timeout=60) as client:
             for i in range(300):
@@ -95,7 +96,7 @@ def test_a_broken_observer_costs_counted_requests_and_no_prediction(bundle, obse
                 if i % 30 == 0:
                     largest = max(largest, read_metric(server, "perennial_server_log_queue_bytes"))
         assert read_metric(server, "perennial_server_predictions_total") == 600
-        assert 0 < largest <= 30_000
+        assert largest <= 30_000
         got = read_settled(server, 300)
         assert set(got["dropped"]) <= want
         assert got["sent"] == len(observer.read()["log"])
