@@ -177,14 +177,14 @@ def _stack(n: int, columns: dict[str, Values], schema: Schema) -> Rows:
     except KeyError:
         # `Schema.check` names the one that is missing.
         return Rows(n, columns)
-    if all(isinstance(part, np.ndarray) for part in parts):
-        matrix: Array | None = np.stack(parts, axis=1)
-    elif any(isinstance(part, np.ndarray) for part in parts):
-        matrix = None
-    else:
+    matrix: Array | None = None
+    kinds = set(map(type, parts))
+    if kinds == {list}:
         matrix = to_numbers(list(chain.from_iterable(parts)), datatype)
         if matrix is not None:
             matrix = matrix.reshape(len(parts), n).T
+    elif kinds == {np.ndarray}:
+        matrix = np.stack(parts, axis=1)
     if matrix is None:
         return Rows(n, columns)
     if len(parts) == len(columns):
