@@ -25,6 +25,10 @@ SHADOW_CLUSTER_HEADER = "x-perennial-shadow-cluster"
 SHADOW_TIMEOUT_HEADER = "x-perennial-shadow-timeout-ms"
 """How long a copied request may take."""
 
+TIMEOUT_HEADER = "x-envoy-expected-rq-timeout-ms"
+GRPC_TIMEOUT_HEADER = "grpc-timeout"
+"""How long the route waits for an answer, so that a server does nothing for nobody; a gRPC client's own limit goes first."""
+
 PIN_HEADER = "x-perennial-pin"
 """On the pinning port: the revision that the client has asked for. The server of a pinned or previewed request gets
 it too: such a request is somebody's trial and no part of what a revision is judged by."""
@@ -42,6 +46,11 @@ INTERNAL_HEADERS = (
     CALLER_HEADER,
 )
 """What a client must never send: these steer routing and counting."""
+
+
+def add_if_absent(name: str, value: str) -> dict[str, Any]:
+    """Return Envoy's instruction to set a header that isn't there."""
+    return {"header": {"key": name, "value": value}, "append_action": "ADD_IF_ABSENT"}
 
 
 def overwrite(name: str, value: str) -> dict[str, Any]:

@@ -9,7 +9,16 @@ from __future__ import annotations
 from typing import Any
 
 from perennial_gateway.clusters import Traffic, cluster_name
-from perennial_gateway.headers import BUDGET_HEADER, CLIENT_HEADER, PIN_HEADER, REVISION_HEADER, overwrite
+from perennial_gateway.headers import (
+    BUDGET_HEADER,
+    CLIENT_HEADER,
+    GRPC_TIMEOUT_HEADER,
+    PIN_HEADER,
+    REVISION_HEADER,
+    TIMEOUT_HEADER,
+    add_if_absent,
+    overwrite,
+)
 from perennial_gateway.mirror import build_mirror_policies
 from perennial_gateway.model import (
     DEFAULT_MAX_BODY_BYTES,
@@ -187,9 +196,15 @@ def _common(route: Route) -> dict[str, Any]:
     action = {"prefix_rewrite": "/", "timeout": f"{route.timeout_s:.3f}s"}
     if route.timeout_s > DEFAULT_TIMEOUT_S:
         action["idle_timeout"] = f"{route.timeout_s + IDLE_MARGIN_S:.3f}s"
-    common: dict[str, Any] = {"request_headers_to_add": [], "route": action}
+    timeout_ms = round(1000 * route.timeout_s)
+    deadline = (
+        add_if_absent(GRPC_TIMEOUT_HEADER, f"{timeout_ms}m")
+        if route.is_grpc
+        else overwrite(TIMEOUT_HEADER, str(timeout_ms))
+    )
+    common: dict[str, Any] = {"request_headers_to_add": [deadline], "route": action}
     if route.latency_budget_ms is not None:
-        common["request_headers_to_add"] = [overwrite(BUDGET_HEADER, f"{route.latency_budget_ms}ms")]
+        common["request_headers_to_add"].append(overwrite(BUDGET_HEADER, f"{route.latency_budget_ms}ms"))
     if route.max_body_bytes != DEFAULT_MAX_BODY_BYTES:
         kind = "type.googleapis.com/envoy.extensions.filters.http.buffer.v3.BufferPerRoute"
         buffer = {"@type": kind, "buffer": {"max_request_bytes": route.max_body_bytes}}

@@ -66,7 +66,8 @@ async def test_the_clients_deadline_reaches_the_server(pod, wine) -> None:
         assert 0 < wine.seen[0]["left_s"] <= 0.3
         wine.delay_s = 0
         await infer(triton)
-        assert wine.seen[1]["left_s"] is None
+        # Who sets none has the route's.
+        assert 50 < wine.seen[1]["left_s"] <= 60
     await pod.until_counts("shop/wine-a", active=0)
 
 
@@ -147,8 +148,7 @@ async def test_a_server_that_is_gone_is_unavailable_and_an_error(pod, wine) -> N
 async def test_a_route_whose_time_is_up_is_a_deadline_and_an_error(pod, wine) -> None:
     await pod.apply(route("wine", wine.arm(100), generation=2, timeout_s=0.3))
     wine.delay_s = 30
-    code, details, _ = await call(pod)
-    assert (code, "timeout" in details) == ("DEADLINE_EXCEEDED", True)
+    assert (await call(pod))[0] == "DEADLINE_EXCEEDED"
     await pod.until_counts("shop/wine-a", requests=1, errors=1)
 
 
