@@ -196,10 +196,10 @@ class Schema(BaseModel):
 
     @cached_property
     def imputing(self) -> Checker | None:
-        """What imputes as `check` does and refuses no value for its policy; None if no column imputes."""
-        if not any("Impute" in (c.missing, c.out_of_range, c.unknown_category) for c in self.inputs):
+        """What imputes features as `check` does, and refuses none for its policy; None if nothing is imputed."""
+        if not any("Impute" in (c.missing, c.out_of_range, c.unknown_category) for c in self.features):
             return None
-        return Checker([column.without_refusals() for column in self.inputs])
+        return Checker([column.without_refusals() for column in self.features])
 
     def impute(self, frame: pd.DataFrame) -> pd.DataFrame:
         """Turn rows as they were sent into those that the model is given in service.
@@ -209,14 +209,14 @@ class Schema(BaseModel):
         Parameters
         ----------
         frame
-            Columns of the schema in its dtypes, as `check` builds them where everything passes. Values that the
-            schema would refuse are left as they are.
+            All features in the schema's dtypes, as `check` builds them where everything passes, and any other
+            columns. Values that the schema would refuse are left as they are.
         """
         if self.imputing is None or frame.empty:
             return frame
-        columns = {name: frame[name].astype(object).tolist() for name in self.by_name if name in frame}
-        imputed = self.imputing.check_columns(columns).frame
-        return imputed.set_axis(frame.index)
+        columns = {name: frame[name].astype(object).tolist() for name in self.feature_names}
+        imputed = self.imputing.check_columns(columns).frame.set_axis(frame.index)
+        return frame.assign(**{str(name): values for name, values in imputed.items()})
 
     def validate(self, columns: Mapping[str, Sequence[Any]]) -> pd.DataFrame:  # type: ignore[override]
         """Check rows given as columns, as `check` does, and return the frame only."""

@@ -21,7 +21,7 @@ from perennial_bundle.formats.protocol import Scorer
 from perennial_bundle.formats.skops_file import check_is_skops, load_model
 from perennial_bundle.manifest import FINAL_FILE, Ensemble, Manifest, Task, parse_manifest
 from perennial_bundle.schema import Column, Schema
-from perennial_bundle.scoring import Outputs, as_output
+from perennial_bundle.scoring import Outputs, as_output, select_features
 
 if TYPE_CHECKING:
     from perennial_bundle.bundle import Bundle
@@ -64,7 +64,7 @@ class Member:
 
     def predict(self, frame: pd.DataFrame) -> Outputs:
         """Predict rows of the whole's schema."""
-        return self.scorer.predict(frame.loc[:, list(self.schema.feature_names)])
+        return self.scorer.predict(select_features(self.schema, frame))
 
 
 @dataclass(frozen=True)

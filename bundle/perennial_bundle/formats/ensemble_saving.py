@@ -179,7 +179,7 @@ def _fit_final(
         raise InvalidBundle("Stacking needs y, the truth for each row of X")
     if final is None:
         final = LinearRegression() if classes is None else LogisticRegression()
-    answers = {name: member.predict(frame) for name, member in members.items()}
+    answers = {name: member.predict(member.schema.impute(frame)) for name, member in members.items()}
     final = final.fit(stack_answers(answers, classes), np.asarray(y))
     if classes is not None and tuple(np.asarray(final.classes_).tolist()) != classes:
         raise InvalidBundle(

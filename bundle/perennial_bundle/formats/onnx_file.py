@@ -16,7 +16,7 @@ from perennial_bundle.formats.combining import spread_classes
 from perennial_bundle.formats.onnx_scan import check_onnx, scan_onnx
 from perennial_bundle.manifest import ONNX_FILE, Manifest, Task
 from perennial_bundle.schema import Schema
-from perennial_bundle.scoring import Outputs, as_output
+from perennial_bundle.scoring import Outputs, as_output, select_features
 
 # Of all ONNX sessions of a process. A graph can ask for any amount; past this it fails instead of the machine.
 MAX_ARENA_BYTES = 2 * 2**30
@@ -82,7 +82,11 @@ class OnnxScorer:
         """Predict; shapes and dtypes are those of `scoring.score`."""
         names = [name for name in (self.label, self.probability) if name is not None]
         found = dict(
-            zip(names, self.session.run(names, {f.name: _feed(f, frame) for f in self.feeds}), strict=True)
+            zip(
+                names,
+                self.session.run(names, {f.name: _feed(f, frame, self.schema) for f in self.feeds}),
+                strict=True,
+            )
         )
         outputs: Outputs = {}
         probabilities = None if self.probability is None else self._probabilities(found[self.probability])
@@ -111,9 +115,9 @@ class OnnxScorer:
         return found
 
 
-def _feed(feed: Feed, frame: pd.DataFrame) -> npt.NDArray[Any]:
+def _feed(feed: Feed, frame: pd.DataFrame, schema: Schema) -> npt.NDArray[Any]:
     if len(feed.columns) > 1:
-        matrix: npt.NDArray[Any] = frame.loc[:, list(feed.columns)].to_numpy(dtype=feed.dtype)
+        matrix: npt.NDArray[Any] = select_features(schema, frame).to_numpy(dtype=feed.dtype)
         return matrix
     values = frame[feed.columns[0]]
     if feed.dtype == np.object_:

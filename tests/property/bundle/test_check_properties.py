@@ -1,6 +1,7 @@
 """The fast check of rows against a slow one that looks at every value, and a batch against its requests."""
 
 import math
+import os
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from perennial_bundle import Column, Flag, InvalidInput, Rows, Schema, event_time_seconds, join
 
+MANY = 3000 if os.environ.get("PERENNIAL_CAMPAIGN", "") not in ("", "0") else 150
 OUTPUTS = (Column(name="predict", datatype="FP64", role="Output"),)
 KNOWN = ("", "a", "b")
 ACTIONS = st.sampled_from(["Reject", "Impute", "Pass"])
@@ -234,7 +236,7 @@ def same_frames(got, want):
     pd.testing.assert_frame_equal(got, want, check_exact=True, check_index_type=False)
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=MANY, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.data())
 def test_the_fast_check_says_what_a_look_at_every_value_says(data):
     schema = data.draw(schemas())
@@ -252,7 +254,7 @@ def test_the_fast_check_says_what_a_look_at_every_value_says(data):
     assert list(got.flags) == [flag for c in schema.inputs for flag in slow[c.name].flags]
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=MANY, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.data())
 def test_a_batch_is_checked_as_each_of_its_requests_alone(data):
     schema = data.draw(schemas())
@@ -289,7 +291,7 @@ JUNK = st.recursive(
 )
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=MANY, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.data())
 def test_whatever_is_sent_is_answered_or_refused_with_a_field_and_a_sentence(data):
     schema = data.draw(schemas())

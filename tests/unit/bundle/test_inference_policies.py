@@ -123,3 +123,14 @@ def test_a_categorical_keeps_the_categories_that_the_model_knows(rows, tmp_path)
     policies = {"carrier": {"categories": ["AA"]}}
     with pytest.raises(InvalidBundle, match="fitted on just these categories"):
         perennial_bundle.save(model, features, tmp_path / "b", policies=policies)
+
+
+def test_an_ensemble_imputes_what_a_member_imputes(strict, rows, tmp_path):
+    frame, labels = rows
+    gaps = frame.assign(wind=frame.wind.where(frame.index % 3 != 0))[BOTH]
+    policies = {"wind": {"missing": "Impute", "impute_value": 10.0}}
+    members = {name: save(strict, (gaps, labels), tmp_path / name, policies=policies) for name in ("a", "b")}
+    bundle = perennial_bundle.save_ensemble(members, gaps, tmp_path / "all", method="Stacking", y=labels)
+    assert bundle.schema.by_name["wind"].impute_value == 10.0
+    got = bundle.predict(bundle.schema.validate({"wind": [None, 10.0], "carrier": ["AA", "AA"]}))
+    assert got["probability"][0] == got["probability"][1]
