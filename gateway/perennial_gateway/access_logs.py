@@ -34,12 +34,8 @@ _IS_SLOW = (
     f"duration(request.headers['{BUDGET_HEADER}']) < "
     "(has(response.backend_latency) ? response.backend_latency : request.duration)"
 )
-# Only a status that somebody has given counts: Envoy makes one up for requests that the client has given up. What is too
-# large never went to a server.
-_HAS_STATUS = (
-    "('grpc-status' in response.trailers || 'grpc-status' in response.headers) "
-    "&& response.code_details != 'request_payload_too_large'"
-)
+# Only a status that somebody has given counts: Envoy makes one up for requests that the client has given up.
+_HAS_STATUS = "('grpc-status' in response.trailers || 'grpc-status' in response.headers)"
 _HAS_FAILED = f"response.code >= 500 || ({_HAS_STATUS} && response.grpc_status in {list(GRPC_FAULTS)})"
 _IS_INVALID = f"{_HAS_STATUS} && response.grpc_status == 3"
 _IS_STICKY = f"'{SALT_KEY}' in xds.route_metadata.filter_metadata['{METADATA}']"
