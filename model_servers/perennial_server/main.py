@@ -27,6 +27,10 @@ from perennial_server.settings import Settings
 logger = logging.getLogger(__name__)
 
 MAX_MESSAGE_CHARACTERS = 2000  # the kubelet keeps 4,096 bytes
+CLOSE = (b"connection", b"close")
+# How long a thread may keep the others waiting for the interpreter. The event loop waits for it at each socket that it
+# reads: at Python's 5 ms, a model or a log that works in a thread would hold up every connection one after the other.
+SWITCH_S = 0.0005
 
 
 class DrainingServer(uvicorn.Server):
@@ -64,6 +68,10 @@ class DrainingServer(uvicorn.Server):
             self.should_exit = True
 
     def _close_later(self) -> None:
+        # Whoever still has a connection gets one more answer on it, so that none is cut when the port closes. The second
+        # list is made of the first once a second.
+        self.config.encoded_headers.append(CLOSE)
+        self.server_state.default_headers.append(CLOSE)
         self._loop.call_later(
             self._runtime.predictor.settings.drain_delay_s, setattr, self, "should_exit", True
         )
@@ -97,6 +105,7 @@ async def serve(settings: Settings) -> None:
         front = Front(runtime)
         config = uvicorn.Config(
             front,
+            ws="none",
             lifespan="off",
             access_log=False,
             log_config=None,
@@ -170,6 +179,7 @@ def main() -> int:
         path = Path(os.environ.get("PERENNIAL_TERMINATION_LOG") or default)
         report_failure(path, StartupError.reason, f"PERENNIAL_{name}: {first['msg']}")
         return 1
+    sys.setswitchinterval(SWITCH_S)
     try:
         uvloop.run(serve(settings))
     except asyncio.CancelledError:

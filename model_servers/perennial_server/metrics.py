@@ -43,6 +43,12 @@ class Metrics:
             "Requests whose deadline passed while they waited for the model.",
             registry=self.registry,
         )
+        self.in_flight = Gauge(
+            "perennial_server_in_flight", "Requests being answered or waiting.", registry=self.registry
+        )
+        self.in_flight_bytes = Gauge(
+            "perennial_server_in_flight_bytes", "Bytes of their bodies.", registry=self.registry
+        )
         self.batch_rows = Histogram(
             "perennial_server_batch_rows",
             "Rows in one call of the model.",

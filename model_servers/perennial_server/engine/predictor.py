@@ -3,11 +3,9 @@
 import asyncio
 import math
 import time
-from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any
 
-from perennial_bundle import Bundle, Outputs, Rows
+from perennial_bundle import Bundle, Rows
 
 from perennial_server.engine.admission import LONGEST_RETRY_S, Admission
 from perennial_server.engine.batcher import Batcher
@@ -18,7 +16,8 @@ from perennial_server.errors import ModelError, RequestError, TooBusy, TooLate
 from perennial_server.metrics import Metrics
 from perennial_server.origin import PROBE, Origin
 from perennial_server.prediction_log.batch import LoggedBatch, PredictionLog
-from perennial_server.protocol.codec import parse_request, render_answer
+from perennial_server.protocol.answers import AnswerWriter
+from perennial_server.protocol.requests import RequestReader
 from perennial_server.settings import Settings
 
 
@@ -43,6 +42,8 @@ class Predictor:
         self.metrics = metrics
         self._log = log
         self._admission = Admission(settings.max_in_flight, settings.max_in_flight_bytes, time.monotonic)
+        metrics.in_flight.set_function(lambda: self._admission.requests)
+        metrics.in_flight_bytes.set_function(lambda: self._admission.size_bytes)
         self._batcher = Batcher(
             partial(call_model, bundle),
             self._settle,
@@ -119,25 +120,13 @@ class Predictor:
         self._batcher.put((origin.is_probe, rows.layout()), job)
         return await job.future
 
-    async def predict_columns(self, columns: Mapping[str, Sequence[Any]], origin: Origin) -> Outputs:
-        """Predict rows given as columns; see `predict` for the errors."""
-        rows = Rows(max((len(values) for values in columns.values()), default=0), columns)
-        return (await self.predict(rows, origin)).outputs
-
-    async def answer(self, body: bytes, origin: Origin) -> bytes:
-        """Answer an inference request in JSON; see `predict` for the errors."""
-        query = parse_request(body, self.bundle.schema, max_rows=self.settings.max_rows)
-        return render_answer(
-            await self.predict_columns(query.columns, origin),
-            self.bundle.schema,
-            query,
-            model_name=self.settings.deployment,
-            model_version=self.settings.revision,
-        )
-
     async def rehearse(self, body: bytes) -> None:
         """Answer a request as it is answered later, and tell nobody; see `predict` for the errors."""
-        await self.answer(body, PROBE)
+        schema, settings = self.bundle.schema, self.settings
+        query = RequestReader(schema, max_rows=settings.max_rows).read(body)
+        prediction = await self.predict(query.rows, PROBE)
+        writer = AnswerWriter(schema, model_name=settings.deployment, model_version=settings.revision)
+        writer.write(prediction.outputs, query, prediction.flags)
 
     def close(self) -> None:
         """Let the threads end after the work in hand, without waiting for it."""

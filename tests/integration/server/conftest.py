@@ -15,6 +15,7 @@ import pandas as pd
 import perennial_bundle
 import pytest
 from sklearn.compose import make_column_transformer
+from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder
@@ -73,6 +74,16 @@ def bundle(tmp_path_factory):
     model = make_pipeline(encode, LogisticRegression()).fit(frame[["wind", "carrier"]], labels)
     path = tmp_path_factory.mktemp("bundles") / "flights"
     return perennial_bundle.save(model, frame, path, y=labels, event_time="when", passthrough=["tail"])
+
+
+def build_slow_bundle(path):
+    """A model that takes milliseconds for a row: a forest of four features."""
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame(rng.normal(size=(500, 4)), columns=["a", "b", "c", "d"])
+    labels = (frame.sum(axis=1) > 0).astype(int)
+    return perennial_bundle.save(
+        RandomForestClassifier(100, random_state=0).fit(frame, labels), frame, path, y=labels
+    )
 
 
 class Process:

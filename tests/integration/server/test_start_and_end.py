@@ -1,3 +1,4 @@
+import asyncio
 import hashlib
 import io
 import json
@@ -15,8 +16,10 @@ from .conftest import (
     DEADLINE_S,
     INFER,
     build_request,
+    build_slow_bundle,
     find_port,
     read_failure,
+    read_metric,
     run_observer,
     run_server,
     start_server,
@@ -218,7 +221,8 @@ def test_sigterm_lets_requests_in_flight_end_and_sends_their_log(bundle, tmp_pat
             wait_for(lambda: is_unready(server), "unreadiness")
             # New requests are still answered: routers hear of the end a little later.
             headers = {"x-prediction-id": "new"}
-            assert httpx.post(server.url + INFER, json=build_request(), headers=headers).status_code == 200
+            got = httpx.post(server.url + INFER, json=build_request(), headers=headers)
+            assert (got.status_code, got.headers["connection"]) == (200, "close")
             early.sendall(early_rest)
             assert early.recv(65_536).startswith(b"HTTP/1.1 200")
             wait_for(lambda: is_closed(server), "the port to close")
@@ -229,6 +233,35 @@ def test_sigterm_lets_requests_in_flight_end_and_sends_their_log(bundle, tmp_pat
             early.close()
             late.close()
         assert {entry["prediction_id"] for entry in observer.read()["log"]} == {"early", "late", "new"}
+
+
+def is_idle(server):
+    return read_metric(server, "perennial_server_in_flight") == 0
+
+
+def test_sigterm_with_200_requests_in_flight_answers_all_of_them(tmp_path):
+    slow = build_slow_bundle(tmp_path / "slow")
+    tensor = {"name": "all", "shape": [1, 4], "datatype": "FP64", "data": [0.5] * 4}
+    one_at_a_time = {"MAX_BATCH_ROWS": "1", "PREDICT_THREADS": "1", "INLINE_BELOW_S": "0"}
+    options = {"MAX_WAIT_S": "600", "DRAIN_TIMEOUT_S": "600", **one_at_a_time}
+
+    def count_in_flight():
+        return read_metric(server, "perennial_server_in_flight")
+
+    async def end_with_requests_in_flight():
+        limits = httpx.Limits(max_connections=None)
+        async with httpx.AsyncClient(base_url=server.url, timeout=DEADLINE_S, limits=limits) as client:
+            sent = [asyncio.create_task(client.post(INFER, json={"inputs": [tensor]})) for _ in range(300)]
+            await asyncio.to_thread(wait_for, lambda: count_in_flight() >= 200, "200 requests in flight")
+            server.popen.send_signal(signal.SIGTERM)
+            return await asyncio.gather(*sent)
+
+    with run_server(tmp_path, f"file://{slow.path}", **options) as server:
+        answers = asyncio.run(end_with_requests_in_flight())
+        assert server.popen.wait(DEADLINE_S) == 0
+    assert [answer.status_code for answer in answers] == [200] * 300
+    assert "connection" not in answers[0].headers
+    assert answers[-1].headers["connection"] == "close"
 
 
 def test_a_request_that_never_ends_cannot_hold_the_server(bundle, tmp_path):
