@@ -12,11 +12,11 @@ from perennial_observer.store.rows import RejectedRow
 __all__ = ["LogBody", "LogEntry", "LogGroup", "Rules", "SplitRows", "split_entries"]
 
 MAX_ENTRIES = 10_000
-MAX_GROUPS = 1_000
 
 PredictionId = Annotated[str, Field(min_length=1, max_length=128)]
 Revision = Annotated[str, Field(min_length=1, max_length=63)]
 Client = Annotated[str, Field(min_length=1, max_length=64)]
+ColumnName = Annotated[str, Field(max_length=256)]  # as a bundle's schema allows
 Word = Annotated[str, Field(max_length=64)]
 
 
@@ -84,7 +84,7 @@ class LogBody(BaseModel):
     revision: Revision
     percent: Annotated[int, Field(ge=1, le=100)] = 100
     entries: Annotated[list[LogEntry], Field(max_length=MAX_ENTRIES)] = Field(default_factory=list)
-    groups: Annotated[list[LogGroup], Field(max_length=MAX_GROUPS)] = Field(default_factory=list)
+    groups: Annotated[list[LogGroup], Field(max_length=MAX_ENTRIES)] = Field(default_factory=list)
 
 
 def split_entries(body: LogBody, rules: Rules) -> SplitRows:

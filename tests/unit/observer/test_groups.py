@@ -100,6 +100,17 @@ def test_flags_stand_beside_their_row_and_never_in_its_inputs():
     assert json.loads(got[1].inputs).keys() == {"x", "kind", "at"}
 
 
+def test_a_message_of_requests_that_all_differ_is_read():
+    """A client that sends other columns each time must not make the observer refuse a whole message."""
+    groups = [
+        {"ids": ["p"], "times": [1.0], "sizes": [1], "inputs": {f"{i}".rjust(256, "x"): [1.0]}}
+        for i in range(3_000)
+    ]
+    flags = [[0, "x" * 256, "Missing", "Passed"]]
+    got = split(*({**group, "flags": flags} for group in groups), schema=None, event_time=None)
+    assert len(got.fitting) == 3_000
+
+
 def test_a_mirrored_group_keeps_its_answers_only():
     got = split(build_group(shadow=True))
     assert (got.fitting, got.rejected) == ([], [])
