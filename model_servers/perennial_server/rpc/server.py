@@ -9,7 +9,9 @@ from perennial_server.errors import StartupError
 from perennial_server.rpc.service import InferenceService
 from perennial_server.settings import Settings
 
-MAX_WAITING_CALLS = 64
+MAX_CALLS = 256
+"""At once. A message is whole before it is admitted, so that this alone bounds what the others hold; HTTP/2 carries few
+calls at once from each of the routers."""
 
 
 class RpcServer:
@@ -28,8 +30,7 @@ class RpcServer:
         self._server = grpc.aio.server(
             handlers=(InferenceService(predictor, is_ready).handlers(),),
             options=build_options(predictor.settings),
-            # A message is whole before it is admitted: beyond these, calls are refused before they are read.
-            maximum_concurrent_rpcs=predictor.settings.max_in_flight + MAX_WAITING_CALLS,
+            maximum_concurrent_rpcs=MAX_CALLS,
         )
 
     async def start(self) -> None:

@@ -9,10 +9,12 @@ from typing import Any
 import grpc
 import grpc.aio
 
+from perennial_server.engine.job import Prediction
 from perennial_server.engine.predictor import Predictor
 from perennial_server.errors import RequestError, TooBusy
 from perennial_server.origin import PREDICTION_ID_HEADER, Origin, read_origin
 from perennial_server.protocol.metadata import describe_model, describe_server
+from perennial_server.protocol.query import Query
 from perennial_server.rpc import inference_pb2 as pb
 from perennial_server.rpc.messages import MessageReader, MessageWriter, build_metadata, read_message
 
@@ -25,6 +27,9 @@ OK = 200
 CLIENT_GONE = 499
 # The header block of a client's default takes 8 KiB, where three characters may stand for each byte.
 MAX_DETAIL_BYTES = 2000
+# As over REST: more would hold up all other requests if the event loop did it.
+THREAD_FROM_BYTES = 2**16
+THREAD_FROM_ROWS = 4096
 
 CODES = {
     400: grpc.StatusCode.INVALID_ARGUMENT,
@@ -151,14 +156,25 @@ class InferenceService:
         predictor = self._predictor
         predictor.admit(len(data), deadline_s=deadline_s)
         try:
-            request = read_message(pb.ModelInferRequest, data)
-            self._check_model(request.model_name, request.model_version)
-            query = self._reader.read(request)
+            if len(data) < THREAD_FROM_BYTES:
+                query = self._read(data)
+            else:
+                query = await asyncio.to_thread(self._read, data)
             prediction = await predictor.predict(query.rows, origin, deadline_s=deadline_s)
-            answer = self._writer.write(prediction.outputs, query, prediction.flags, origin.prediction_id)
-            return answer.SerializeToString()
+            if query.rows.n < THREAD_FROM_ROWS:
+                return self._write(prediction, query, origin)
+            return await asyncio.to_thread(self._write, prediction, query, origin)
         finally:
             predictor.release(len(data))
+
+    def _read(self, data: bytes) -> Query:
+        request = read_message(pb.ModelInferRequest, data)
+        self._check_model(request.model_name, request.model_version)
+        return self._reader.read(request)
+
+    def _write(self, prediction: Prediction, query: Query, origin: Origin) -> bytes:
+        answer = self._writer.write(prediction.outputs, query, prediction.flags, origin.prediction_id)
+        return answer.SerializeToString()
 
 
 def _read_deadline(context: Context) -> float | None:

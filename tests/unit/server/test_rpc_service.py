@@ -1,4 +1,5 @@
 import asyncio
+import threading
 import time
 
 import grpc
@@ -161,6 +162,27 @@ async def test_the_clients_deadline_is_the_engines(server):
     await server.call("ModelInfer", build_request())
     assert before + 3600 <= seen[0] <= time.monotonic() + 3600
     assert seen[1] is None
+
+
+async def test_a_large_request_leaves_the_event_loop_to_others(server):
+    n = 5000
+    request = pb.ModelInferRequest(model_name="wine")
+    for name in ("alcohol", "acid"):
+        request.inputs.add(name=name, datatype="FP64", shape=[n]).contents.fp64_contents.extend([12.5] * n)
+    threads = set()
+    read, write = server.service._reader.read, server.service._writer.write
+
+    def note(call):
+        def noted(*args):
+            threads.add(threading.current_thread())
+            return call(*args)
+
+        return noted
+
+    server.service._reader.read, server.service._writer.write = note(read), note(write)
+    data = await server.call("ModelInfer", request.SerializeToString())
+    assert len(pb.ModelInferResponse.FromString(data).outputs[0].contents.int64_contents) == n
+    assert threading.current_thread() not in threads
 
 
 async def test_a_long_message_is_cut_to_what_a_header_holds(server):
