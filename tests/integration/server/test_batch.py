@@ -1,5 +1,6 @@
 """Batch jobs as processes of their own: killed, ended, spread over workers."""
 
+import json
 import signal
 import subprocess
 import sys
@@ -12,9 +13,10 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 
 from .conftest import DEADLINE_S, build_environment, find_port, run_observer
+from .stores import READER, ROOT, run_s3_server
 
 ROWS = 1500
-JOB_DEADLINE_S = 240
+JOB_DEADLINE_S = 400
 
 
 @pytest.fixture(scope="module")
@@ -172,3 +174,44 @@ def test_input_that_cannot_be_read_ends_the_job_with_its_name(wine, tmp_path, na
 def test_a_wrong_option_is_named(wine, tmp_path):
     finish(start_job(wine, tmp_path, "--chunk-rows", "0"), tmp_path, want=2)
     assert "CHUNK_ROWS" in (tmp_path / "job.log").read_text()
+
+
+def test_a_job_reads_and_writes_a_bucket_and_goes_on_there_after_a_kill(wine, rows, tmp_path):
+    with run_s3_server(tmp_path / "s3") as s3:
+        for path in (tmp_path / "in").iterdir():
+            s3.put("private", f"in/{path.name}", path.read_bytes())
+        client = s3.client()
+
+        def keys(prefix):
+            found = client.list_objects_v2(Bucket="private", Prefix=prefix).get("Contents", [])
+            return [entry["Key"] for entry in found]
+
+        secret = {"key": ROOT[0], "secret": ROOT[1], "endpoint_url": s3.url}
+        options = ("--input", "s3://private/in/*", "--output", "s3://private/scored")
+        first = start_job(wine, tmp_path, *options, STORAGE_OPTIONS=json.dumps(secret), CHUNK_ROWS="50")
+        end = time.monotonic() + JOB_DEADLINE_S
+        while first.poll() is None and not keys("scored/_perennial/done/"):
+            assert time.monotonic() < end, (tmp_path / "job.log").read_text()
+            time.sleep(0.05)
+        first.kill()
+        assert first.wait(DEADLINE_S) == -signal.SIGKILL, (tmp_path / "job.log").read_text()
+        finish(
+            start_job(wine, tmp_path, *options, STORAGE_OPTIONS=json.dumps(secret), CHUNK_ROWS="50"), tmp_path
+        )
+        for key in keys("scored/"):
+            target = tmp_path / "out" / key.removeprefix("scored/")
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(client.get_object(Bucket="private", Key=key)["Body"].read())
+    check_all(tmp_path, rows)
+
+
+def test_a_bucket_that_denies_access_is_named_and_no_key_is_told(wine, rows, tmp_path):
+    with run_s3_server(tmp_path / "s3") as s3:
+        secret = {"key": READER[0], "secret": READER[1], "endpoint_url": s3.url}
+        options = ("--output", "s3://private/scored")
+        job = start_job(wine, tmp_path, *options, STORAGE_OPTIONS=json.dumps(secret), BACKOFF_CAP_S="0.1")
+        finish(job, tmp_path, want=1)
+    message = (tmp_path / "termination-log").read_text()
+    assert '"reason": "StorageFailed"' in message
+    assert "private/scored" in message
+    assert READER[1] not in (tmp_path / "job.log").read_text()
