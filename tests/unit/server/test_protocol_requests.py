@@ -320,12 +320,14 @@ def test_whatever_the_json_nothing_but_a_request_error_comes_of_it(document):
             schema.check(parse(json.dumps(document).encode(), schema).rows)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_whatever_the_bytes_nothing_but_a_request_error_comes_of_it(body):
     with pytest.raises(RequestError):
         parse(body)
 
 
+@settings(deadline=None)
 @given(
     st.binary(max_size=60),
     st.integers(0, 200),

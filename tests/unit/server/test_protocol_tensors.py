@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from perennial_bundle import Column, Schema
@@ -46,12 +46,14 @@ def test_every_datatype_survives_the_way_out_and_in(datatype):
     assert list(got) == values.tolist()
 
 
+@settings(deadline=None)
 @given(arrays("<f8", st.integers(0, 20), elements=st.floats(width=64)))
 def test_every_float_survives_bit_by_bit(values):
     raw = encode_raw(values, "FP64")
     assert decode_raw("x", "FP64", (len(values),), memoryview(raw)).tobytes() == values.tobytes()
 
 
+@settings(deadline=None)
 @given(st.lists(st.text(max_size=20), max_size=20))
 def test_every_string_survives(values):
     raw = encode_raw(np.array(values, dtype=object), "BYTES")
@@ -163,6 +165,7 @@ def test_a_number_too_large_for_the_column_is_left_for_the_schema_to_name(dataty
     assert (got.matrix, got.columns) == (None, {"c0": [value]})
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(width=32) | st.integers(-(2**24), 2**24) | st.none(), min_size=1, max_size=20))
 def test_numbers_are_what_numpy_makes_of_them(values):
     for datatype, dtype in (("FP32", np.float32), ("FP64", np.float64)):
