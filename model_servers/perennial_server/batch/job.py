@@ -54,7 +54,8 @@ def run(settings: BatchSettings, is_ending: Callable[[], bool]) -> bool:
     if progress.counts.rows < plan.rows:
         logger.info("ended by a signal; start again with the same settings to go on")
         return False
-    record.finish(plan, progress.counts, {"log_dropped": log_dropped})
+    if left or not record.is_finished():
+        record.finish(plan, progress.counts, {"log_dropped": log_dropped})
     logger.info(
         "done %s took_s=%.1f log_dropped=%d", progress.render(), time.monotonic() - start_s, log_dropped
     )
@@ -72,6 +73,7 @@ def prepare(
     UnreadableInput, CannotResume
         See there.
     """
+    check_apart(settings)
     files = list_files(source, settings.input_format)
     wanted = Plan(
         bundle_digest=bundle.digest,
@@ -94,6 +96,20 @@ def prepare(
     plan = Plan(**{**_fields(wanted), "segments": tuple(segments)})
     record.begin(plan)
     return plan, {}
+
+
+def check_apart(settings: BatchSettings) -> None:
+    """Refuse an output within the input, which would be the next start's input.
+
+    Raises
+    ------
+    BatchError
+        It is.
+    """
+    source, target = (open_place(uri, settings) for uri in (settings.input_uri, settings.output_uri))
+    is_within = f"{target.path.rstrip('/')}/".startswith(f"{source.path.rstrip('/')}/")
+    if is_within and source.fs.protocol == target.fs.protocol:
+        raise BatchError(f"--output {settings.output_uri} is within --input: choose a directory beside it")
 
 
 def _fields(plan: Plan) -> dict[str, Any]:

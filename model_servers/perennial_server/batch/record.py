@@ -96,6 +96,10 @@ class Record:
         self._done.commit(f"{name}.{counts.scored}.{counts.rejected}.{counts.flags}", b"")
         return counts
 
+    def is_finished(self) -> bool:
+        """Whether the summary is there."""
+        return self._control.child("summary.json").exists()
+
     def finish(self, plan: Plan, counts: Counts, more: Mapping[str, Any]) -> None:
         """Write the summary: the output is whole."""
         document = {"bundle": plan.bundle_digest, "rows": plan.rows, **asdict(counts), **more}

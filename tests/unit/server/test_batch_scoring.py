@@ -236,6 +236,21 @@ def test_a_directory_with_files_of_others_is_not_written_to(bundle, tmp_path, wi
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["thesis.txt"]
 
 
+@pytest.mark.parametrize("output", ["in", "in/scored"])
+def test_an_output_within_the_input_is_refused(bundle, tmp_path, wine, output):
+    with pytest.raises(BatchError, match="within --input"):
+        run(build_batch_settings(bundle, tmp_path, output_uri=str(tmp_path / output)), lambda: False)
+
+
+def test_a_job_that_is_done_leaves_its_summary_as_it_is(bundle, tmp_path, wine):
+    settings = build_batch_settings(bundle, tmp_path)
+    run(settings, lambda: False)
+    summary = tmp_path / "out" / "_perennial" / "summary.json"
+    summary.write_text("{}")
+    assert run(settings, lambda: False)
+    assert summary.read_text() == "{}"
+
+
 def test_a_damaged_plan_is_named(tmp_path, bundle):
     record = Record(open_place(str(tmp_path), build_batch_settings(bundle, tmp_path)))
     record.begin(PLAN)
