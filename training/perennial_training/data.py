@@ -14,11 +14,11 @@ from perennial_bundle import Bundle, InvalidInput, Schema, event_time_seconds
 
 from perennial_training.errors import InvalidData
 from perennial_training.labels import convert_labels
+from perennial_training.policies import as_sent
 from perennial_training.split import Split
 
 EVENT_TIME = "event_time"
 LABEL = "label"
-_PASSING = {"out_of_range": "Pass", "unknown_category": "Pass"}
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Rows:
     Attributes
     ----------
     frame : DataFrame (n, all input columns)
-        Dtypes of the champion's schema.
+        Dtypes of the champion's schema; values as they were sent, before anything is imputed.
     labels : array (n,)
         Of the classes' dtype, or float64.
     event_time : float64 array (n,)
@@ -54,7 +54,7 @@ class TrainingData:
     Attributes
     ----------
     x : DataFrame (n, n_features)
-        Features only, in the champion's order and dtypes, in time order.
+        Features only, in the champion's order and dtypes, in time order; imputed where the champion imputes.
     y : array (n,)
         Labels.
     sample_weight : float64 array (n,)
@@ -137,15 +137,11 @@ def _event_time(table: pa.Table, schema: Schema, what: str) -> npt.NDArray[np.fl
 
 
 def _frame(columns: Mapping[str, Sequence[Any]], schema: Schema, what: str) -> pd.DataFrame:
-    # What the champion refuses as unknown or out of range is just what a new model should learn.
-    tolerant = Schema(
-        inputs=tuple(c.model_copy(update=_PASSING) for c in schema.inputs), outputs=schema.outputs
-    )
     if not any(len(values) for values in columns.values()):
         dtypes = {"INT64": "int64", "FP32": "float32", "FP64": "float64", "BOOL": "bool", "BYTES": "object"}
         return pd.DataFrame({c.name: pd.Series(dtype=dtypes[c.datatype]) for c in schema.inputs})
     try:
-        return tolerant.validate(columns)
+        return as_sent(schema).validate(columns)
     except InvalidInput as error:
         hint = "; is it in logger.exclude?" if error.reason == "MissingColumn" else ""
         raise InvalidData(f"the {what} doesn't fit the champion's schema: {error}{hint}") from error

@@ -33,7 +33,9 @@ def metric_for(name: str, champion: Bundle) -> Metric:
 def judge(metric: Metric, champion: Bundle, challenger: Bundle, test: Rows, seed: int) -> Comparison:
     """Compare two bundles, as they would be served, on the same test rows."""
     champion_output, challenger_output = (
-        bundle.predict(test.frame)["probability" if metric.needs == "Probability" else "predict"]
+        bundle.predict(bundle.schema.impute(test.frame))[
+            "probability" if metric.needs == "Probability" else "predict"
+        ]
         for bundle in (champion, challenger)
     )
     truth = test.labels

@@ -22,6 +22,7 @@ from perennial_training.data import Rows, TrainingData
 from perennial_training.errors import BundleUnusable, InvalidRun, TrainerFailed, TrainingError
 from perennial_training.evaluate import Comparison
 from perennial_training.judging import judge, metric_for
+from perennial_training.policies import as_trained_on, inherited
 from perennial_training.preparing import Gathered, Refusal, assess_rows, gather
 from perennial_training.reference import thinning_step
 from perennial_training.result import Failure, Figures, Result, write_termination_log
@@ -181,7 +182,7 @@ def _training_data(
     rows: Rows, weights: AgeWeights, champion: perennial_bundle.Bundle, seed: int
 ) -> TrainingData:
     return TrainingData(
-        x=rows.frame.loc[:, list(champion.schema.feature_names)],
+        x=as_trained_on(champion.schema, rows.frame).loc[:, list(champion.schema.feature_names)],
         y=rows.labels,
         sample_weight=weights.weights,
         event_time=rows.event_time,
@@ -209,8 +210,7 @@ def _save(
             task=champion.manifest.task,
             passthrough=[c.name for c in schema.inputs if c.role == "Passthrough" and c.name in frame],
             metadata={**champion.manifest.metadata, "retraining_run": spec.run, "parent": champion.digest},
-            enforce_ranges=[c.name for c in schema.inputs if c.out_of_range == "Reject"],
-            reject_unknown=[c.name for c in schema.inputs if c.unknown_category == "Reject"],
+            policies=inherited(schema, frame),
         )
     except perennial_bundle.BundleError as error:
         raise TrainerFailed(f"the candidate can't be bundled: {error.reason}: {error}") from error
