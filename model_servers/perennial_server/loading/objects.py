@@ -4,10 +4,11 @@ Each store's library is imported when it is needed: they take a second and tens 
 bundle of the installation's own store don't pay.
 """
 
+import asyncio
 import errno
 import logging
 import re
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager
 from importlib import import_module
 from pathlib import Path
@@ -27,7 +28,8 @@ from perennial_server.loading.sources import PIECE_BYTES, Reading
 
 _CLASSES = {
     "s3": ("s3fs", "S3FileSystem"),
-    "gs": ("gcsfs", "GCSFileSystem"),
+    # Not gcsfs's own choice, which asks more of the account than to read an object.
+    "gs": ("gcsfs.core", "GCSFileSystem"),
     "az": ("adlfs", "AzureBlobFileSystem"),
 }
 # Their own logs quote requests, with headers and all.
@@ -48,7 +50,12 @@ def build_options(
     AccessDenied
         The Secret lacks what the store needs.
     """
-    common = {"asynchronous": True, "skip_instance_cache": True, "use_listings_cache": False}
+    # adlfs closes itself at the process's end on the loop that it was made with, which must be there then: fsspec's own.
+    common = {
+        "asynchronous": address.scheme != "az",
+        "skip_instance_cache": True,
+        "use_listings_cache": False,
+    }
     match address.scheme:
         case "s3":
             # One attempt for each call: it is `Downloader` that tries again, and counts.
@@ -101,7 +108,7 @@ class ObjectSource:
                 if self._fs._session is not None:  # noqa: SLF001  the same
                     await self._fs._session.close()  # noqa: SLF001
             case _:
-                await self._fs.service_client.close()
+                await self._run(self._fs.service_client.close())
 
     @asynccontextmanager
     async def open(self, name: str, start: int) -> AsyncIterator[Reading]:
@@ -128,9 +135,14 @@ class ObjectSource:
 
     async def _call(self, method: Callable[..., Any], path: str, **arguments: Any) -> Any:
         try:
-            return await method(path, **arguments)
+            return await self._run(method(path, **arguments))
         except Exception as error:  # noqa: BLE001  each library has its own errors, and new ones with each version
             raise self._translate(error) from None
+
+    async def _run(self, call: Coroutine[Any, Any, Any]) -> Any:
+        if self._fs.asynchronous:
+            return await call
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(call, self._fs.loop))
 
     def _translate(self, error: Exception) -> Exception:
         status = find_status(error)

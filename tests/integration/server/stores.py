@@ -222,3 +222,42 @@ async def run_web_server(root, certificate=None, authorization=None, redirects=N
         yield site.name, seen
     finally:
         await runner.cleanup()
+
+
+@asynccontextmanager
+async def run_stand_in(data):
+    """Answer as much of Google's and Azure's APIs as reading one object takes: it proves the libraries, not the stores."""
+    head = {
+        "ETag": '"e"',
+        "Last-Modified": "Mon, 30 Nov 2026 07:48:39 GMT",
+        "x-ms-creation-time": "Mon, 30 Nov 2026 07:48:39 GMT",
+        "x-ms-blob-type": "BlockBlob",
+    }
+
+    async def answer(request):
+        if request.query.get("comp") == "list":
+            listing = b'<?xml version="1.0"?><EnumerationResults><Blobs/></EnumerationResults>'
+            return web.Response(body=listing, content_type="application/xml")
+        if "denied" in request.path_qs:
+            return web.Response(status=403, headers={"x-ms-error-code": "AuthorizationFailure"})
+        if not request.path.endswith("v1.tar"):
+            return web.Response(status=404, headers={"x-ms-error-code": "BlobNotFound"})
+        if request.path.startswith("/storage/"):
+            return web.json_response({"name": "v1.tar", "bucket": "models", "size": str(len(data))})
+        if request.method == "HEAD":
+            return web.Response(headers=head | {"Content-Length": str(len(data))})
+        first, last = (request.headers.get("x-ms-range") or request.headers["Range"]).split("=")[1].split("-")
+        part = data[int(first) : int(last) + 1]
+        spread = {"Content-Range": f"bytes {first}-{int(first) + len(part) - 1}/{len(data)}"}
+        return web.Response(status=206, body=part, headers=head | spread)
+
+    application = web.Application()
+    application.router.add_route("*", "/{path:.*}", answer)
+    runner = web.AppRunner(application)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", find_port())
+    await site.start()
+    try:
+        yield site.name
+    finally:
+        await runner.cleanup()

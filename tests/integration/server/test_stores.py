@@ -16,7 +16,7 @@ from perennial_server.loading.progress import Progress
 from perennial_server.settings import Settings
 
 from .conftest import INFER, build_request, find_port, read_failure, run_server, start_server
-from .stores import READER, run_proxy, run_s3_server, run_web_server, write_certificate
+from .stores import READER, run_proxy, run_s3_server, run_stand_in, run_web_server, write_certificate
 
 TAR = "s3://models/wine/v1.tar"
 FOLDER = "s3://models/wine/v1"
@@ -310,6 +310,27 @@ def test_a_server_that_may_not_read_says_so_where_the_kubelet_looks(s3, bundle, 
     assert got["reason"] == "AccessDenied"
     assert "correct the Secret of spec.model.secretRef" in got["message"]
     assert "secret-of-somebody-else" not in server.output.read_text()
+
+
+def stand_in_secret(tmp_path, url):
+    parts = ["DefaultEndpointsProtocol=http", "AccountName=shop", "AccountKey=c2VjcmV0"]
+    text = ";".join([*parts, f"BlobEndpoint={url}/shop;"])
+    return write_secret(tmp_path, AZURE_STORAGE_CONNECTION_STRING=text)
+
+
+@pytest.mark.parametrize("scheme", ["gs", "az"])
+async def test_googles_and_azures_libraries_read_as_asked(bundle, tmp_path, monkeypatch, scheme):
+    data = pack_bytes(bundle)
+    async with run_stand_in(data) as url:
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", url)
+        secret = stand_in_secret(tmp_path, url) if scheme == "az" else None
+        got = await fetch(tmp_path, f"{scheme}://models/v1.tar", bundle.digest, secret)
+        assert got.digest == bundle.digest
+        with pytest.raises(BundleNotFound):
+            await fetch(tmp_path, f"{scheme}://models/v2.tar", ANY_DIGEST, secret)
+        with pytest.raises(AccessDenied) as caught:
+            await fetch(tmp_path, f"{scheme}://models/denied.tar", ANY_DIGEST, secret)
+    assert "c2VjcmV0" not in str(caught.value)
 
 
 async def test_a_server_that_waits_for_its_store_is_alive_and_ends_in_time(s3, bundle, tmp_path):
