@@ -55,6 +55,10 @@ def build_s3_server():
 class S3Server(Process):
     """The store, with a bucket that its reader may read and one that is nobody's business."""
 
+    def __init__(self, arguments, environment, host, port, output):
+        super().__init__(arguments, environment, port, output)
+        self.url = f"http://{host}:{port}"
+
     def client(self):
         return botocore.session.get_session().create_client(
             "s3",
@@ -75,16 +79,16 @@ class S3Server(Process):
 
 
 @contextmanager
-def run_s3_server(directory):
+def run_s3_server(directory, host="127.0.0.1"):
     binary = build_s3_server()
     for name in ("data", "metadata", "users"):
         (directory / name).mkdir(parents=True)
     port = find_port()
-    options = ["--port", f"127.0.0.1:{port}", "--iam-dir", str(directory / "users"), "--quiet"]
+    options = ["--port", f"{host}:{port}", "--iam-dir", str(directory / "users"), "--quiet"]
     backend = ["posix", "--sidecar", str(directory / "metadata"), str(directory / "data")]
     names = ("ROOT_ACCESS_KEY_ID", "ROOT_SECRET_ACCESS_KEY")
     environment = dict(os.environ) | dict(zip(names, ROOT, strict=True))
-    server = S3Server([str(binary), *options, *backend], environment, port, directory / "log")
+    server = S3Server([str(binary), *options, *backend], environment, host, port, directory / "log")
     try:
         wait_for(server.is_there, "the S3 server")
         admin = [str(binary), "admin", "--access", ROOT[0], "--secret", ROOT[1], "--endpoint-url", server.url]
