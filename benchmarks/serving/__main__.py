@@ -12,7 +12,7 @@ import tempfile
 from pathlib import Path
 
 from benchmarks.serving import observers, overload
-from benchmarks.serving.client import BadAnswer, measure
+from benchmarks.serving.client import BadAnswer, Load, measure
 from benchmarks.serving.environments import CannotInstall, installed
 from benchmarks.serving.measuring import (
     CONNECTIONS,
@@ -67,13 +67,7 @@ def measure_client(subject: Subject, directory: Path, plan: Plan) -> float:
     port = free_port()
     os.sched_setaffinity(0, {client_core})
     with helper("canned", port, core=server_core, output=directory / "canned.log"):
-        tally = measure(
-            port,
-            requests(ALL[0], subject, 1),
-            connections=CONNECTIONS,
-            warm_up_s=0.5,
-            seconds=min(plan.seconds, 3),
-        )
+        tally = measure(port, requests(ALL[0], subject, 1), Load(CONNECTIONS, 0.5, min(plan.seconds, 3)))
     return tally.per_second
 
 
@@ -95,7 +89,7 @@ def compare(
                         rounds.setdefault((peer.name, n_rows), []).append(one)
                         say(
                             f"  {peer.title:<20} {rows_text(n_rows):>8} {one.per_second:>9,.0f}/s "
-                            f"p50 {one.p50_ms:6.2f} ms  p99 {one.p99_ms:7.2f} ms  {one.memory_mib:5.0f} MiB  "
+                            f"p50 {one.p50_ms:6.2f} ms  p99 {one.p99_ms:7.2f} ms  CPU {one.cpu_us:5.0f} us  {one.memory_mib:5.0f} MiB  "
                             f"client {one.client_busy_share:4.0%}"
                             + (f"  {one.bad} not 200" if one.bad else "")
                         )
@@ -123,6 +117,7 @@ def describe(
         f"Model: {subject.title}, {FEATURES} numeric features; every server answers class and probability.",
         f"Load: {load}, {pauses}; {rounds}.",
         f"The client alone manages {client_per_second:,.0f} requests/s against a server that doesn't think; {limit}.",
+        "Server CPU is the time that all of a server's processes take for a request, which busy neighbours disturb least.",
         "Memory is that of all of a server's processes after the load, pages that they share counted once.",
     ]
     seen = set()

@@ -7,6 +7,7 @@ against `canned.py`, a server that answers without thinking.
 import asyncio
 import gc
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import cast
 
@@ -58,9 +59,10 @@ class AnswerReader:
 
 @dataclass
 class Tally:
-    """What one measurement saw; latencies in seconds, of answers with status 200."""
+    """What one measurement saw; latencies in seconds, of answers with status 200. `cpu_s` is the server's."""
 
     seconds: float = 0.0
+    cpu_s: float = 0.0
     busy_share: float = 0.0
     latencies_s: list[float] = field(default_factory=list)
     statuses: dict[int, int] = field(default_factory=dict)
@@ -69,6 +71,11 @@ class Tally:
     def per_second(self) -> float:
         """Answers with status 200 per second."""
         return len(self.latencies_s) / self.seconds
+
+    @property
+    def cpu_us(self) -> float:
+        """The server's CPU time for an answer, in microseconds; NaN if there is none."""
+        return 1e6 * self.cpu_s / len(self.latencies_s) if self.latencies_s else float("nan")
 
     def latency_ms(self, share: float) -> float:
         """Return a quantile of the latencies, in ms; NaN if there are none."""
@@ -121,35 +128,61 @@ class ClosedLoop(asyncio.Protocol):
         self._transport.abort()
 
 
-async def _measure(
-    port: int, requests: list[bytes], connections: int, warm_up_s: float, seconds: float
-) -> Tally:
+@dataclass(frozen=True)
+class Load:
+    """How a server is asked.
+
+    Parameters
+    ----------
+    connections
+        How many wait for an answer at any time.
+    warm_up_s, seconds
+        How long without and with counting.
+    """
+
+    connections: int
+    warm_up_s: float
+    seconds: float
+
+
+async def _measure(port: int, requests: list[bytes], load: Load, read_cpu_s: Callable[[], float]) -> Tally:
     loop = asyncio.get_running_loop()
     warm_up, tally = Tally(), Tally()
     clients = []
-    for i in range(connections):
+    for i in range(load.connections):
+        at = i * len(requests) // load.connections
         _, client = await loop.create_connection(
-            lambda i=i: ClosedLoop(requests, i * len(requests) // connections, warm_up), "127.0.0.1", port
+            lambda at=at: ClosedLoop(requests, at, warm_up), "127.0.0.1", port
         )
         clients.append(client)
-    await asyncio.sleep(warm_up_s)
+    await asyncio.sleep(load.warm_up_s)
+    cpu_s = read_cpu_s()
     for client in clients:
         client.start_over(tally)
     start_s, busy_s = time.perf_counter(), time.process_time()
-    await asyncio.sleep(seconds)
+    await asyncio.sleep(load.seconds)
     tally.seconds = time.perf_counter() - start_s
     tally.busy_share = (time.process_time() - busy_s) / tally.seconds
-    lost = [client.lost for client in clients if client.lost is not None]
     for client in clients:
         client.start_over(warm_up)
+    tally.cpu_s = read_cpu_s() - cpu_s
+    lost = [client.lost for client in clients if client.lost is not None]
+    for client in clients:
         client.close()
     if lost:
-        raise BadAnswer(f"{len(lost)} of {connections} connections were lost, the first by {lost[0]!r}")
+        raise BadAnswer(f"{len(lost)} of {load.connections} connections were lost, the first by {lost[0]!r}")
     return tally
 
 
-def measure(port: int, requests: list[bytes], *, connections: int, warm_up_s: float, seconds: float) -> Tally:
+def measure(
+    port: int, requests: list[bytes], load: Load, read_cpu_s: Callable[[], float] = lambda: 0.0
+) -> Tally:
     """Ask a server as fast as it answers; see the module.
+
+    Parameters
+    ----------
+    read_cpu_s
+        Tells the CPU time that the server has taken.
 
     Raises
     ------
@@ -159,6 +192,6 @@ def measure(port: int, requests: list[bytes], *, connections: int, warm_up_s: fl
     gc.collect()
     gc.disable()
     try:
-        return uvloop.run(_measure(port, requests, connections, warm_up_s, seconds))
+        return uvloop.run(_measure(port, requests, load, read_cpu_s))
     finally:
         gc.enable()

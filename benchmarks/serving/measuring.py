@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.serving.client import build_request, measure
+from benchmarks.serving.client import Load, build_request, measure
 from benchmarks.serving.peers import REPOSITORY, Peer, Place
-from benchmarks.serving.processes import Command, cores, free_port, memory_mib, running
+from benchmarks.serving.processes import Command, cores, cpu_s, free_port, memory_mib, running
 from benchmarks.serving.subject import Subject
 
 CONNECTIONS = 16
@@ -39,6 +39,7 @@ class Round:
     per_second: float
     p50_ms: float
     p99_ms: float
+    cpu_us: float
     memory_mib: float
     client_busy_share: float
     bad: int
@@ -53,6 +54,7 @@ class Figure:
     highest: float
     p50_ms: float
     p99_ms: float
+    cpu_us: float
     memory_mib: float
     client_busy_share: float
     bad: int
@@ -71,6 +73,7 @@ def summarise(rounds: list[Round]) -> Figure:
         highest=max(rates),
         p50_ms=median("p50_ms"),
         p99_ms=median("p99_ms"),
+        cpu_us=median("cpu_us"),
         memory_mib=median("memory_mib"),
         client_busy_share=median("client_busy_share"),
         bad=sum(one.bad for one in rounds),
@@ -152,17 +155,13 @@ def measure_round(
     """Check and measure a server that runs at a port as a process."""
     port, pid = running_at
     check_answers(peer, subject, port, n_rows)
-    tally = measure(
-        port,
-        requests(peer, subject, n_rows),
-        connections=CONNECTIONS,
-        warm_up_s=plan.warm_up_s,
-        seconds=plan.seconds,
-    )
+    load = Load(CONNECTIONS, plan.warm_up_s, plan.seconds)
+    tally = measure(port, requests(peer, subject, n_rows), load, lambda: cpu_s(pid))
     return Round(
         per_second=tally.per_second,
         p50_ms=tally.latency_ms(0.5),
         p99_ms=tally.latency_ms(0.99),
+        cpu_us=tally.cpu_us,
         memory_mib=memory_mib(pid),
         client_busy_share=tally.busy_share,
         bad=sum(n for status, n in tally.statuses.items() if status != 200),

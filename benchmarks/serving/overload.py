@@ -13,7 +13,7 @@ from typing import cast
 
 import uvloop
 
-from benchmarks.serving.client import AnswerReader, measure
+from benchmarks.serving.client import AnswerReader, Load, measure
 from benchmarks.serving.measuring import Plan, requests, serving
 from benchmarks.serving.peers import ALL
 from benchmarks.serving.processes import memory_mib
@@ -157,10 +157,8 @@ def run(subject: Subject, directory: Path, plan: Plan, *, times: float, n_rows: 
     with serving(ours, ours.python(), subject, directory) as (port, pid):
         capacity = 0.0
         for connections in (16, 48):
-            tally = measure(
-                port, bodies, connections=connections, warm_up_s=plan.warm_up_s,
-                seconds=min(CAPACITY_S, plan.seconds),
-            )  # fmt: skip
+            load = Load(connections, plan.warm_up_s, min(CAPACITY_S, plan.seconds))
+            tally = measure(port, bodies, load)
             print(f"capacity with {connections} connections: {tally.per_second:,.0f}/s", flush=True)
             capacity = max(capacity, tally.per_second)
         before_mib = memory_mib(pid)

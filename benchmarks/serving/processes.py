@@ -146,6 +146,19 @@ def tree(pid: int) -> list[int]:
     return found
 
 
+def cpu_s(pid: int) -> float:
+    """Return the CPU time that a process and its descendants have taken, in seconds."""
+    ticks = 0
+    for member in tree(pid):
+        try:
+            # The name, in brackets, may hold anything; what follows it are numbers.
+            numbers = Path(f"/proc/{member}/stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        ticks += int(numbers[11]) + int(numbers[12])
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
 def memory_mib(pid: int) -> float:
     """Return what a process and its descendants hold in memory, pages that they share counted once, in MiB."""
     total_kib = 0

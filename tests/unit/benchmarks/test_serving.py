@@ -15,7 +15,14 @@ ANSWER = b"HTTP/1.1 200 OK\r\nX-A: b\r\nContent-Length: 5\r\n\r\nhello"
 
 
 def figure(per_second, **changes):
-    values = {"p50_ms": 1.0, "p99_ms": 2.0, "memory_mib": 100.0, "client_busy_share": 0.2, "bad": 0}
+    values = {
+        "p50_ms": 1.0,
+        "p99_ms": 2.0,
+        "cpu_us": 100.0,
+        "memory_mib": 100.0,
+        "client_busy_share": 0.2,
+        "bad": 0,
+    }
     return summarise([Round(per_second=per_second, **(values | changes))])
 
 
@@ -51,14 +58,18 @@ def test_only_good_answers_are_counted_as_throughput():
 
 def test_the_median_round_counts_and_bad_answers_add_up():
     rates = (100.0, 900.0, 300.0)
-    got = summarise([Round(rate, 1.0, 2.0, 10.0, 0.1, 1) for rate in rates])
+    got = summarise([Round(rate, 1.0, 2.0, 50.0, 10.0, 0.1, 1) for rate in rates])
     assert (got.per_second, got.lowest, got.highest, got.bad) == (300.0, 100.0, 900.0, 3)
 
 
 def test_of_two_ways_to_run_a_peer_the_faster_counts():
-    figures = {("ours", 1): figure(1000), ("mlserver", 1): figure(100), ("mlserver-batching", 1): figure(400)}
+    figures = {
+        ("ours", 1): figure(1000),
+        ("mlserver", 1): figure(100, cpu_us=1000.0),
+        ("mlserver-batching", 1): figure(400, cpu_us=300.0),
+    }
     target = next(target for target in TARGETS if "mlserver" in target.peers and target.n_rows == 1)
-    assert target.assess(figures) == 2.5
+    assert (target.assess(figures), target.assess_cpu(figures)) == (2.5, 3.0)
     assert any("**missed**" in line for line in render_targets(figures))
 
 
