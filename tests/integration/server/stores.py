@@ -197,7 +197,7 @@ def write_certificate(directory):
 
 
 @asynccontextmanager
-async def run_web_server(root, certificate=None, authorization=None, redirects=None):
+async def run_web_server(root, certificate=None, authorization=None, redirects=None, headers=None):
     """Serve a directory on loopback, with TLS if there is a certificate; `seen` is what it was asked."""
     seen = []
 
@@ -210,7 +210,7 @@ async def run_web_server(root, certificate=None, authorization=None, redirects=N
         path = root / request.path.lstrip("/")
         if not path.is_file():
             raise web.HTTPNotFound
-        return web.FileResponse(path)
+        return web.FileResponse(path, headers=headers)
 
     application = web.Application()
     application.router.add_get("/{path:.*}", answer)

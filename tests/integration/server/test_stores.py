@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import io
+import os
 import shutil
 import tarfile
 
@@ -310,6 +311,31 @@ def test_a_server_that_may_not_read_says_so_where_the_kubelet_looks(s3, bundle, 
     assert got["reason"] == "AccessDenied"
     assert "correct the Secret of spec.model.secretRef" in got["message"]
     assert "secret-of-somebody-else" not in server.output.read_text()
+
+
+async def test_an_answer_that_would_unpack_to_anything_is_refused(bundle, tmp_path, web_root):
+    async with run_web_server(web_root, headers={"Content-Encoding": "gzip"}) as (url, _):
+        with pytest.raises(StoreUnavailable, match="compresses its answers"):
+            await fetch(tmp_path, f"{url}/v1.tar", bundle.digest)
+
+
+async def test_a_pipe_on_a_volume_is_refused_and_not_waited_for(bundle, tmp_path):
+    folder = shutil.copytree(bundle.path, tmp_path / "folder")
+    (folder / "model.skops").unlink()
+    os.mkfifo(folder / "model.skops")
+    with pytest.raises(InvalidBundle, match=r"model\.skops isn't a plain file"):
+        await fetch(tmp_path, f"file://{folder}", bundle.digest)
+    os.mkfifo(tmp_path / "v1.tar")
+    with pytest.raises(InvalidBundle, match=r"v1\.tar isn't a plain file"):
+        await fetch(tmp_path, f"file://{tmp_path}/v1.tar", bundle.digest)
+
+
+@pytest.mark.parametrize("name", ["v1.tar", "v1"])
+async def test_a_volumes_bundle_has_a_largest_size_too(bundle, tmp_path, web_root, name):
+    with pytest.raises(TooLarge, match="is larger than"):
+        await fetch(tmp_path, f"file://{web_root}/{name}", bundle.digest, bundle_max_bytes=5000)
+    got = await fetch(tmp_path, f"file://{web_root}/{name}", bundle.digest)
+    assert got.digest == bundle.digest
 
 
 def stand_in_secret(tmp_path, url):
