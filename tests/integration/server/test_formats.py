@@ -3,6 +3,9 @@
 import hashlib
 import json
 import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import httpx
 import numpy as np
@@ -131,3 +134,16 @@ def test_a_spoiled_onnx_model_ends_the_server_with_the_reason(onnx_bundle, tmp_p
     failure = read_failure(server, tmp_path)
     assert failure["reason"] == "UnsafeModel"
     assert "com.custom" in failure["message"]
+
+
+@pytest.mark.parametrize(("example", "want"), [("10-onnx", "onnx"), ("11-ensemble", "ensemble")])
+def test_an_example_writes_a_bundle_that_answers_its_reference(example, want, tmp_path):
+    script = Path(__file__).parents[3] / "examples" / example / "train.py"
+    run = subprocess.run(
+        [sys.executable, script, tmp_path / "bundle"], capture_output=True, text=True, timeout=300, check=True
+    )
+    bundle = perennial_bundle.load(tmp_path / "bundle", expected_digest=run.stdout.strip())
+    assert bundle.manifest.format == want
+    reference = bundle.reference()
+    got = bundle.predict(reference.inputs)
+    assert np.allclose(got["probability"], reference.outputs["probability"], atol=1e-6)
