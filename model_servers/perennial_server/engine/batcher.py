@@ -17,11 +17,6 @@ from perennial_server.engine.job import Job
 from perennial_server.engine.model_call import Outcome
 from perennial_server.errors import TooLate
 
-# In a thread, a short call may look long for all its waiting for the loop's thread. So if it needs little CPU, one of many
-# is tried on the loop, unless it might hold the loop up.
-TRIAL_EVERY = 32
-TRIAL_FACTOR = 5
-
 
 class Batcher:
     """Collects jobs, calls the model with batches of them, and hands on what became of each batch.
@@ -57,11 +52,10 @@ class Batcher:
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="predict")
         self._lanes: dict[Hashable, deque[Job]] = {}
         self._times = CallTimes()
+        self._busy_times = CallTimes()
         self._waiting_rows = 0
         self._running = 0
-        self._calls_in_threads = 0
         self._flush_is_due = False
-        self._trial_is_due = False
         self._sweep: asyncio.TimerHandle | None = None
         self._sweep_s = 0.0
 
@@ -106,10 +100,8 @@ class Batcher:
             jobs, n_rows = self._take()
             if not jobs:
                 return
-            estimate_s = self._times.estimate_s(n_rows)
-            is_trial = self._trial_is_due and estimate_s < TRIAL_FACTOR * self._inline_below_s
-            if is_trial or estimate_s < self._inline_below_s:
-                self._run_inline(jobs, n_rows, is_trial=is_trial)
+            if self._busy_times.estimate_s(n_rows) < self._inline_below_s:
+                self._end_call(measure(self._call, jobs), n_rows)
             else:
                 self._run_in_thread(jobs, n_rows)
         finally:
@@ -137,17 +129,6 @@ class Batcher:
             self._settle(too_late(late))
         return jobs, n_rows
 
-    def _run_inline(self, jobs: list[Job], n_rows: int, *, is_trial: bool) -> None:
-        start_s = time.perf_counter()
-        outcome = self._call(jobs)
-        duration_s = time.perf_counter() - start_s
-        if is_trial:
-            self._trial_is_due = False
-            self._times.restart(n_rows, duration_s)
-        else:
-            self._times.add(n_rows, duration_s)
-        self._settle(outcome)
-
     def _run_in_thread(self, jobs: list[Job], n_rows: int) -> None:
         self._running += 1
         loop = asyncio.get_running_loop()
@@ -159,11 +140,11 @@ class Batcher:
         self._flush_soon()
         if done.cancelled():  # only `close` does that, when nobody waits any more
             return
-        measured = done.result()
+        self._end_call(done.result(), n_rows)
+
+    def _end_call(self, measured: Measured, n_rows: int) -> None:
         self._times.add(n_rows, measured.duration_s)
-        self._calls_in_threads += 1
-        if self._calls_in_threads % TRIAL_EVERY == 0:
-            self._trial_is_due = measured.cpu_s < self._inline_below_s
+        self._busy_times.add(n_rows, measured.busy_s)
         self._settle(measured.outcome)
 
     def _sweep_by(self, deadline_s: float) -> None:

@@ -9,6 +9,7 @@ from perennial_server.engine.job import Job
 from perennial_server.engine.model_call import Outcome
 
 WEIGHT = 0.1  # of the newest call in the moving average
+WAITING_FACTOR = 20  # a call whose duration is more than so many times its CPU time waits for something
 
 
 class CallTimes:
@@ -24,16 +25,14 @@ class CallTimes:
 
     def __init__(self) -> None:
         self._by_size: dict[int, float] = {}
+        self._guesses: dict[int, float] = {}
 
     def add(self, n_rows: int, duration_s: float) -> None:
         """Take a call into account."""
         size = n_rows.bit_length()
         before = self._by_size.get(size)
         self._by_size[size] = duration_s if before is None else before + WEIGHT * (duration_s - before)
-
-    def restart(self, n_rows: int, duration_s: float) -> None:
-        """Take a call for what calls of its size last, whatever was measured before."""
-        self._by_size[n_rows.bit_length()] = duration_s
+        self._guesses.clear()
 
     def estimate_s(self, n_rows: int) -> float:
         """Estimate the duration of a call; infinite before the first one.
@@ -43,8 +42,13 @@ class CallTimes:
         """
         size = n_rows.bit_length()
         known = self._by_size.get(size)
-        if known is not None:
-            return known
+        if known is None:
+            known = self._guesses.get(size)
+        if known is None:
+            known = self._guesses[size] = self._guess_s(size)
+        return known
+
+    def _guess_s(self, size: int) -> float:
         return min(
             (seen_s * max(1.0, 2.0 ** (size - seen)) for seen, seen_s in self._by_size.items()),
             default=math.inf,
@@ -53,15 +57,25 @@ class CallTimes:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """A call in a thread, and what it took: waiting for other threads is in its duration, not in its CPU time."""
+    """A call of the model, and what it took."""
 
     outcome: Outcome
     duration_s: float
     cpu_s: float
 
+    @property
+    def busy_s(self) -> float:
+        """How long it would hold up the event loop.
+
+        What a call that computes takes beyond its CPU time is the fault of others: of threads that hold the
+        interpreter, of processes, of a CPU limit. They hold up the event loop all the same, so that a switch of threads
+        would only add to it. A call that hardly computes waits for something of its own.
+        """
+        return self.cpu_s if self.cpu_s * WAITING_FACTOR >= self.duration_s else self.duration_s
+
 
 def measure(call: Callable[[Sequence[Job]], Outcome], jobs: Sequence[Job]) -> Measured:
-    """Call the model, in a thread."""
+    """Call the model, in whatever thread this is."""
     start_s, cpu_start_s = time.perf_counter(), time.thread_time()
     outcome = call(jobs)
     return Measured(outcome, time.perf_counter() - start_s, time.thread_time() - cpu_start_s)

@@ -1,6 +1,7 @@
 import pytest
 from perennial_server.engine.admission import LONGEST_RETRY_S, Admission
-from perennial_server.engine.call_times import CallTimes
+from perennial_server.engine.call_times import CallTimes, Measured
+from perennial_server.engine.model_call import Outcome
 from perennial_server.settings import Settings
 from pydantic import ValidationError
 
@@ -96,10 +97,19 @@ def test_call_times_are_known_by_size_and_estimated_for_others():
     assert times.estimate_s(160) == 0.004
 
 
-def test_call_times_follow_slowly_and_restart_at_once():
+def test_call_times_follow_slowly():
     times = CallTimes()
     times.add(16, 0.001)
+    assert times.estimate_s(64) == 0.004
     times.add(16, 0.101)
     assert times.estimate_s(16) == pytest.approx(0.011)
-    times.restart(16, 0.5)
-    assert times.estimate_s(16) == 0.5
+    assert times.estimate_s(64) == pytest.approx(0.044)
+
+
+@pytest.mark.parametrize(
+    ("duration_s", "cpu_s", "want"),
+    [(0.001, 0.001, 0.001), (0.010, 0.001, 0.001), (0.050, 0.0001, 0.050)],
+    ids=["undisturbed", "disturbed by others", "waits for something"],
+)
+def test_a_call_holds_up_the_loop_for_what_it_computes_or_waits(duration_s, cpu_s, want):
+    assert Measured(Outcome(), duration_s, cpu_s).busy_s == want

@@ -233,6 +233,19 @@ async def test_short_calls_move_to_the_event_loop_and_long_ones_stay_in_threads(
     assert threading.get_ident() not in model.threads
 
 
+async def test_calls_that_wait_for_something_stay_in_threads(build, model):
+    def wait(frame):
+        model.threads.add(threading.get_ident())
+        time.sleep(0.05)
+        return {"predict": frame * 2}
+
+    model.predict = wait
+    predictor = build(inline_below_s=0.01)
+    for value in range(3):
+        await ask(predictor, value)
+    assert threading.get_ident() not in model.threads
+
+
 async def test_a_request_that_is_already_late_does_not_reach_the_model(build, model, metrics):
     with pytest.raises(TooLate):
         await ask(build(), 1, deadline_s=time.monotonic() - 1)
