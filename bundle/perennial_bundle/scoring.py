@@ -30,7 +30,13 @@ def score(
         ``probability``: float64 array (n,) of the positive (second) class for two classes, else
         (n, n_classes) in the order of the manifest's ``classes``.
     """
-    features = select_features(schema, frame)
+    return score_features(model, schema, task, select_features(schema, frame))
+
+
+def score_features(
+    model: Any, schema: Schema, task: Literal["Classification", "Regression"], features: Any
+) -> Outputs:
+    """Run a model on what reaches it, a frame or an array; see `score`."""
     outputs: Outputs = {}
     for column in schema.outputs:
         if column.name == "probability":

@@ -9,8 +9,10 @@ import pandas as pd
 
 from perennial_bundle.archive import looks_like_pickle
 from perennial_bundle.errors import BundleError, InvalidBundle, ModelLoadFailed, UnsafeModel
+from perennial_bundle.formats.shortcut import Shortcut, find_shortcut
 from perennial_bundle.formats.trees import check_trees
-from perennial_bundle.manifest import MODEL_FILE, Manifest, Task
+from perennial_bundle.manifest import MODEL_FILE, REFERENCE_FILE, Manifest, Task
+from perennial_bundle.reference import read_reference
 from perennial_bundle.schema import Schema
 from perennial_bundle.scoring import Outputs, score
 from perennial_bundle.trusted import TRUSTED_TYPES
@@ -26,14 +28,17 @@ _COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"x\x9c", b"x\x01", b"x^", b"x\
 
 @dataclass(frozen=True)
 class SkopsScorer:
-    """A scikit-learn model behind the schema."""
+    """A scikit-learn model behind the schema, and a shorter road to its answers if there is one."""
 
     model: Any
     schema: Schema
     task: Task
+    shortcut: Shortcut | None = None
 
     def predict(self, frame: pd.DataFrame) -> Outputs:
         """Predict; see `scoring.score` for shapes and dtypes."""
+        if self.shortcut is not None:
+            return self.shortcut.predict(frame)
         return score(self.model, self.schema, self.task, frame)
 
 
@@ -47,7 +52,12 @@ class SkopsFormat:
     def load(self, directory: Path, manifest: Manifest) -> SkopsScorer:
         """Load the model; see `load_model` for the errors."""
         model = load_model(directory / MODEL_FILE, manifest.libraries)
-        return SkopsScorer(model, manifest.schema_, manifest.task)
+        schema, task = manifest.schema_, manifest.task
+        try:
+            rows = read_reference(directory / REFERENCE_FILE, schema).inputs
+        except BundleError:  # told to those who need it
+            return SkopsScorer(model, schema, task)
+        return SkopsScorer(model, schema, task, find_shortcut(model, schema, task, rows))
 
 
 def check_is_skops(path: Path) -> None:
