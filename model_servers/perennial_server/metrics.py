@@ -67,6 +67,18 @@ class Metrics:
             ["column", "kind", "action"],
             registry=self.registry,
         )
+        self.explanations = Counter(
+            "perennial_server_explanations",
+            "Requests for explanations answered.",
+            ["code"],
+            registry=self.registry,
+        )
+        self.explanation_duration_s = Histogram(
+            "perennial_server_explanation_duration_seconds",
+            "Time from a request for an explanation to the answer, in seconds.",
+            buckets=BUCKETS_S,
+            registry=self.registry,
+        )
         self.predictions = Counter("perennial_server_predictions", "Rows predicted.", registry=self.registry)
         self.model_errors = Counter(
             "perennial_server_model_errors", "Requests on which the model raised.", registry=self.registry
@@ -103,6 +115,11 @@ class Metrics:
             child = self._by_status[status] = self.requests.labels(str(status))
         child.inc()
         self.duration_s.observe(duration_s)
+
+    def count_explanation(self, status: int, duration_s: float) -> None:
+        """Count a request for an explanation: apart, since it takes longer than any prediction."""
+        self.explanations.labels(str(status)).inc()
+        self.explanation_duration_s.observe(duration_s)
 
     def count_call(self, n_rows: int, duration_s: float, flags: Sequence[Flag]) -> None:
         """Count one call of the model that was answered, unless it was for probes."""

@@ -25,6 +25,7 @@ from perennial_server.rest.bodies import (
     JSON_BYTES_HEADER,
     ClientGoneError,
     compress,
+    has_small_body,
     read_body,
     read_deadline,
     read_head,
@@ -191,8 +192,8 @@ class V2App:
                 answer_headers.append((b"retry-after", b"%d" % error.retry_after_s))
             if status == 405:  # noqa: PLR2004
                 answer_headers.append((b"allow", b"POST"))
-            if status in {413, 429}:
-                # The body may not have been read: the connection can't be used again.
+            if status == 413 or (status == 429 and not has_small_body(headers)):  # noqa: PLR2004
+                # Who sends that much more is cut off; a small body is read over, which is cheaper than a new connection.
                 answer_headers.append((b"connection", b"close"))
         except ClientGoneError:
             status, answer = 499, Answer(b"")
@@ -201,7 +202,9 @@ class V2App:
             logger.exception("request failed prediction_id=%s", origin.prediction_id)
             status, answer = 500, Answer(render_error("internal error; see the server's log"))
         await _respond(send, status, answer, answer_headers)
-        self._metrics.count_request(status, time.perf_counter() - start)
+        is_prediction = match["verb"] == "infer"
+        count = self._metrics.count_request if is_prediction else self._metrics.count_explanation
+        count(status, time.perf_counter() - start)
 
     async def _admit(
         self, headers: Headers, receive: Receive, origin: Origin, verb: Callable[[Asked], Awaitable[Reply]]

@@ -64,6 +64,15 @@ async def test_an_explanation_is_an_answer_of_the_protocol(client, bundle, log):
     assert log.batches == []
 
 
+async def test_explanations_are_counted_apart_from_predictions(client, metrics):
+    await client.call("POST", EXPLAIN, encode(BODY))
+    await client.call("POST", EXPLAIN, b"{")
+    text = metrics.render().decode()
+    assert 'perennial_server_explanations_total{code="200"} 1.0' in text
+    assert 'perennial_server_explanations_total{code="400"} 1.0' in text
+    assert "perennial_server_request_duration_seconds_count 0.0" in text
+
+
 async def test_a_version_is_explained_by_its_name_and_no_other(client):
     status, *_ = await client.call("POST", "/v2/models/wine/versions/wine-1a2b3c4d/explain", encode(BODY))
     assert status == 200
