@@ -87,6 +87,12 @@ def read_head(headers: Headers) -> Head:
     )
 
 
+def has_small_body(headers: Headers) -> bool:
+    """Tell whether a body is said to be so small that the HTTP server may as well read over it."""
+    length = headers.get(b"content-length", b"")
+    return length.isdigit() and len(length) <= _MAX_DIGITS and int(length) <= SMALL_BYTES
+
+
 def read_deadline(headers: Headers, now_s: float) -> float | None:
     """Return when the gateway stops waiting, on the clock of `now_s`, if it says so."""
     value = headers.get(DEADLINE_HEADER)

@@ -393,9 +393,14 @@ async def test_more_requests_than_places_are_refused_with_429(client, predictor,
     status, got, headers = await client.call("POST", INFER, json.dumps(BODY).encode())
     assert (status, headers["retry-after"]) == (429, "1")
     assert "busy" in got["error"]
+    # Where nobody says how much is still to come, nobody reads it; a small body is read over.
+    assert headers["connection"] == "close"
+    small = [("content-length", str(len(json.dumps(BODY))))]
+    _, _, headers = await client.call("POST", INFER, json.dumps(BODY).encode(), small)
+    assert "connection" not in headers
     predictor.release()
     assert (await client.call("POST", INFER, json.dumps(BODY).encode()))[0] == 200
-    assert read_requests(metrics, 429) == 1
+    assert read_requests(metrics, 429) == 2
 
 
 async def test_a_server_that_ends_is_unready_but_still_answers(client):
