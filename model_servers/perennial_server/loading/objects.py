@@ -8,6 +8,7 @@ import asyncio
 import errno
 import logging
 import re
+import ssl
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager
 from importlib import import_module
@@ -25,6 +26,7 @@ from perennial_server.loading.credentials import (
 )
 from perennial_server.loading.errors import AccessDenied, Again, StoreUnavailable
 from perennial_server.loading.sources import PIECE_BYTES, Reading
+from perennial_server.loading.web import UNTRUSTED
 
 _CLASSES = {
     "s3": ("s3fs", "S3FileSystem"),
@@ -156,6 +158,8 @@ class ObjectSource:
                 f"{self._address} can't be read: {said}; correct the Secret of spec.model.secretRef, or let its owner "
                 "read there. A store may answer so, too, if there is nothing"
             )
+        if is_about_trust(error):
+            return StoreUnavailable(UNTRUSTED.format(said))
         lasting = status is not None and 300 <= status < 500 and status not in _PASSING  # noqa: PLR2004
         if lasting or (status is None and getattr(error, "errno", None) in _LASTING_ERRNOS):
             return StoreUnavailable(
@@ -204,6 +208,11 @@ def describe_error(error: BaseException) -> str:
             break
     status = find_status(error)
     return name if status is None else f"{name}, status {status}"
+
+
+def is_about_trust(error: BaseException) -> bool:
+    """Tell errors of certificates, which no other attempt mends."""
+    return any(isinstance(cause, ssl.SSLCertVerificationError) for cause in _causes(error))
 
 
 def is_about_credentials(error: BaseException) -> bool:

@@ -173,7 +173,11 @@ class _Copy:
     def write(self, piece: bytes) -> None:
         """Append a piece."""
         self._check(self.done + len(piece))
-        self._file.write(piece)
+        try:
+            self._file.write(piece)
+        except OSError as error:
+            # It is this machine that fails, and no other attempt would help.
+            raise TooLarge(f"{self._name} doesn't fit here: {error.strerror}") from None
         self.sha256.update(piece)
         self.done += len(piece)
         self.furthest = max(self.furthest, self.done)

@@ -16,6 +16,10 @@ from perennial_server.loading.errors import AccessDenied, Again, StoreUnavailabl
 from perennial_server.loading.sources import PIECE_BYTES, Reading
 
 MAX_REDIRECTS = 5
+UNTRUSTED = (
+    "the store's certificate isn't trusted: put that of the authority that signed it into ca.crt of the Secret of "
+    "spec.model.secretRef ({})"
+)
 _PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
 _REFUSED = frozenset({401, 403})
 _GONE = frozenset({404, 410})
@@ -81,9 +85,12 @@ class WebSource:
             headers["Accept-Encoding"] = "identity"
             if start:
                 headers["Range"] = f"bytes={start}-"
-            answer = await stack.enter_async_context(
-                self._session.get(url, headers=headers, allow_redirects=False)
-            )
+            try:
+                answer = await stack.enter_async_context(
+                    self._session.get(url, headers=headers, allow_redirects=False)
+                )
+            except aiohttp.ClientSSLError as error:
+                raise StoreUnavailable(UNTRUSTED.format(type(error).__name__)) from None
             location = answer.headers.get("Location")
             if answer.status not in _REDIRECTS or location is None:
                 return answer

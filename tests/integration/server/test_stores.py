@@ -246,8 +246,11 @@ async def test_a_bundle_comes_by_https_with_a_token_and_a_private_authority(bund
 
 async def test_an_authority_that_nobody_trusts_is_not_asked_for_anything(bundle, tmp_path, web_root):
     async with run_web_server(web_root, tmp_path / "server.pem") as (url, seen):
-        with pytest.raises(StoreUnavailable, match="Certificate"):
+        with pytest.raises(StoreUnavailable, match="certificate isn't trusted"):
             await fetch(tmp_path, f"{url}/v1.tar", bundle.digest)
+        secret = reader_secret(tmp_path, url)
+        with pytest.raises(StoreUnavailable, match="certificate isn't trusted"):
+            await fetch(tmp_path, TAR, bundle.digest, secret)
     assert seen == []
 
 

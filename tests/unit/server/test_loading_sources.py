@@ -1,6 +1,7 @@
 import hashlib
 import random
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 from perennial_bundle import BundleNotFound
@@ -40,6 +41,14 @@ class Store:
 
     async def close(self):
         pass
+
+
+class FullDisk:
+    """A path whose file takes nothing."""
+
+    def open(self, mode):
+        assert mode == "xb"
+        return Path("/dev/full").open("wb", buffering=0)
 
 
 def build(store, max_bytes=1_000_000, patience=PATIENCE):
@@ -112,6 +121,14 @@ async def test_a_file_larger_than_the_limit_is_refused(tmp_path, total):
         await downloader.fetch("", tmp_path / "file")
     assert (tmp_path / "file").stat().st_size <= 5000
     assert progress.done_bytes <= 5000
+
+
+async def test_a_full_disk_is_told_at_once():
+    store = Store([])
+    downloader, _ = build(store)
+    with pytest.raises(TooLarge, match="the bundle doesn't fit here: No space left on device"):
+        await downloader.fetch("", FullDisk())
+    assert store.asked == [0]
 
 
 async def test_the_limit_is_for_all_files_together(tmp_path):
