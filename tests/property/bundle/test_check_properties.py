@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from perennial_bundle import Column, Flag, InvalidInput, Rows, Schema, event_time_seconds, join
 
-MANY = 3000 if os.environ.get("PERENNIAL_CAMPAIGN", "") not in ("", "0") else 150
+MANY = 1000 if os.environ.get("PERENNIAL_CAMPAIGN", "") not in ("", "0") else 150
 OUTPUTS = (Column(name="predict", datatype="FP64", role="Output"),)
 KNOWN = ("", "a", "b")
 ACTIONS = st.sampled_from(["Reject", "Impute", "Pass"])
