@@ -64,6 +64,8 @@ def test_a_flood_is_answered_or_refused_and_leaves_no_trace(slow_bundle, tmp_pat
             refused = [answer for answer in answers if answer.status_code == 429]
             assert all(int(answer.headers["retry-after"]) >= 1 for answer in refused)
             assert all("busy" in answer.json()["error"] for answer in refused)
+            # A new connection would cost both more than the refusal.
+            assert all("connection" not in answer.headers for answer in refused)
         assert read_memory_mib(server) - before_mib < 20
         wait_for(lambda: is_idle(server), "an idle server")
         assert httpx.post(server.url + INFER, json=build_body()).status_code == 200
