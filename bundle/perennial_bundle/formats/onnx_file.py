@@ -20,6 +20,7 @@ from perennial_bundle.scoring import Outputs, as_output, select_features
 
 # Of all ONNX sessions of a process. A graph can ask for any amount; past this it fails instead of the machine.
 MAX_ARENA_BYTES = 2 * 2**30
+CONTAINER_LIMIT_FILE = Path("/sys/fs/cgroup/memory.max")
 _DTYPES: Final[dict[str, npt.DTypeLike]] = {
     "tensor(float)": np.float32,
     "tensor(double)": np.float64,
@@ -191,8 +192,17 @@ def _bound_memory() -> None:
             "Cpu", onnxruntime.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, onnxruntime.OrtMemType.DEFAULT
         ),
         # As much as was asked for, not the next power of two.
-        onnxruntime.OrtArenaCfg({"max_mem": MAX_ARENA_BYTES, "arena_extend_strategy": 1}),
+        onnxruntime.OrtArenaCfg({"max_mem": choose_arena_bytes(), "arena_extend_strategy": 1}),
     )
+
+
+def choose_arena_bytes(limit_file: Path = CONTAINER_LIMIT_FILE) -> int:
+    """Return half of what the container may take, at most `MAX_ARENA_BYTES`: the kernel ends a process that takes more."""
+    try:
+        text = limit_file.read_text(encoding="ascii").strip()
+    except OSError:
+        return MAX_ARENA_BYTES
+    return min(MAX_ARENA_BYTES, int(text) // 2) if text.isdigit() else MAX_ARENA_BYTES
 
 
 def _match_inputs(inputs: Sequence[Any], features: Sequence[str]) -> tuple[Feed, ...]:

@@ -8,6 +8,7 @@ import pytest
 import skl2onnx
 from onnx import TensorProto, helper, numpy_helper
 from perennial_bundle import InvalidBundle, UnsafeModel
+from perennial_bundle.formats.onnx_file import MAX_ARENA_BYTES, choose_arena_bytes
 from perennial_bundle.formats.onnx_scan import scan_onnx
 from skl2onnx.common.data_types import FloatTensorType, StringTensorType
 from sklearn.compose import make_column_transformer
@@ -224,3 +225,13 @@ def test_numbers_that_a_writer_did_not_pack_are_walked_over(numbers):
     parsed.graph.node[-1].domain = "evil"
     with pytest.raises(UnsafeModel, match="evil"):
         scan_onnx(parsed.SerializeToString(), "model.onnx")
+
+
+@pytest.mark.parametrize(
+    ("text", "want"),
+    [("max\n", MAX_ARENA_BYTES), ("1073741824\n", 2**29), ("99999999999\n", MAX_ARENA_BYTES)],
+)
+def test_graphs_may_take_half_of_the_container_s_memory(tmp_path, text, want):
+    (tmp_path / "memory.max").write_text(text)
+    assert choose_arena_bytes(tmp_path / "memory.max") == want
+    assert choose_arena_bytes(tmp_path / "absent") == MAX_ARENA_BYTES
