@@ -16,6 +16,7 @@ from perennial_server.origin import PREDICTION_ID_HEADER, Origin, read_origin
 from perennial_server.protocol.metadata import describe_model, describe_server
 from perennial_server.protocol.query import Query
 from perennial_server.rpc import inference_pb2 as pb
+from perennial_server.rpc.gathering import Gathering
 from perennial_server.rpc.messages import MessageReader, MessageWriter, build_metadata, read_message
 
 logger = logging.getLogger(__name__)
@@ -78,6 +79,7 @@ class InferenceService:
             n_classes=None if classes is None else len(classes),
         )
         self._metadata = build_metadata(description)
+        self._gathering = Gathering()
 
     def handlers(self) -> grpc.GenericRpcHandler:
         """Return the service as gRPC takes it."""
@@ -160,6 +162,7 @@ class InferenceService:
                 query = self._read(data)
             else:
                 query = await asyncio.to_thread(self._read, data)
+            await self._gathering.join()
             prediction = await predictor.predict(query.rows, origin, deadline_s=deadline_s)
             if query.rows.n < THREAD_FROM_ROWS:
                 return self._write(prediction, query, origin)
