@@ -40,6 +40,8 @@ class ModelFormat(StrEnum):
     """Format of the model in a bundle."""
 
     SKOPS = "skops"
+    ONNX = "onnx"
+    ENSEMBLE = "ensemble"
 
 
 class EnvironmentVariable(Model):
