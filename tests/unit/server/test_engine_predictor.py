@@ -116,6 +116,14 @@ async def test_requests_of_one_moment_are_one_call_of_the_model(build, model, lo
     assert read(metrics, "predict_duration_seconds_count") == 1
 
 
+async def test_what_arrives_a_turn_later_is_in_the_same_call(build, model):
+    predictor = build()
+    first = asyncio.create_task(ask(predictor, 1))
+    await asyncio.sleep(0)
+    assert await asyncio.gather(first, ask(predictor, 2)) == [[2], [4]]
+    assert model.calls == [[1, 2]]
+
+
 async def test_a_lone_request_goes_at_once(build, model):
     assert await ask(build(), 1) == [2]
     assert model.calls == [[1]]
