@@ -5,9 +5,10 @@ the server lets them, and opened anew where it doesn't. Goodput is answers of st
 """
 
 import asyncio
+import resource
 import time
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import cast
 
@@ -19,7 +20,8 @@ from benchmarks.serving.peers import ALL
 from benchmarks.serving.processes import memory_mib
 from benchmarks.serving.subject import Subject
 
-MAX_CONNECTIONS = 2000
+MAX_CONNECTIONS = 6000
+SPARE_FILES = 500
 TICK_S = 0.002
 PROGRESS_S = 5
 CAPACITY_S = 10
@@ -34,6 +36,7 @@ class Offered:
     latencies_s: list[float] = field(default_factory=list)
     broken: int = 0
     no_connection: int = 0
+    waiting: int = 0
 
 
 class OneShot(asyncio.Protocol):
@@ -52,6 +55,10 @@ class OneShot(asyncio.Protocol):
         assert self._transport is not None
         self._sent_s = time.perf_counter()
         self._transport.write(request)
+
+    @property
+    def is_waiting(self) -> bool:
+        return self._sent_s is not None
 
     def is_open(self) -> bool:
         return self._transport is not None and not self._transport.is_closing()
@@ -143,15 +150,30 @@ async def _offer(
             )
         await asyncio.sleep(TICK_S)
     offered = pool.offered
-    result = Offered(dict(offered.statuses), list(offered.latencies_s), offered.broken, offered.no_connection)
+    result = replace(
+        offered,
+        statuses=dict(offered.statuses),
+        latencies_s=list(offered.latencies_s),
+        waiting=sum(connection.is_waiting for connection in pool.connections),
+    )
     for connection in list(pool.connections):
         connection.abort()
     await asyncio.sleep(0)
     return result, max(highest_mib, memory_mib(pid))
 
 
+def allow_connections() -> None:
+    """Let this process and the server, which inherits it, open as many sockets as are needed."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MAX_CONNECTIONS + SPARE_FILES
+    if soft < wanted:
+        most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+
+
 def run(subject: Subject, directory: Path, plan: Plan, *, times: float, n_rows: int) -> int:
     """Find the capacity of ours, offer a multiple of it, print what came of it; 0 if it holds."""
+    allow_connections()
     ours = ALL[0]
     bodies = requests(ours, subject, n_rows)
     with serving(ours, ours.python(), subject, directory) as (port, pid):
@@ -170,8 +192,8 @@ def run(subject: Subject, directory: Path, plan: Plan, *, times: float, n_rows: 
     counts = ", ".join(f"{status}: {n:,}" for status, n in sorted(offered.statuses.items()))
     share = goodput / capacity
     print(
-        f"answers by status {counts}; cut off {offered.broken:,}; for want of one of {MAX_CONNECTIONS:,} connections not "
-        f"sent {offered.no_connection:,}\n"
+        f"answers by status {counts}; cut off {offered.broken:,}; waiting at the end {offered.waiting:,}; "
+        f"not sent for want of one of {MAX_CONNECTIONS:,} connections {offered.no_connection:,}\n"
         f"goodput {goodput:,.0f}/s of a capacity of {capacity:,.0f}/s: {share:.0%} (wanted {WANTED_SHARE:.0%}); p99 of "
         f"those answered {p99_ms:.1f} ms; memory {before_mib:.0f} MiB before, at most {highest_mib:.0f} MiB under it"
     )
