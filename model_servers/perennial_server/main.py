@@ -105,6 +105,7 @@ async def serve(settings: Settings) -> None:
         front = Front(runtime)
         config = uvicorn.Config(
             front,
+            http="httptools",
             ws="none",
             lifespan="off",
             access_log=False,
