@@ -42,9 +42,7 @@ def render_reference(bundle: Bundle, revision: str, exclude: frozenset[str]) -> 
             "schema": Schema(inputs=inputs, outputs=schema.outputs).model_dump(mode="json"),
             "task": bundle.manifest.task,
             "rows": {
-                column.name: reference.sent[column.name]
-                for column in inputs
-                if column.name in reference.sent
+                column.name: reference.sent[column.name] for column in inputs if column.name in reference.sent
             },
             "outputs": {name: values.tolist() for name, values in reference.outputs.items()},
             "event_time": reference.event_time.tolist()
