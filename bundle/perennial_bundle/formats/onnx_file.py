@@ -85,7 +85,7 @@ class OnnxScorer:
         found = dict(
             zip(
                 names,
-                self.session.run(names, {f.name: _feed(f, frame, self.schema) for f in self.feeds}),
+                self.session.run(names, {f.name: build_feed(f, frame, self.schema) for f in self.feeds}),
                 strict=True,
             )
         )
@@ -116,14 +116,24 @@ class OnnxScorer:
         return found
 
 
-def _feed(feed: Feed, frame: pd.DataFrame, schema: Schema) -> npt.NDArray[Any]:
-    if len(feed.columns) > 1:
-        matrix: npt.NDArray[Any] = select_features(schema, frame).to_numpy(dtype=feed.dtype)
+def build_feed(feed: Feed, frame: pd.DataFrame, schema: Schema) -> npt.NDArray[Any]:
+    """Return what an input of the graph is given for a frame.
+
+    Raises
+    ------
+    ValueError
+        A value is missing where the input takes none.
+    """
+    values = select_features(schema, frame) if len(feed.columns) > 1 else frame[feed.columns[0]]
+    # Numpy would make some whole number, or a yes, of a value that isn't there.
+    if np.dtype(feed.dtype).kind != "f" and bool(np.asarray(values.isna()).any()):
+        raise ValueError(
+            f"{', '.join(feed.columns[:5])}: a value is missing, and {feed.name!r} takes none for it"
+        )
+    if isinstance(values, pd.DataFrame):
+        matrix: npt.NDArray[Any] = values.to_numpy(dtype=feed.dtype)
         return matrix
-    values = frame[feed.columns[0]]
     if feed.dtype == np.object_:
-        if bool(values.isna().any()):
-            raise ValueError(f"{feed.columns[0]} is missing in some rows, which no ONNX string can be")
         array: npt.NDArray[Any] = np.array(values.astype(object).tolist(), dtype=object)
     else:
         array = np.asarray(values, dtype=feed.dtype)

@@ -7,13 +7,13 @@ import perennial_bundle
 import pytest
 import skl2onnx
 from onnx import TensorProto, helper, numpy_helper
-from perennial_bundle import InvalidBundle, UnsafeModel
-from perennial_bundle.formats.onnx_file import MAX_ARENA_BYTES, choose_arena_bytes
+from perennial_bundle import Column, InvalidBundle, Schema, UnsafeModel
+from perennial_bundle.formats.onnx_file import MAX_ARENA_BYTES, Feed, build_feed, choose_arena_bytes
 from perennial_bundle.formats.onnx_scan import scan_onnx
-from skl2onnx.common.data_types import FloatTensorType, StringTensorType
+from skl2onnx.common.data_types import FloatTensorType, Int64TensorType, StringTensorType
 from sklearn.compose import make_column_transformer
 from sklearn.ensemble import GradientBoostingRegressor, RandomForestClassifier
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
@@ -126,6 +126,26 @@ def test_a_network_that_answers_with_probabilities_only_gets_its_labels_from_the
     got = bundle.predict(bundle.reference().inputs)
     assert got["predict"].tolist() == (numbers.a < 0).tolist()
     assert bundle.schema.outputs[0].datatype == "BOOL"
+
+
+def test_a_graph_of_whole_numbers_is_given_no_missing_value(tmp_path):
+    whole = pd.DataFrame({"a": range(30), "b": [7] * 30})
+    model = LinearRegression().fit(whole, whole["a"])
+    data = convert(model, [("X", Int64TensorType([None, 2]))], zipmap=True)
+    bundle = perennial_bundle.save_onnx(data, whole, tmp_path / "b", task="Regression")
+    assert [column.missing for column in bundle.schema.inputs] == ["Reject", "Reject"]
+
+
+def test_a_graph_of_truth_values_takes_no_missing_one_for_true():
+    feed = Feed("x", np.bool_, ("x",), 2)
+    schema = Schema(
+        inputs=(Column(name="x", datatype="BOOL", missing="Pass"),),
+        outputs=(Column(name="predict", datatype="FP64", role="Output"),),
+    )
+    frame = schema.validate({"x": [True, None]})
+    with pytest.raises(ValueError, match="x: a value is missing"):
+        build_feed(feed, frame, schema)
+    assert build_feed(feed, frame[:1], schema).tolist() == [[True]]
 
 
 def test_an_onnx_bundle_has_no_model_to_fit_again(numbers, tmp_path):
