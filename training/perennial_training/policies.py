@@ -69,9 +69,10 @@ def _inherit(column: Column, values: "pd.Series[Any]") -> Policy:
         policy["unknown_category"] = column.unknown_category
     if column.missing == "Impute":
         policy["missing"] = "Impute"
-        # A category that has died out can't stand for unknown ones; then the most frequent of today does.
-        if "unknown_category" not in policy or column.impute_value in known:
-            policy["impute_value"] = column.impute_value
+    # A category that has died out can't stand for unknown ones; then the most frequent of today does.
+    can_stand = "unknown_category" not in policy or column.impute_value in known
+    if can_stand and "Impute" in (policy.get("missing"), policy.get("unknown_category")):
+        policy["impute_value"] = column.impute_value
     return policy
 
 

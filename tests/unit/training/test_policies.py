@@ -62,6 +62,12 @@ def test_a_candidate_inherits_what_is_imputed():
     }
 
 
+def test_a_candidate_puts_the_author_s_value_in_the_place_of_unknown_ones_only():
+    column = CITY.changed(missing="Reject")
+    got = inherited(build_schema(column), pd.DataFrame({"city": ["b", "b", "a"]}))
+    assert got == {"city": {"unknown_category": "Impute", "impute_value": "a"}}
+
+
 def test_a_range_that_is_enforced_grows_with_the_data_and_never_shrinks():
     column = Column(name="x", datatype="FP64", minimum=0, maximum=10, out_of_range="Reject")
     got = inherited(build_schema(column), pd.DataFrame({"x": [3.0, 12.0, math.nan]}))
