@@ -94,12 +94,7 @@ class WebSource:
             location = answer.headers.get("Location")
             if answer.status not in _REDIRECTS or location is None:
                 return answer
-            url = urljoin(url, location)
-            parts = urlsplit(url)
-            if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(parts.netloc)):
-                raise StoreUnavailable(
-                    f"the server redirects to {parts.scheme[:20]}://, which isn't followed"
-                )
+            url = follow(url, location)
         raise StoreUnavailable(f"the server redirects more than {MAX_REDIRECTS} times")
 
     def _check(self, answer: aiohttp.ClientResponse, name: str) -> None:
@@ -119,6 +114,29 @@ class WebSource:
             raise StoreUnavailable(
                 "the server compresses its answers, though it was asked not to: switch that off"
             )
+
+
+def follow(url: str, location: str) -> str:
+    """Return the address that a redirect names.
+
+    Only what is this machine's own may send to this machine's own: what listens there, such as a proxy's admin port,
+    isn't for a server elsewhere to ask.
+
+    Raises
+    ------
+    StoreUnavailable
+        It names none, or one in the clear.
+    """
+    try:
+        target = urljoin(url, location)
+        before, after = urlsplit(url), urlsplit(target)
+        hosts = (before.hostname or "", after.hostname or "")
+    except ValueError:
+        raise StoreUnavailable("the server redirects to what is no address") from None
+    is_near = after.scheme == "http" and all(map(is_loopback, hosts))
+    if after.scheme != "https" and not is_near:
+        raise StoreUnavailable(f"the server redirects to {after.scheme[:20]}://, which isn't followed")
+    return target
 
 
 def build_authorization(credentials: Credentials | None) -> Headers:

@@ -15,7 +15,7 @@ from perennial_server.loading.credentials import (
 )
 from perennial_server.loading.errors import AccessDenied, LoadTimeout, StoreUnavailable, TooLarge
 from perennial_server.loading.objects import build_options, describe_error, find_status
-from perennial_server.loading.web import build_authorization
+from perennial_server.loading.web import build_authorization, follow
 
 SERVICE_ACCOUNT = {
     "type": "service_account",
@@ -238,3 +238,32 @@ def test_every_key_of_a_secret_is_in_the_docs():
 def test_every_reason_of_a_server_that_cannot_load_is_in_the_docs(error):
     page = (Path(__file__).parents[3] / "docs" / "stores.md").read_text()
     assert f"`{error.reason}`" in page
+
+
+@pytest.mark.parametrize(
+    ("url", "location", "want"),
+    [
+        ("https://models.example/a.tar", "https://cdn.example/b.tar", "https://cdn.example/b.tar"),
+        ("https://models.example/a/b.tar", "../c.tar", "https://models.example/c.tar"),
+        ("http://localhost:8000/a.tar", "http://127.0.0.1:9000/b.tar", "http://127.0.0.1:9000/b.tar"),
+    ],
+)
+def test_a_redirect_is_followed_over_tls_and_from_this_machine_to_itself(url, location, want):
+    assert follow(url, location) == want
+
+
+@pytest.mark.parametrize(
+    ("url", "location"),
+    [
+        ("https://models.example/a.tar", "http://cdn.example/b.tar"),
+        # An admin port beside the server is none of the web's business.
+        ("https://models.example/a.tar", "http://localhost:15000/quitquitquit"),
+        # What stands before the @ is a user, whatever it is called.
+        ("http://localhost:8000/a.tar", "http://localhost:80@cdn.example/b.tar"),
+        ("https://models.example/a.tar", "ftp://models.example/b.tar"),
+        ("https://models.example/a.tar", "http://[oops/b.tar"),
+    ],
+)
+def test_a_redirect_elsewhere_is_not_followed(url, location):
+    with pytest.raises(StoreUnavailable, match="redirects to"):
+        follow(url, location)
