@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
-from perennial_api.base import Model, Resource
+from perennial_api.base import Model, Resource, Rule
 from perennial_api.labels import API_VERSION
 from perennial_api.pods import Resources
 from perennial_api.types import ImageReference, Int, KeyedBy
@@ -55,6 +55,14 @@ class EnvironmentVariable(Model):
 
 class ModelRuntimeSpec(Model):
     """An image and how to run it."""
+
+    rules = (
+        Rule(
+            cel="!has(self.grpcPort) || self.grpcPort != self.port",
+            message="grpcPort is port, where HTTP is answered: gRPC needs a port of its own",
+            holds=lambda self: self.grpc_port != self.port,
+        ),
+    )
 
     role: RuntimeRole
     """Server serves bundles, Trainer makes new ones."""

@@ -166,6 +166,11 @@ BAD_OTHERS = (
     Case("a route to nowhere", with_changes(ROUTE, {"spec/revisions": []})),
     Case("a revision routed twice", with_changes(ROUTE, {"spec/revisions/1/name": "wine-1a2b3c4d"})),
     Case("a route to gRPC's port 0", with_changes(ROUTE, {"spec/revisions/0/grpcPort": 0})),
+    Case(
+        "a runtime with HTTP and gRPC on one port",
+        with_changes(RUNTIME, {"spec/grpcPort": 3000}),
+        "a port of its own",
+    ),
     Case("a route to port 0", with_changes(ROUTE, {"spec/revisions/0/port": 0})),
     Case(
         "a header with a lifetime",
