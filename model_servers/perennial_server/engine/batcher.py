@@ -100,6 +100,8 @@ class Batcher:
     def _flush(self) -> None:
         """Start one batch; the next one waits for the next turn, so that answers go out in between."""
         self._flush_is_due = False
+        if not self._lanes:  # all deadlines have passed in the meantime
+            return
         try:
             jobs, n_rows = self._take()
             if not jobs:

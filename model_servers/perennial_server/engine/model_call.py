@@ -86,6 +86,8 @@ def _sift(bundle: Bundle, jobs: Sequence[Job]) -> tuple[list[Job], list[tuple[Jo
             bundle.schema.check(job.rows)
         except InvalidInput as error:
             failed.append((job, refuse(error)))
+        except Exception as error:  # noqa: BLE001  as in `call_model`: whoever waits has to hear of it
+            failed.append((job, error))
         else:
             sound.append(job)
     return sound, failed

@@ -144,6 +144,8 @@ class Predictor:
             for job, prediction in split(answered):
                 if not job.future.done():
                     job.future.set_result(prediction)
+        # Everybody has an answer before anything is written down: a fault in that is nobody's trouble.
+        for answered in outcome.answered:
             if not answered.jobs[0].origin.is_probe:
                 self._record(answered)
 

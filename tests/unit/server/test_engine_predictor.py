@@ -195,6 +195,21 @@ async def test_a_schema_that_takes_each_request_but_not_all_of_them_still_answer
     assert await ask_all(build(), (1,), (2,)) == [[2], [4]]
 
 
+async def test_a_check_that_fails_on_one_request_alone_leaves_nobody_waiting(build, model):
+    def check(rows):
+        if rows.n > 1:
+            raise InvalidInput("x", "OutOfRange", "some row is wrong")
+        if rows.columns["x"] == [2]:
+            raise TypeError("two")
+        return Checked(np.array(rows.columns["x"]))
+
+    model.schema.check = check
+    async with asyncio.timeout(DEADLINE_S):
+        got = await ask_all(build(), (1,), (2,))
+    assert got[0] == [2]
+    assert isinstance(got[1], TypeError)
+
+
 async def test_a_model_that_answers_other_rows_than_asked_is_at_fault(build, model):
     model.predict = lambda frame: {"predict": np.zeros(3)}
     got = await ask_all(build(), (1,), (2,))
@@ -259,6 +274,16 @@ async def test_a_request_that_is_already_late_does_not_reach_the_model(build, mo
         await ask(build(), 1, deadline_s=time.monotonic() - 1)
     assert model.calls == []
     assert read(metrics, "expired_total") == 1
+
+
+async def test_a_batch_of_which_all_deadlines_have_passed_is_no_trouble(build):
+    troubles = []
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: troubles.append(context))
+    predictor = build()
+    with pytest.raises(TooLate):
+        await ask(predictor, 1, deadline_s=time.monotonic() - 1)
+    assert await ask(predictor, 2) == [4]
+    assert troubles == []
 
 
 async def test_a_deadline_is_kept_even_while_the_model_is_at_work(build, model, metrics):
@@ -340,3 +365,14 @@ async def test_a_log_that_fails_takes_no_answer_away(build, log):
     asyncio.get_running_loop().set_exception_handler(lambda loop, context: None)
     predictor = build(max_batch_rows=1)
     assert await ask_all(predictor, (1,), (2,), (3,)) == [[2], [4], [6]]
+
+
+async def test_a_log_that_fails_takes_no_answer_away_where_requests_were_tried_one_by_one(build, log):
+    def fail(batch):
+        raise OSError("no log")
+
+    log.put = fail
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: None)
+    async with asyncio.timeout(DEADLINE_S):
+        got = await ask_all(build(), (1,), (13,), (3,))
+    assert (got[0], got[2]) == ([2], [6])
