@@ -11,11 +11,22 @@ import time
 from collections import deque
 from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
 
 from perennial_server.engine.call_times import CallTimes, Measured, measure
 from perennial_server.engine.job import Job
 from perennial_server.engine.model_call import Outcome
 from perennial_server.errors import TooLate
+
+
+class Estimate(NamedTuple):
+    """In how many seconds the model would begin with a job put now, and in how many it would have answered."""
+
+    wait_s: float
+    answer_s: float
+
+
+AT_ONCE = Estimate(0.0, 0.0)
 
 
 class Batcher:
@@ -70,17 +81,20 @@ class Batcher:
             self._sweep_by(job.deadline_s)
         self._flush_soon()
 
-    def estimate_s(self) -> float:
-        """Estimate when a job put now would have its answer, from now; 0 if nothing is before it.
+    def estimate(self) -> Estimate:
+        """Estimate what a job put now would wait for; no time at all if nothing is before it.
 
         Nothing is refused for the model's slowness alone: if nobody were let in, nobody would notice that it has
         become fast again.
         """
         if not self._running and not self._lanes:
-            return 0.0
-        batches = self._running + self._waiting_rows / self._max_rows + 1
+            return AT_ONCE
         call_s = self._times.estimate_s(min(max(1, self._waiting_rows), self._max_rows))
-        return 0.0 if call_s == math.inf else max(1.0, batches / self._threads) * call_s
+        if call_s == math.inf:
+            return AT_ONCE
+        batches = self._running + self._waiting_rows / self._max_rows + 1
+        wait_s = max(0.0, batches / self._threads - 1) * call_s
+        return Estimate(wait_s, wait_s + call_s)
 
     def close(self) -> None:
         """Let the threads end after the work in hand, without waiting for it."""

@@ -67,14 +67,14 @@ class Predictor:
         TooBusy
             All places are taken, or the requests in front take longer than the deadline or the settings allow.
         """
-        wait_s = self._batcher.estimate_s()
+        wait_s, answer_s = self._batcher.estimate()
         if wait_s > self.settings.max_wait_s or (
-            deadline_s is not None and time.monotonic() + wait_s > deadline_s
+            deadline_s is not None and time.monotonic() + answer_s > deadline_s
         ):
             self.metrics.refused_for_wait.inc()
             raise TooBusy(
-                f"an answer would take about {wait_s:.3g} s, longer than the server or the deadline allows; try later",
-                max(math.ceil(min(wait_s, LONGEST_RETRY_S)), self._admission.retry_after_s()),
+                f"an answer would take about {answer_s:.3g} s, longer than the server or the deadline allows; try later",
+                max(math.ceil(min(answer_s, LONGEST_RETRY_S)), self._admission.retry_after_s()),
             )
         if not self._admission.take(size_bytes):
             self.metrics.refused_for_place.inc()

@@ -346,6 +346,23 @@ async def test_who_would_wait_too_long_is_refused_at_the_door(build, model, metr
     await first
 
 
+async def test_a_slow_model_with_a_free_thread_makes_nobody_wait(build, model):
+    predictor = build(predict_threads=2, inline_below_s=0, max_wait_s=0.001)
+    model.goes_on.clear()
+    threading.Timer(0.05, model.goes_on.set).start()
+    await ask(predictor, 1)
+    model.goes_on.clear()
+    first = asyncio.create_task(ask(predictor, 1))
+    await wait_until(lambda: len(model.calls) == 2)
+    predictor.admit(10)
+    second = asyncio.create_task(ask(predictor, 2))
+    await wait_until(lambda: len(model.calls) == 3)
+    with pytest.raises(TooBusy, match="would take about"):
+        predictor.admit(10)
+    model.goes_on.set()
+    await asyncio.gather(first, second)
+
+
 async def test_a_full_server_refuses_and_counts(build, metrics):
     predictor = build(max_in_flight=1)
     predictor.admit(5)
