@@ -41,6 +41,14 @@ class Admission:
         self.size_bytes += size_bytes
         return True
 
+    def resize(self, before_bytes: int, after_bytes: int) -> bool:
+        """Keep a place for a body of another size than it was taken with; false if there is no room for it."""
+        size_bytes = self.size_bytes - before_bytes + after_bytes
+        if after_bytes > before_bytes and size_bytes > self._max_bytes:
+            return False
+        self.size_bytes = size_bytes
+        return True
+
     def give_back(self, size_bytes: int) -> None:
         """Give a place back, with the size that it was taken with."""
         now_s = self._clock()

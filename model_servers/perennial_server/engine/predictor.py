@@ -77,15 +77,21 @@ class Predictor:
                 max(math.ceil(min(answer_s, LONGEST_RETRY_S)), self._admission.retry_after_s()),
             )
         if not self._admission.take(size_bytes):
-            self.metrics.refused_for_place.inc()
-            raise TooBusy(
-                f"the server is busy with {self._admission.requests} requests of {self._admission.size_bytes} bytes; "
-                "try again",
-                self._admission.retry_after_s(),
-            )
+            raise self._full()
+
+    def resize(self, before_bytes: int, after_bytes: int) -> None:
+        """Keep a place for a body that turns out to be larger or smaller than it was taken for.
+
+        Raises
+        ------
+        TooBusy
+            There is no room for so much; the place stays as it was.
+        """
+        if not self._admission.resize(before_bytes, after_bytes):
+            raise self._full()
 
     def release(self, size_bytes: int = 0) -> None:
-        """Give back a place, with the size that it was taken with."""
+        """Give back a place, with the size that it has."""
         self._admission.give_back(size_bytes)
 
     async def predict(self, rows: Rows, origin: Origin, *, deadline_s: float | None = None) -> Prediction:
@@ -131,6 +137,14 @@ class Predictor:
     def close(self) -> None:
         """Let the threads end after the work in hand, without waiting for it."""
         self._batcher.close()
+
+    def _full(self) -> TooBusy:
+        self.metrics.refused_for_place.inc()
+        return TooBusy(
+            f"the server is busy with {self._admission.requests} requests of {self._admission.size_bytes} bytes; "
+            "try again",
+            self._admission.retry_after_s(),
+        )
 
     def _settle(self, outcome: Outcome) -> None:
         for job, error in outcome.failed:

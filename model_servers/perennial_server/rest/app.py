@@ -209,21 +209,26 @@ class V2App:
     async def _admit(
         self, headers: Headers, receive: Receive, origin: Origin, verb: Callable[[Asked], Awaitable[Reply]]
     ) -> Reply:
-        """Take places for a request's body, as large as it turns out to be, and give them back in the end."""
+        """Take a place for a request's body, as large as it turns out to be, and give it back in the end."""
         head = read_head(headers)
         deadline_s = read_deadline(headers, time.monotonic())
-        held: list[int] = []
+        held: int | None = None
 
         def hold(size_bytes: int) -> None:
-            self._predictor.admit(size_bytes, deadline_s=deadline_s)
-            held.append(size_bytes)
+            nonlocal held
+            if held is None:
+                self._predictor.admit(size_bytes, deadline_s=deadline_s)
+            elif size_bytes != held:
+                self._predictor.resize(held, size_bytes)
+            held = size_bytes
 
         try:
             body = await read_body(head, receive, max_bytes=self._settings.max_body_bytes, hold=hold)
+            hold(len(body))  # what it might have become is free for others
             return await verb(Asked(body, head.json_bytes, origin, deadline_s))
         finally:
-            for size_bytes in held:
-                self._predictor.release(size_bytes)
+            if held is not None:
+                self._predictor.release(held)
 
     async def _infer(self, asked: Asked) -> Reply:
         query = await self._read(asked)

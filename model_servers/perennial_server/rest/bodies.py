@@ -109,7 +109,7 @@ async def read_body(head: Head, receive: Receive, *, max_bytes: int, hold: Calla
     max_bytes
         Most that it may have, packed and unpacked.
     hold
-        Is told how many (more) bytes the body may take, before it takes them; refuses by a RequestError.
+        Is told how many bytes the body may take in all, before it takes them; refuses by a RequestError.
 
     Raises
     ------
@@ -133,7 +133,7 @@ async def read_body(head: Head, receive: Receive, *, max_bytes: int, hold: Calla
         if size > max_bytes:
             raise _too_large(max_bytes)
         if not is_known and size > SMALL_BYTES:
-            hold(max_bytes - SMALL_BYTES)
+            hold(max_bytes)
             is_known = True
         chunks.append(chunk)
         if not message.get("more_body", False):
@@ -152,7 +152,7 @@ async def _unpack(body: bytes, encoding: bytes, max_bytes: int, hold: Callable[[
         except RequestError as error:
             if error.status != 413 or max_bytes <= SMALL_BYTES:  # noqa: PLR2004
                 raise
-        hold(max_bytes - SMALL_BYTES)
+        hold(max_bytes)
     return await asyncio.to_thread(decompress, body, encoding, max_bytes)
 
 

@@ -349,22 +349,43 @@ async def test_a_wrong_method_is_told_the_right_ones(client, method, path, want)
     ("headers", "body", "want"),
     [
         ([("content-length", "9")], b"x" * 9, [9]),
-        ([], b"x" * 9, [65_536]),
-        ([], b"x" * 70_000, [65_536, 100_000 - 65_536]),
-        ([("content-encoding", "gzip"), ("content-length", "30")], gzip.compress(b"x"), [65_536]),
-        ([("content-encoding", "gzip")], gzip.compress(b"x" * 70_000), [65_536, 100_000 - 65_536]),
+        ([], b"x" * 9, [65_536, 9]),
+        ([], b"x" * 70_000, [65_536, 100_000, 70_000]),
+        ([("content-encoding", "gzip"), ("content-length", "30")], gzip.compress(b"x"), [65_536, 1]),
+        ([("content-encoding", "gzip")], gzip.compress(b"x" * 70_000), [65_536, 100_000, 70_000]),
     ],
 )
-async def test_places_are_taken_for_as_much_as_a_body_may_become_and_all_given_back(
+async def test_one_place_is_taken_for_as_much_as_a_body_may_become_and_kept_for_what_it_is(
     bundle, metrics, headers, body, want
 ):
-    predictor = Predictor(bundle, build_settings(max_body_bytes=100_000), metrics, None)
-    taken, given = [], []
-    predictor.admit = lambda size, **_: taken.append(size)
-    predictor.release = given.append
+    predictor = Predictor(bundle, build_settings(max_body_bytes=100_000, max_in_flight=1), metrics, None)
+    admission = predictor._admission
+    held = []
+    for name in ("take", "resize"):
+        change = getattr(admission, name)
+
+        def record(*sizes, change=change):
+            held.append(sizes[-1])
+            return change(*sizes)
+
+        setattr(admission, name, record)
     assert (await Client(V2App(predictor)).call("POST", INFER, body, headers))[0] == 400
     predictor.close()
-    assert (taken, given) == (want, want)
+    assert held == want
+    assert (admission.requests, admission.size_bytes) == (0, 0)
+
+
+async def test_a_body_that_outgrows_the_room_is_refused_and_leaves_no_trace(bundle, metrics):
+    settings = build_settings(max_body_bytes=100_000, max_in_flight_bytes=150_000)
+    predictor = Predictor(bundle, settings, metrics, None)
+    predictor.admit(60_000)
+    status, _, headers = await Client(V2App(predictor)).call("POST", INFER, b"x" * 70_000)
+    assert (status, headers["retry-after"]) == (429, "1")
+    assert metrics.registry.get_sample_value("perennial_server_refused_total", {"reason": "Full"}) == 1
+    predictor.release(60_000)
+    predictor.close()
+    assert metrics.registry.get_sample_value("perennial_server_in_flight") == 0
+    assert metrics.registry.get_sample_value("perennial_server_in_flight_bytes") == 0
 
 
 async def test_a_value_that_breaks_the_schema_is_refused_by_column(client, log):

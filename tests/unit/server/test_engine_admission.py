@@ -36,6 +36,15 @@ def test_places_are_bounded_in_bytes(clock):
     assert (admission.requests, admission.size_bytes) == (2, 1000)
 
 
+def test_a_place_grows_while_there_is_room_and_always_shrinks(clock):
+    admission = Admission(1, 1000, clock)
+    admission.take(600)
+    assert not admission.resize(600, 1001)
+    assert admission.resize(600, 1000)
+    assert admission.resize(1000, 10)
+    assert (admission.requests, admission.size_bytes) == (1, 10)
+
+
 def test_a_bound_in_bytes_below_one_body_is_refused():
     with pytest.raises(ValidationError, match="PERENNIAL_MAX_BODY_BYTES"):
         build_settings(max_body_bytes=1001, max_in_flight_bytes=1000)
