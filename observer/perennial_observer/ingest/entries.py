@@ -49,7 +49,7 @@ class LogGroup(BaseModel):
     shadow: bool = False
     inputs: dict[str, list[Any]] = Field(default_factory=dict)
     outputs: dict[str, list[Any]] = Field(default_factory=dict)
-    flags: list[tuple[int, Annotated[str, Field(max_length=256)], Word, Word]] = Field(default_factory=list)
+    flags: list[tuple[int, ColumnName, Word, Word]] = Field(default_factory=list)
 
     @property
     def n_rows(self) -> int:
