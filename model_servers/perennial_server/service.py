@@ -7,6 +7,7 @@ start-up; ``bentoml serve perennial_server.service:PerennialModel`` runs it unde
 from typing import Any
 
 import bentoml
+import orjson
 from bentoml.exceptions import BentoMLException, InvalidArgument, ServiceUnavailable
 from perennial_bundle import Rows
 
@@ -70,6 +71,11 @@ async def predict_columns(predictor: Predictor, rows: dict[str, list[Any]], ctx:
     n_rows = max((len(values) for values in rows.values()), default=0)
     if n_rows > settings.max_rows:
         raise InvalidArgument(f"at most {settings.max_rows} rows are allowed at once")
+    try:
+        # BentoML reads more than JSON: what can't be written as such would take a whole message of the log along.
+        orjson.dumps(rows)
+    except orjson.JSONEncodeError as error:
+        raise InvalidArgument(f"rows: has a value that isn't JSON: {error}") from error
     try:
         predictor.admit()
         try:
