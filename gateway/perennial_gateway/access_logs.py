@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from perennial_gateway.headers import BUDGET_HEADER, CLIENT_HEADER
+from perennial_gateway.headers import BUDGET_HEADER, CLIENT_HEADER, GRPC_TIMEOUT_HEADER, TIMEOUT_HEADER
 from perennial_gateway.sticky import METADATA, SALT_KEY
 
 STATS_SCOPE = "perennial"
@@ -19,9 +19,15 @@ FAILED_STAT = f"{STATS_SCOPE}.grpc_failed.cluster."
 INVALID_STAT = f"{STATS_SCOPE}.grpc_invalid.cluster."
 """Prefixes of the counters of gRPC requests that a server failed, and that it found at fault."""
 
-GRPC_FAULTS = (2, 4, 13, 14, 15)
-"""UNKNOWN, DEADLINE_EXCEEDED, INTERNAL, UNAVAILABLE, DATA_LOSS: what REST answers with a 5xx. A client can provoke all
-others, RESOURCE_EXHAUSTED and UNIMPLEMENTED too, as it can a 429 and a 404."""
+GRPC_FAULTS = (2, 13, 14, 15)
+"""UNKNOWN, INTERNAL, UNAVAILABLE, DATA_LOSS: what REST answers with a 5xx. A client can provoke all others,
+RESOURCE_EXHAUSTED and UNIMPLEMENTED too, as it can a 429 and a 404."""
+
+GRPC_TIME_UP = 4
+"""DEADLINE_EXCEEDED: a fault like those where the route's time was up, but not where the client gave less."""
+
+FROM_SERVER = "via_upstream"
+"""What Envoy says of an answer that isn't its own."""
 
 CLIENTS_CLUSTER = "clients"
 CLIENTS_LOST_STAT = f"access_logs.fluentd.{CLIENTS_CLUSTER}.entries_lost"
@@ -36,7 +42,19 @@ _IS_SLOW = (
 )
 # Only a status that somebody has given counts: Envoy makes one up for requests that the client has given up.
 _HAS_STATUS = "('grpc-status' in response.trailers || 'grpc-status' in response.headers)"
-_HAS_FAILED = f"response.code >= 500 || ({_HAS_STATUS} && response.grpc_status in {list(GRPC_FAULTS)})"
+# Joining strings isn't among what Envoy's expressions can do.
+_HAD_ROUTES_TIME = (
+    f"(request.headers['{GRPC_TIMEOUT_HEADER}'].startsWith(request.headers['{TIMEOUT_HEADER}']) "
+    f"&& request.headers['{GRPC_TIMEOUT_HEADER}'].matches('^[0-9]+m$'))"
+)
+_IS_TIME_UP = (
+    f"response.grpc_status == {GRPC_TIME_UP} "
+    f"&& (response.code_details != '{FROM_SERVER}' || {_HAD_ROUTES_TIME})"
+)
+_HAS_FAILED = (
+    f"response.code >= 500 || ({_HAS_STATUS} "
+    f"&& (response.grpc_status in {list(GRPC_FAULTS)} || ({_IS_TIME_UP})))"
+)
 _IS_INVALID = f"{_HAS_STATUS} && response.grpc_status == 3"
 _IS_STICKY = f"'{SALT_KEY}' in xds.route_metadata.filter_metadata['{METADATA}']"
 
@@ -76,6 +94,9 @@ def build_clients_log() -> dict[str, Any]:
                 # In the headers where an answer is nothing but its status.
                 "grpc": "%TRAILER(grpc-status)%",
                 "grpc_only": "%RESP(grpc-status)%",
+                "from": "%RESPONSE_CODE_DETAILS%",
+                "deadline": f"%REQ({GRPC_TIMEOUT_HEADER})%",
+                "timeout_ms": f"%REQ({TIMEOUT_HEADER})%",
             },
         },
     )

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from perennial_gateway.access_logs import GRPC_FAULTS
+from perennial_gateway.access_logs import FROM_SERVER, GRPC_FAULTS, GRPC_TIME_UP
 from perennial_gateway.clusters import cluster_name, fold_name
 from perennial_gateway.files import write_atomically
 from perennial_gateway.fluentd import Malformed, Record, RecordReader
@@ -150,7 +150,11 @@ class ClientCounter:
 
 def _has_failed(record: Record) -> bool:
     """Return whether a gRPC answer says that the server is at fault; its HTTP status never does."""
-    return any(str(record.get(name)) in _GRPC_FAULTS for name in ("grpc", "grpc_only"))
+    statuses = {str(record.get(name)) for name in ("grpc", "grpc_only")}
+    if str(GRPC_TIME_UP) in statuses:
+        had_routes_time = record.get("deadline") == f"{record.get('timeout_ms')}m"
+        return record.get("from") != FROM_SERVER or had_routes_time
+    return bool(statuses & _GRPC_FAULTS)
 
 
 def _hash(salt: str, client: str) -> int:

@@ -197,12 +197,10 @@ def _common(route: Route) -> dict[str, Any]:
     if route.timeout_s > DEFAULT_TIMEOUT_S:
         action["idle_timeout"] = f"{route.timeout_s + IDLE_MARGIN_S:.3f}s"
     timeout_ms = round(1000 * route.timeout_s)
-    deadline = (
-        add_if_absent(GRPC_TIMEOUT_HEADER, f"{timeout_ms}m")
-        if route.is_grpc
-        else overwrite(TIMEOUT_HEADER, str(timeout_ms))
-    )
-    common: dict[str, Any] = {"request_headers_to_add": [deadline], "route": action}
+    deadlines = [overwrite(TIMEOUT_HEADER, str(timeout_ms))]
+    if route.is_grpc:
+        deadlines.append(add_if_absent(GRPC_TIMEOUT_HEADER, f"{timeout_ms}m"))
+    common: dict[str, Any] = {"request_headers_to_add": deadlines, "route": action}
     if route.latency_budget_ms is not None:
         common["request_headers_to_add"].append(overwrite(BUDGET_HEADER, f"{route.latency_budget_ms}ms"))
     if route.max_body_bytes != DEFAULT_MAX_BODY_BYTES:

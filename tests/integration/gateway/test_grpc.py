@@ -116,6 +116,15 @@ async def test_what_a_server_fails_counts_as_an_error_and_what_it_refuses_does_n
     assert wine.requests == n
 
 
+async def test_a_deadline_of_the_clients_own_is_no_fault_of_the_servers(pod, wine) -> None:
+    wine.code = grpc.StatusCode.DEADLINE_EXCEEDED
+    async with client(address(pod)) as triton:
+        assert await infer(triton, client_timeout=10) == "DEADLINE_EXCEEDED"
+        await pod.until_counts("shop/wine-a", requests=1, errors=0, active=0)
+        assert await infer(triton) == "DEADLINE_EXCEEDED"
+    await pod.until_counts("shop/wine-a", requests=2, errors=1, active=0)
+
+
 async def test_both_roads_count_for_one_revision(pod, wine) -> None:
     async with running("wine-a", status=500) as rest:
         both = Backend("wine-a", 100, (rest.endpoint,), grpc_port=wine.port)

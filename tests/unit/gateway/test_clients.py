@@ -55,6 +55,10 @@ def test_refusals_fail_nobody_and_requests_without_answer_count_nobody(counter) 
         ({"grpc": "3"}, 0),
         ({"grpc": "0"}, 0),
         ({"grpc": "-"}, 0),
+        ({"grpc": "4", "from": "via_upstream", "deadline": "60000m", "timeout_ms": "60000"}, 1),
+        ({"grpc_only": "4", "from": "response_timeout", "deadline": "90S", "timeout_ms": "60000"}, 1),
+        # A client may set a deadline as short as it likes.
+        ({"grpc_only": "4", "from": "via_upstream", "deadline": "1m", "timeout_ms": "60000"}, 0),
     ],
 )
 def test_a_grpc_failure_fails_its_client_whose_http_status_hides_it(counter, fields, failing) -> None:
