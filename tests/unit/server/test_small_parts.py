@@ -1,10 +1,11 @@
+import gc
 import json
 import random
 
 import numpy as np
 import pytest
 from perennial_server.backoff import backoff_delays
-from perennial_server.main import report_failure
+from perennial_server.main import report_failure, spare_collector
 from perennial_server.prediction_log.reference import render_reference
 from perennial_server.runtime import compare_outputs
 from perennial_server.settings import Settings
@@ -75,3 +76,12 @@ def test_outputs_are_compared_by_the_share_of_rows_that_differ():
     want = {"p": np.array([[0.1, 0.9], [0.5, 0.5], [1.0, 0.0]]), "c": np.array(["a", "b", "c"], dtype=object)}
     got = {"p": np.array([[0.1, 0.9], [0.4, 0.6]]), "c": np.array(["a", "b"], dtype=object)}
     assert compare_outputs(want, got) == {"p": 0.5, "c": 0.0}
+
+
+def test_the_garbage_collector_has_nothing_to_look_through_when_serving_begins():
+    before = len(gc.get_objects())
+    try:
+        spare_collector()
+        assert len(gc.get_objects()) < before / 10
+    finally:
+        gc.unfreeze()
