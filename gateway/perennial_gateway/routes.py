@@ -6,6 +6,7 @@ Error bodies are sentences; the listener wraps each into ``{"error": "…"}``.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from perennial_gateway.clusters import Traffic, cluster_name
@@ -33,6 +34,8 @@ from perennial_gateway.sticky import build_issuing, build_matched
 OBSERVER_CLUSTER = "observer"
 IDLE_MARGIN_S = 15
 """The idle timeout stays behind the route's timeout, whose 504 says more."""
+
+_EXPLAINS = {"name": ":path", "string_match": {"safe_regex": {"regex": r"[^?]*/explain(\?.*)?"}}}
 
 
 def build_path_routes(route: Route) -> list[dict[str, Any]]:
@@ -115,7 +118,12 @@ def build_single(route: Route, revision: str, traffic: Traffic) -> dict[str, Any
 
 
 def _predict(route: Route, prefix: str) -> list[dict[str, Any]]:
-    """Return the routes of predictions; where it is sticky, that of requests with a key comes first."""
+    """Return the routes of predictions, and before them those of explanations, which only REST has.
+
+    An explanation takes as long as thousands of predictions, and where that is too long it fails: so it goes to the
+    revision that predicts for the client, but is neither counted nor copied, or whoever asks for some would decide about
+    rollouts.
+    """
     slots = build_slots(route.backends)
     if not slots and route.is_grpc and not any(b.grpc_port for b in route.backends):
         return [_named(route, prefix) | direct_response(501, _no_grpc(route.key))]
@@ -125,12 +133,25 @@ def _predict(route: Route, prefix: str) -> list[dict[str, Any]]:
             f"modeldeployment {route.key.name}` says why."
         )
         return [_named(route, prefix) | direct_response(503, message)]
-    plain = _named(route, prefix) | _split(route, slots)
+    predictions = _spread(route, prefix, Traffic.LIVE)
+    if route.is_grpc:
+        return predictions
+    uncounted = replace(route, mirror=None, latency_budget_ms=None)
+    explanations = _spread(uncounted, prefix, Traffic.PIN, _EXPLAINS)
+    return [*(r | {"name": f"{route.key}/explain"} for r in explanations), *predictions]
+
+
+def _spread(route: Route, prefix: str, traffic: Traffic, *headers: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the routes to a ready revision; where it is sticky, that of requests with a key comes first."""
+    slots = build_slots(route.backends)
+    plain = _named(route, prefix, *headers) | _split(route, slots, traffic)
     if not route.sticky:
         return [plain | {"request_headers_to_remove": [CLIENT_HEADER]}]
     match, part = build_matched(route.sticky)
-    bound = _named(route, prefix) | _split(route, build_slots(seat_clients(route)) or slots)
-    keyed = _merge(bound | _named(route, prefix, match), part)
+    bound = _named(route, prefix, *headers) | _split(
+        route, build_slots(seat_clients(route)) or slots, traffic
+    )
+    keyed = _merge(bound | _named(route, prefix, *headers, match), part)
     if not route.sticky.is_cookie:
         return [keyed, plain | {"request_headers_to_remove": [CLIENT_HEADER]}]
     return [keyed, _merge(bound, build_issuing(route.sticky, prefix))]
@@ -155,11 +176,11 @@ def _no_grpc(key: RouteKey) -> str:
     )
 
 
-def _split(route: Route, slots: tuple[tuple[str, int], ...]) -> dict[str, Any]:
+def _split(route: Route, slots: tuple[tuple[str, int], ...], traffic: Traffic) -> dict[str, Any]:
     common = _common(route)
     clusters = [
         {
-            "name": cluster_name(route.key.namespace, revision, grpc=route.is_grpc),
+            "name": cluster_name(route.key.namespace, revision, traffic, grpc=route.is_grpc),
             "weight": weight,
             "request_headers_to_add": [overwrite(REVISION_HEADER, revision)],
         }

@@ -53,3 +53,16 @@ async def test_each_route_has_a_budget_of_its_own(pod) -> None:
         await pod.call_many("/shop/beer/v2", 4)
         await pod.until_counts("shop/wine-a", requests=4, slow=4)
         assert (await pod.counts("shop/beer-a"))["slow"] == 0
+
+
+async def test_explanations_reach_the_model_by_every_address_and_count_for_nothing(pod) -> None:
+    async with running("broken", status=500, delay_s=0.02) as broken:
+        await pod.apply(wine(broken.endpoint, budget_ms=1))
+        explain = "/v2/models/wine/explain"
+        assert (await pod.call(f"/shop/wine{explain}"))[0] == 500
+        assert (await pod.call(f"{explain}?seed=1", host="wine.shop"))[0] == 500
+        assert (await pod.call("/shop/wine/v2/models/wine/expl%61in"))[0] == 500
+        assert [seen["path"].partition("?")[0] for seen in broken.seen] == [explain] * 3
+        # A model may be called so, and its predictions count.
+        assert (await pod.call("/shop/wine/v2/models/explain/infer"))[0] == 500
+        await pod.until_counts("shop/wine-a", requests=1, errors=1, slow=1)

@@ -8,6 +8,7 @@ from dataclasses import replace
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from perennial_gateway.errors import InvalidRoute
+from perennial_gateway.headers import BUDGET_HEADER
 from perennial_gateway.model import Backend
 from perennial_gateway.resources import (
     build_fragment,
@@ -68,7 +69,7 @@ def test_grpc_clusters_stay_while_no_pod_is_ready_so_that_their_counters_do() ->
 def test_grpc_requests_are_matched_first_and_on_the_models_own_hosts_only() -> None:
     got, _ = configuration(route("wine", speaking("wine-b", 20), speaking("wine-a", 80)))
     own, any_host = got["virtual_hosts"]
-    assert [r["match"].get("grpc") for r in own["routes"]] == [None, {}, None]
+    assert [r["match"].get("grpc") for r in own["routes"]] == [None, {}, None, None]
     split = own["routes"][1]["route"]["weighted_clusters"]["clusters"]
     assert [(c["name"], c["weight"]) for c in split] == [("shop/wine-b/grpc", 20), ("shop/wine-a/grpc", 80)]
     assert not [r for r in any_host["routes"] if "grpc" in r["match"]]
@@ -78,6 +79,21 @@ def test_a_route_without_grpc_answers_it_by_itself() -> None:
     got, _ = configuration(route("wine", backend("wine-a")))
     answer = got["virtual_hosts"][0]["routes"][1]
     assert (answer["match"], answer["direct_response"]["status"]) == ({"prefix": "/", "grpc": {}}, 501)
+
+
+def test_explanations_are_shared_out_as_predictions_but_neither_counted_nor_copied() -> None:
+    wine = route("wine", backend("wine-b", 20), backend("wine-a", 80), mirror="wine-b", latency_budget_ms=9)
+    got, _ = configuration(wine)
+    *_, explain, predict = got["virtual_hosts"][0]["routes"]
+    split = {r["name"]: r["route"]["weighted_clusters"]["clusters"] for r in (explain, predict)}
+    assert [(c["name"], c["weight"]) for c in split["shop/wine/explain"]] == [
+        ("shop/wine-b/pin", 20),
+        ("shop/wine-a/pin", 80),
+    ]
+    assert [c["name"] for c in split["shop/wine"]] == ["shop/wine-b", "shop/wine-a"]
+    assert [len(r["route"]["request_mirror_policies"]) for r in (explain, predict)] == [0, 1]
+    added = [[h["header"]["key"] for h in r["request_headers_to_add"]] for r in (explain, predict)]
+    assert [BUDGET_HEADER in names for names in added] == [False, True]
 
 
 def test_generation_alone_changes_nothing() -> None:
@@ -108,8 +124,10 @@ def test_bare_names_come_after_all_paths_and_the_404_last() -> None:
     got, _ = configuration(route("wine"), route("beer"))
     assert names(got["virtual_hosts"][-1]["routes"]) == [
         "shop/beer/feedback",
+        "shop/beer/explain",
         "shop/beer",
         "shop/wine/feedback",
+        "shop/wine/explain",
         "shop/wine",
         "bare:beer",
         "bare:wine",
