@@ -68,15 +68,18 @@ def cut_lines(lines: Iterable[bytes], max_rows: int) -> Iterator[Run]:
 
 def _records(lines: Iterator[bytes]) -> Iterator[bytes]:
     """Join lines until the quotes are closed: a doubled quote within a field leaves their number even."""
-    record = b""
+    parts: list[bytes] = []
+    size_bytes, is_open = 0, False
     for line in lines:
-        record = record + line if record else line
-        if record.count(b'"') % 2 == 0:
-            yield record
-            record = b""
-        elif len(record) > MAX_LINE_BYTES:
+        parts.append(line)
+        size_bytes += len(line)
+        is_open ^= line.count(b'"') % 2 == 1
+        if not is_open:
+            yield line if len(parts) == 1 else b"".join(parts)
+            parts, size_bytes = [], 0
+        elif size_bytes > MAX_LINE_BYTES:
             raise UnreadableInput(f"a quote isn't closed within {MAX_LINE_BYTES} bytes")
-    if record:
+    if parts:
         raise UnreadableInput("a quote isn't closed before the end")
 
 

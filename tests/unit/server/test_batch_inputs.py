@@ -21,6 +21,13 @@ def split(data):
     return data.splitlines(keepends=True)
 
 
+def test_a_stray_quote_is_told_without_reading_the_rest_again_for_each_line():
+    """Read anew for each line, these thirty megabytes would take a quarter of an hour."""
+    lines = [b'a"\n', *[b"%099d\n" % 7] * 300_000]
+    with pytest.raises(UnreadableInput, match="isn't closed before the end"):
+        list(cut_lines([HEADER, *lines], 10))
+
+
 def test_lines_are_cut_where_rows_end_even_within_quotes():
     data = b'a,b\n1,"two\nlines"\n2,x\n3,"a ""quoted"" word"\n'
     runs = list(cut_lines(split(data), 2))
