@@ -1,7 +1,9 @@
 """What a process needs to score: the bundle, fetched once, and the places. The main process has one, as has each worker."""
 
 import asyncio
+import shutil
 import tempfile
+import weakref
 from collections.abc import Collection, Iterator
 from functools import lru_cache
 from pathlib import Path
@@ -72,4 +74,8 @@ def open_scorer(settings: BatchSettings) -> Scorer:
     work_dir = settings.work_dir or Path(tempfile.mkdtemp(prefix="perennial-batch-"))
     bundle = asyncio.run(fetch_bundle(settings, work_dir, Progress()))
     warm_up(bundle)
-    return Scorer(settings, bundle)
+    scorer = Scorer(settings, bundle)
+    if settings.work_dir is None:
+        # At the latest when the process ends; each worker has fetched one of its own.
+        weakref.finalize(scorer, shutil.rmtree, work_dir, ignore_errors=True)
+    return scorer

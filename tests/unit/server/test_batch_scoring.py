@@ -1,11 +1,13 @@
+import gc
 import json
+import tempfile
 
 import numpy as np
 import pandas as pd
 import perennial_bundle
 import pyarrow as pa
 import pytest
-from perennial_bundle import Flag, Rows
+from perennial_bundle import Flag, Rows, pack
 from perennial_server.batch.csv_files import BadLine
 from perennial_server.batch.errors import BatchError, CannotResume, StorageFailed, UnreadableInput
 from perennial_server.batch.inputs import Block
@@ -14,6 +16,7 @@ from perennial_server.batch.part_log import BATCH_ROWS, build_waves, cut_batches
 from perennial_server.batch.places import Retry, open_place
 from perennial_server.batch.plan import InputFile, Part, Plan
 from perennial_server.batch.record import Record
+from perennial_server.batch.scorer import open_scorer
 from perennial_server.batch.scoring import name_outputs, render_flags, score_block
 from perennial_server.batch.settings import BatchSettings
 from perennial_server.batch.sifting import sift
@@ -59,6 +62,24 @@ def read_output(tmp_path):
             for path in sorted((tmp_path / "out").glob("*.parquet"))
         ]
     )
+
+
+def test_a_bundle_that_was_fetched_for_one_job_goes_away_with_it(bundle, tmp_path, monkeypatch):
+    (tmp_path / "scratch").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "scratch"))
+    with (tmp_path / "b.tar").open("wb") as file:
+        digest = pack(bundle.path, file)
+    settings = build_batch_settings(
+        bundle,
+        tmp_path,
+        bundle_uri=(tmp_path / "b.tar").as_uri(),
+        bundle_sha256=digest.removeprefix("sha256:"),
+    )
+    scorer = open_scorer.__wrapped__(settings)
+    assert (scorer.bundle.digest, len(list((tmp_path / "scratch").iterdir()))) == (digest, 1)
+    del scorer
+    gc.collect()
+    assert not list((tmp_path / "scratch").iterdir())
 
 
 def test_rows_that_do_not_fit_are_parted_from_those_that_do(bundle):
