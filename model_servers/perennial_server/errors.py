@@ -6,6 +6,7 @@
     └── ObserverUnavailable      the bundle couldn't be fetched
     RequestError(status)         a request is refused with a v2 error body
     ├── ModelError               the model raised: our fault, status 500
+    │   └── ModelUnreachable     its own server doesn't answer: status 503 or 504
     ├── TooBusy(retry_after_s)   no place, or no time left: status 429
     └── TooLate                  its deadline passed while it waited: status 504
 
@@ -49,6 +50,20 @@ class ModelError(RequestError):
 
     def __init__(self, message: str) -> None:
         super().__init__(500, message)
+
+
+class ModelUnreachable(ModelError):
+    """A model in an image of its own doesn't answer, or not in time; no request of the batch is at fault.
+
+    Parameters
+    ----------
+    status
+        503, or 504 for its time.
+    """
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 class TooBusy(RequestError):

@@ -136,7 +136,7 @@ async def open_rpc(runtime: Runtime) -> Callable[[], Awaitable[None]] | None:
         return None
     from perennial_server.rpc.server import RpcServer
 
-    server = RpcServer(runtime.predictor, lambda: runtime.v2.ready)
+    server = RpcServer(runtime.predictor, lambda: runtime.v2.accepts)
     await server.start()
     return server.stop
 

@@ -16,6 +16,9 @@ from typing import Any
 import numpy as np
 from perennial_bundle import Bundle, ModelLoadFailed, Outputs
 
+from perennial_server.adapting.declaration import Declaration
+from perennial_server.adapting.remote import RemoteModel
+from perennial_server.engine.model import Model
 from perennial_server.engine.predictor import Predictor
 from perennial_server.errors import RequestError
 from perennial_server.loading.errors import LoadTimeout
@@ -44,10 +47,11 @@ class Runtime:
         predictor: Predictor,
         sample: bytes | None,
         stack: AsyncExitStack,
+        remote: RemoteModel | None = None,
     ) -> None:
         self.predictor = predictor
         self.sample = sample
-        self.v2 = V2App(predictor)
+        self.v2 = V2App(predictor, remote)
         self._stack = stack
 
     async def close(self) -> None:
@@ -71,35 +75,73 @@ async def start_runtime(settings: Settings, progress: Progress | None = None) ->
         client = None
         if settings.observer_url is not None:
             client = await stack.enter_async_context(ObserverClient(settings, rng))
-        directory = settings.work_dir
-        if directory is None:
-            directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="perennial-")))
         progress = progress or Progress()
-        bundle = await fetch_bundle(settings, directory, progress)
-        fetched_s = time.monotonic()
-        progress.enter("Loading")
-        try:
-            async with asyncio.timeout(settings.load_timeout_s):
-                await asyncio.to_thread(warm_up, bundle)
-        except TimeoutError:
-            raise LoadTimeout(f"the model wasn't loaded after {settings.load_timeout_s:g} s") from None
+        bundle: Bundle | None = None
+        remote: RemoteModel | None = None
+        model: Model
+        if settings.adapter is None:
+            model = bundle = await _open_bundle(settings, stack, progress)
+        else:
+            model = remote = await _open_remote(settings, settings.adapter, stack, progress)
+            # A call that waits for another process would hold up the event loop, however short it was so far.
+            settings = settings.model_copy(update={"inline_below_s": 0.0})
         metrics = Metrics()
-        log = build_log(settings, bundle.schema, metrics, client, rng)
+        log = build_log(settings, model.schema, metrics, client, rng)
         if log is not None:
             stack.push_async_callback(log.close, settings.flush_timeout_s)
-        predictor = Predictor(bundle, settings, metrics, log)
-        sample = await rehearse(predictor)
-        if client is not None and settings.log_mode != "None":
-            await stack.enter_async_context(_run(post_reference(bundle, client, settings), "reference"))
+        predictor = Predictor(model, settings, metrics, log)
+        sample = None
+        if bundle is not None:
+            sample = await rehearse(predictor, bundle)
+            if client is not None and settings.log_mode != "None":
+                await stack.enter_async_context(_run(post_reference(bundle, client, settings), "reference"))
         logger.info(
-            "ready deployment=%s revision=%s bundle=%s fetch_s=%.2f load_s=%.2f",
+            "ready deployment=%s revision=%s model=%s start_s=%.2f",
             settings.deployment,
             settings.revision,
-            bundle.digest,
-            fetched_s - start_s,
-            time.monotonic() - fetched_s,
+            settings.bundle_uri if bundle is None else bundle.digest,
+            time.monotonic() - start_s,
         )
-        return Runtime(predictor, sample, stack.pop_all())
+        return Runtime(predictor, sample, stack.pop_all(), remote)
+
+
+async def _open_bundle(settings: Settings, stack: AsyncExitStack, progress: Progress) -> Bundle:
+    """Fetch the bundle, load it and warm it up."""
+    directory = settings.work_dir
+    if directory is None:
+        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="perennial-")))
+    start_s = time.monotonic()
+    bundle = await fetch_bundle(settings, directory, progress)
+    fetched_s = time.monotonic()
+    progress.enter("Loading")
+    try:
+        async with asyncio.timeout(settings.load_timeout_s):
+            await asyncio.to_thread(warm_up, bundle)
+    except TimeoutError:
+        raise LoadTimeout(f"the model wasn't loaded after {settings.load_timeout_s:g} s") from None
+    load_s = time.monotonic() - fetched_s
+    logger.info("loaded bundle=%s fetch_s=%.2f load_s=%.2f", bundle.digest, fetched_s - start_s, load_s)
+    return bundle
+
+
+async def _open_remote(
+    settings: Settings, declaration: Declaration, stack: AsyncExitStack, progress: Progress
+) -> RemoteModel:
+    """Wait for the model in the image beside this one, and keep an eye on it from then on."""
+    remote = await stack.enter_async_context(RemoteModel(declaration))
+    progress.enter("Loading")
+    try:
+        async with asyncio.timeout(settings.load_timeout_s):
+            await remote.wait_until_up()
+    except TimeoutError:
+        asked = declaration.ready_path or "its port"
+        raise LoadTimeout(
+            f"the model's own server wasn't ready after {settings.load_timeout_s:g} s: {asked} on port "
+            f"{declaration.port} of its image has to answer; see the log of the container model, and spec.adapter of "
+            "its runtime"
+        ) from None
+    await stack.enter_async_context(_run(remote.watch(), "watch"))
+    return remote
 
 
 @asynccontextmanager
@@ -138,7 +180,7 @@ def warm_up(bundle: Bundle) -> None:
             )
 
 
-async def rehearse(predictor: Predictor) -> bytes | None:
+async def rehearse(predictor: Predictor, bundle: Bundle) -> bytes | None:
     """Answer requests made of the reference sample on the whole road of a request; return one to hand out.
 
     None if the model refuses rows mixed of several: some models check one column against another.
@@ -148,7 +190,7 @@ async def rehearse(predictor: Predictor) -> bytes | None:
     ModelLoadFailed
         The model's own reference rows are refused.
     """
-    bundle, settings = predictor.bundle, predictor.settings
+    settings = predictor.settings
     rows = await asyncio.to_thread(build_rows, bundle, min(WARM_UP_ROWS, settings.max_rows))
     try:
         await predictor.rehearse(render_request(bundle, rows))

@@ -3,8 +3,11 @@
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import orjson
 from pydantic import Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from perennial_server.adapting.declaration import Declaration
 
 MIB = 2**20
 GIB = 2**30
@@ -20,7 +23,12 @@ class Settings(BaseSettings):
     revision: str = Field(description="Name of the ModelRevision, and the model's version in v2 paths.")
     bundle_uri: str = Field(
         description="perennial://sha256:<hex>, file:///<path>, s3://<bucket>/<path>, gs://<bucket>/<path>, "
-        "az://<container>/<path> or https://<host>/<path>: a tar, or the folder of a bundle's files."
+        "az://<container>/<path> or https://<host>/<path>: a tar, or the folder of a bundle's files; beside an adapter: "
+        "runtime://<label>, which nothing is fetched from."
+    )
+    adapter: Annotated[Declaration | None, NoDecode] = Field(
+        default=None,
+        description="How the model in an image of its own is asked, as JSON (docs/seams.md); none: it is in a bundle.",
     )
     bundle_sha256: str | None = Field(
         default=None, pattern=r"^[0-9a-f]{64}$", description="Digest that the bundle must have (hex)."
@@ -157,6 +165,13 @@ class Settings(BaseSettings):
         return (
             [part for name in value.split(",") if (part := name.strip())] if isinstance(value, str) else value
         )
+
+    @field_validator("adapter", mode="before")
+    @classmethod
+    def _read_adapter(cls, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        return orjson.loads(value) if value else None
 
     @field_validator("max_in_flight_bytes")
     @classmethod

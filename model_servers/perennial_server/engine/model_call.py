@@ -8,10 +8,11 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from perennial_bundle import Bundle, Checked, Flag, InvalidInput, Outputs, Rows, join
+from perennial_bundle import Checked, Flag, InvalidInput, Outputs, Rows, join
 
 from perennial_server.engine.job import Job
-from perennial_server.errors import ModelError, RequestError
+from perennial_server.engine.model import Model
+from perennial_server.errors import ModelError, ModelUnreachable, RequestError
 
 logger = logging.getLogger(__name__)
 
@@ -48,42 +49,42 @@ class Outcome:
     failed: tuple[tuple[Job, Exception], ...] = ()
 
 
-def call_model(bundle: Bundle, jobs: Sequence[Job]) -> Outcome:
+def call_model(model: Model, jobs: Sequence[Job]) -> Outcome:
     """Check and predict requests of one layout together; never raises.
 
     Where the joined rows break the schema, each request is checked alone and the sound ones are predicted together.
-    Where the model raises, each request is predicted alone.
+    Where the model raises, each request is predicted alone, unless nothing answered at all.
     """
     try:
-        return Outcome(answered=(_call(bundle, jobs),))
+        return Outcome(answered=(_call(model, jobs),))
     except InvalidInput as error:
         if len(jobs) == 1:
             return Outcome(failed=((jobs[0], refuse(error)),))
-        sound, failed = _sift(bundle, jobs)
+        sound, failed = _sift(model, jobs)
         if not failed:
-            return _call_each(bundle, jobs)
-        rest = call_model(bundle, sound) if sound else Outcome()
+            return _call_each(model, jobs)
+        rest = call_model(model, sound) if sound else Outcome()
         return Outcome(rest.answered, (*failed, *rest.failed))
     except Exception as error:  # noqa: BLE001  the top of a batch: whatever was raised is one request's answer
-        if len(jobs) == 1:
-            return Outcome(failed=((jobs[0], error),))
-        return _call_each(bundle, jobs)
+        if len(jobs) == 1 or isinstance(error, ModelUnreachable):
+            return Outcome(failed=tuple((job, error) for job in jobs))
+        return _call_each(model, jobs)
 
 
-def _call_each(bundle: Bundle, jobs: Sequence[Job]) -> Outcome:
-    outcomes = [call_model(bundle, [job]) for job in jobs]
+def _call_each(model: Model, jobs: Sequence[Job]) -> Outcome:
+    outcomes = [call_model(model, [job]) for job in jobs]
     return Outcome(
         tuple(answered for outcome in outcomes for answered in outcome.answered),
         tuple(failed for outcome in outcomes for failed in outcome.failed),
     )
 
 
-def _sift(bundle: Bundle, jobs: Sequence[Job]) -> tuple[list[Job], list[tuple[Job, Exception]]]:
+def _sift(model: Model, jobs: Sequence[Job]) -> tuple[list[Job], list[tuple[Job, Exception]]]:
     sound: list[Job] = []
     failed: list[tuple[Job, Exception]] = []
     for job in jobs:
         try:
-            bundle.schema.check(job.rows)
+            model.schema.check(job.rows)
         except InvalidInput as error:
             failed.append((job, refuse(error)))
         except Exception as error:  # noqa: BLE001  as in `call_model`: whoever waits has to hear of it
@@ -93,13 +94,16 @@ def _sift(bundle: Bundle, jobs: Sequence[Job]) -> tuple[list[Job], list[tuple[Jo
     return sound, failed
 
 
-def _call(bundle: Bundle, jobs: Sequence[Job]) -> Answered:
+def _call(model: Model, jobs: Sequence[Job]) -> Answered:
     time_s = time.time()
     rows = join([job.rows for job in jobs])
-    checked = bundle.schema.check(rows)
+    checked = model.schema.check(rows)
     start_s = time.perf_counter()
     try:
-        outputs = _predict(bundle, checked)
+        outputs = _predict(model, checked)
+    except ModelUnreachable as error:
+        logger.warning("model unreachable requests=%d error=%s", len(jobs), error.message)
+        raise
     except Exception as error:
         # A model is somebody else's code: whatever it raises is an answer with status 500, not our crash.
         if len(jobs) == 1:
@@ -110,9 +114,9 @@ def _call(bundle: Bundle, jobs: Sequence[Job]) -> Answered:
     return Answered(jobs, time_s, rows, outputs, checked.flags, time.perf_counter() - start_s)
 
 
-def _predict(bundle: Bundle, checked: Checked) -> Outputs:
+def _predict(model: Model, checked: Checked) -> Outputs:
     """Call the model, and take only as many answers as there were rows: others couldn't be told apart."""
-    outputs = bundle.predict(checked.frame)
+    outputs = model.predict(checked.frame)
     for name, values in outputs.items():
         if len(values) != len(checked.frame):
             raise ValueError(f"{name} has {len(values)} values for {len(checked.frame)} rows")

@@ -5,11 +5,12 @@ import math
 import time
 from functools import partial
 
-from perennial_bundle import Bundle, Rows
+from perennial_bundle import Rows
 
 from perennial_server.engine.admission import LONGEST_RETRY_S, Admission
 from perennial_server.engine.batcher import Batcher
 from perennial_server.engine.job import Job, Prediction
+from perennial_server.engine.model import Model
 from perennial_server.engine.model_call import Answered, Outcome, call_model
 from perennial_server.engine.splitting import split
 from perennial_server.errors import ModelError, RequestError, TooBusy, TooLate
@@ -22,11 +23,11 @@ from perennial_server.settings import Settings
 
 
 class Predictor:
-    """Answers requests with one bundle; everything but the model's call happens on the event loop.
+    """Answers requests with one model; everything but the model's call happens on the event loop.
 
     Parameters
     ----------
-    bundle
+    model
         Loaded and warm.
     settings, metrics
         Of this process.
@@ -34,10 +35,8 @@ class Predictor:
         Where predictions are logged; None for nowhere.
     """
 
-    def __init__(
-        self, bundle: Bundle, settings: Settings, metrics: Metrics, log: PredictionLog | None
-    ) -> None:
-        self.bundle = bundle
+    def __init__(self, model: Model, settings: Settings, metrics: Metrics, log: PredictionLog | None) -> None:
+        self.model = model
         self.settings = settings
         self.metrics = metrics
         self._log = log
@@ -45,7 +44,7 @@ class Predictor:
         metrics.in_flight.set_function(lambda: self._admission.requests)
         metrics.in_flight_bytes.set_function(lambda: self._admission.size_bytes)
         self._batcher = Batcher(
-            partial(call_model, bundle),
+            partial(call_model, model),
             self._settle,
             max_rows=settings.max_batch_rows,
             threads=settings.predict_threads,
@@ -113,7 +112,7 @@ class Predictor:
         TooLate
             The deadline passed before the model was called.
         ModelError
-            The model raised.
+            The model raised, or can't be reached.
         """
         for name, values in rows.columns.items():
             if len(values) != rows.n:  # joined, they would shift the rows of other requests
@@ -128,7 +127,7 @@ class Predictor:
 
     async def rehearse(self, body: bytes) -> None:
         """Answer a request as it is answered later, and tell nobody; see `predict` for the errors."""
-        schema, settings = self.bundle.schema, self.settings
+        schema, settings = self.model.schema, self.settings
         query = RequestReader(schema, max_rows=settings.max_rows).read(body)
         prediction = await self.predict(query.rows, PROBE)
         writer = AnswerWriter(schema, model_name=settings.deployment, model_version=settings.revision)

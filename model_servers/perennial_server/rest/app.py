@@ -6,10 +6,12 @@ import re
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import orjson
+from perennial_bundle import Bundle
 
+from perennial_server.adapting.remote import RemoteModel
 from perennial_server.engine.predictor import Predictor
 from perennial_server.errors import RequestError, TooBusy
 from perennial_server.explaining.answers import ExplanationWriter
@@ -74,25 +76,30 @@ class V2App:
     ----------
     predictor
         The model.
+    remote
+        The same model where it is in an image of its own, and not a bundle.
     """
 
-    def __init__(self, predictor: Predictor) -> None:
+    def __init__(self, predictor: Predictor, remote: RemoteModel | None = None) -> None:
         self._predictor = predictor
         self._settings = predictor.settings
         self._metrics = predictor.metrics
         self._revision = self._settings.revision.encode()
         self._salt = f"{self._settings.namespace}/{self._settings.deployment}"
-        schema = predictor.bundle.schema
+        self._remote = remote
+        schema = predictor.model.schema
         self._reader = RequestReader(schema, max_rows=self._settings.max_rows)
         names = {"model_name": self._settings.deployment, "model_version": self._settings.revision}
         self._writer = AnswerWriter(schema, **names)
         self._explanation_writer = ExplanationWriter(schema, **names)
-        self._desk = Desk(
-            predictor.bundle,
-            max_rows=self._settings.explain_max_rows,
-            max_waiting=self._settings.explain_max_waiting,
-            timeout_s=self._settings.explain_timeout_s,
-        )
+        self._desk: Desk | None = None
+        if remote is None:
+            self._desk = Desk(
+                cast("Bundle", predictor.model),
+                max_rows=self._settings.explain_max_rows,
+                max_waiting=self._settings.explain_max_waiting,
+                timeout_s=self._settings.explain_timeout_s,
+            )
         # What is posted to a model, by the last part of its path.
         self._verbs: dict[str, Callable[[Asked], Awaitable[Reply]]] = {
             "infer": self._infer,
@@ -102,7 +109,13 @@ class V2App:
 
     def close(self) -> None:
         """End the thread that explains."""
-        self._desk.close()
+        if self._desk is not None:
+            self._desk.close()
+
+    @property
+    def accepts(self) -> bool:
+        """Whether requests are wanted: the server isn't shutting down, and the model is there."""
+        return self.ready and (self._remote is None or self._remote.is_up)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -137,16 +150,18 @@ class V2App:
         if path == "/v2/health/ready" or (match is not None and match["verb"]):
             if not self.ready:
                 raise RequestError(503, "the server is shutting down")
+            if not self.accepts:
+                raise RequestError(503, "the model's own server isn't ready; see the log of its container")
             return {"ready": True} if match is None else {"name": match["model"], "ready": True}
         if match is None:
             return describe_server()
-        bundle = self._predictor.bundle
-        classes = bundle.manifest.classes
+        model = self._predictor.model
+        classes = model.manifest.classes
         return describe_model(
-            bundle.schema,
+            model.schema,
             name=self._settings.deployment,
             version=self._settings.revision,
-            model_format=bundle.manifest.format,
+            model_format=model.manifest.format,
             n_classes=None if classes is None else len(classes),
         )
 
@@ -241,6 +256,10 @@ class V2App:
         return Reply(answer, len(prediction.flags))
 
     async def _explain(self, asked: Asked) -> Reply:
+        if self._desk is None:
+            raise RequestError(
+                404, "a model in an image of its own has no reference sample to be explained by"
+            )
         query = await self._read(asked)
         explained = await self._desk.explain(query.rows, deadline_s=asked.deadline_s)
         return Reply(self._explanation_writer.write(explained, query), len(explained.flags))

@@ -65,7 +65,9 @@ def answer_sample(scope: Scope, sample: bytes | None) -> tuple[int, bytes]:
     if scope["method"] not in {"GET", "HEAD"}:
         return 405, render_error(f"{scope['method']} isn't allowed here; use GET")
     if sample is None:
-        return 404, render_error("the model refuses rows mixed of its reference; see the server's log")
+        return 404, render_error(
+            "the model has no reference sample, or refuses rows mixed of it; see the server's log"
+        )
     return 200, sample
 
 

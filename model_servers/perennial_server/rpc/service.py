@@ -65,17 +65,17 @@ class InferenceService:
         self._metrics = predictor.metrics
         self._is_ready = is_ready
         self._salt = f"{self._settings.namespace}/{self._settings.deployment}"
-        bundle = predictor.bundle
-        self._reader = MessageReader(bundle.schema, max_rows=self._settings.max_rows)
+        model = predictor.model
+        self._reader = MessageReader(model.schema, max_rows=self._settings.max_rows)
         self._writer = MessageWriter(
-            bundle.schema, model_name=self._settings.deployment, model_version=self._settings.revision
+            model.schema, model_name=self._settings.deployment, model_version=self._settings.revision
         )
-        classes = bundle.manifest.classes
+        classes = model.manifest.classes
         description = describe_model(
-            bundle.schema,
+            model.schema,
             name=self._settings.deployment,
             version=self._settings.revision,
-            model_format=bundle.manifest.format,
+            model_format=model.manifest.format,
             n_classes=None if classes is None else len(classes),
         )
         self._metadata = build_metadata(description)

@@ -60,12 +60,13 @@ class Server:
     """A predictor around a bundle, as the start of a server builds it."""
 
     def __init__(self, bundle, **settings):
+        self.bundle = bundle
         self.metrics = Metrics()
         self.predictor = Predictor(bundle, build_settings(**settings), self.metrics, None)
 
     async def rehearse(self):
         try:
-            return await rehearse(self.predictor)
+            return await rehearse(self.predictor, self.bundle)
         finally:
             self.predictor.close()
 
