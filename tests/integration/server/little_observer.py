@@ -35,7 +35,8 @@ UNFOLD = {"gzip": gzip.decompress, "zstd": zstandard.decompress, "identity": byt
 
 def read_groups(body):
     """The requests of a log body, each with its rows; and the share of predictions that it is of."""
-    for group in body["groups"]:
+    yield from body.get("entries", ())
+    for group in body.get("groups", ()):
         start = 0
         clients = group.get("clients", [None] * len(group["ids"]))
         for i, name in enumerate(group["ids"]):
