@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
+from perennial_api.adapter import Adapter
 from perennial_api.base import Model, Resource, Rule
 from perennial_api.labels import API_VERSION
 from perennial_api.pods import Resources
@@ -37,11 +38,18 @@ class ImagePullPolicy(StrEnum):
 
 
 class ModelFormat(StrEnum):
-    """Format of the model in a bundle."""
+    """Format of the model: the first three are of bundles, bento and container of a user's own image."""
 
     SKOPS = "skops"
     ONNX = "onnx"
     ENSEMBLE = "ensemble"
+    BENTO = "bento"
+    CONTAINER = "container"
+
+    @property
+    def is_image(self) -> bool:
+        """Whether the model is in the runtime's image, and not in a bundle."""
+        return self in {ModelFormat.BENTO, ModelFormat.CONTAINER}
 
 
 class EnvironmentVariable(Model):
@@ -53,6 +61,10 @@ class EnvironmentVariable(Model):
     """Its value."""
 
 
+def _adapter_has_a_port_of_its_own(spec: "ModelRuntimeSpec") -> bool:
+    return spec.adapter is None or spec.adapter.port not in {spec.port, spec.grpc_port}
+
+
 class ModelRuntimeSpec(Model):
     """An image and how to run it."""
 
@@ -61,6 +73,30 @@ class ModelRuntimeSpec(Model):
             cel="!has(self.grpcPort) || self.grpcPort != self.port",
             message="grpcPort is port, where HTTP is answered: gRPC needs a port of its own",
             holds=lambda self: self.grpc_port != self.port,
+        ),
+        Rule(
+            cel="self.formats.all(f, (f in ['bento', 'container']) == has(self.adapter))",
+            message=(
+                "formats bento and container need adapter, which says how the image is asked; the formats of bundles "
+                "take none, and aren't mixed with them"
+            ),
+            holds=lambda self: all(f.is_image == (self.adapter is not None) for f in self.formats),
+        ),
+        Rule(
+            cel="!has(self.adapter) || self.role == 'Server'",
+            message="adapter belongs to role Server: remove it, since a model in an image isn't trained",
+            holds=lambda self: self.adapter is None or self.role is RuntimeRole.SERVER,
+        ),
+        Rule(
+            cel=(
+                "!has(self.adapter) || (self.adapter.port != self.port"
+                " && (!has(self.grpcPort) || self.adapter.port != self.grpcPort))"
+            ),
+            message=(
+                "adapter.port is the image's own, in one pod with port and grpcPort, on which clients are answered: "
+                "give port or grpcPort another number"
+            ),
+            holds=_adapter_has_a_port_of_its_own,
         ),
     )
 
@@ -77,7 +113,8 @@ class ModelRuntimeSpec(Model):
     env: Annotated[tuple[EnvironmentVariable, ...], Field(max_length=64), KeyedBy("name")] = ()
     """Environment variables beside those that the operator sets."""
     formats: Annotated[tuple[ModelFormat, ...], Field(min_length=1, max_length=8)] = (ModelFormat.SKOPS,)
-    """Model formats that it can load."""
+    """Model formats that it can load: skops, onnx and ensemble come in bundles; bento and container say that the model is
+    in the image, which spec.model.uri of a ModelDeployment then names by runtime://<label>."""
     port: Annotated[Int, Field(ge=1024, le=65535)] = 3000
     """Port that a Server listens on, told to it as PERENNIAL_PORT."""
     grpc_port: Annotated[Int, Field(ge=1024, le=65535)] | None = None
@@ -85,6 +122,9 @@ class ModelRuntimeSpec(Model):
     answers none."""
     resources: Resources = Resources()
     """Requests and limits where the ModelDeployment gives none."""
+    adapter: Adapter | None = None
+    """For the formats bento and container: how the image is asked for predictions. What clients see, the protocol, the
+    schema's checks, the prediction log and the metrics, is as for a bundle."""
 
 
 class ModelRuntime(Resource):

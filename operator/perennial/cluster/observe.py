@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from perennial_api.labels import LABEL_DEPLOYMENT
@@ -17,6 +17,7 @@ from perennial.cluster.routers import Routers
 from perennial.errors import InvalidSpecError, NotFoundError
 from perennial.manifests.plan import Key, key_of, owner_uids
 from perennial.manifests.revision import ResolvedRuntime
+from perennial.manifests.upstream import describe_adapter
 from perennial.manifests.views import count_ready_endpoints, view_job, view_pod, view_revisions, view_route
 from perennial.rollout.failures import PodView
 from perennial.rollout.observed import RevisionView, RouterView, RouteView
@@ -34,6 +35,9 @@ CHILD_KINDS = (
     "RetrainingRun",
     "Job",
 )
+
+# One environment variable of a process holds no more than 128 KiB.
+LONGEST_DECLARATION = 100_000
 
 Json = dict[str, Any]
 _ModelT = TypeVar("_ModelT", ModelRevision, RetrainingRun)
@@ -175,10 +179,30 @@ async def observe_deployment(client: Client, namespace: str, name: str) -> Json 
 
 async def observe_runtimes(client: Client, namespace: str, server: str, trainer: str | None) -> Runtimes:
     """Read the runtimes that a spec names; `trainer` is None where nothing is retrained."""
-    found = await _observe_runtime(client, namespace, server, RuntimeRole.SERVER)
+    found = await _observe_server(client, namespace, server)
     if trainer is None:
         return Runtimes(found)
     return Runtimes(found, await _observe_runtime(client, namespace, trainer, RuntimeRole.TRAINER))
+
+
+async def _observe_server(client: Client, namespace: str, name: str) -> ResolvedRuntime | InvalidSpecError:
+    """Find the runtime that serves; where the model is in its image, that of the server before it, too."""
+    found = await _observe_runtime(client, namespace, name, RuntimeRole.SERVER)
+    if isinstance(found, InvalidSpecError) or found.spec.adapter is None:
+        return found
+    if len(describe_adapter(found.spec)) > LONGEST_DECLARATION:
+        text = f"adapter of {found.kind} {name} is longer than {LONGEST_DECLARATION} characters: name fewer categories."
+        return InvalidSpecError("RuntimeInvalid", text)
+    before = await _observe_runtime(client, namespace, found.spec.adapter.runtime, RuntimeRole.SERVER)
+    if isinstance(before, InvalidSpecError):
+        return InvalidSpecError(before.reason, f"adapter.runtime of {found.kind} {name}: {before.message}")
+    if before.spec.adapter is not None:
+        text = (
+            f"adapter.runtime of {found.kind} {name}: {before.kind} {before.name} has its model in its image itself: "
+            "name a runtime that serves bundles, such as bentoml-skops."
+        )
+        return InvalidSpecError("RuntimeInvalid", text)
+    return replace(found, adapter=before.spec)
 
 
 async def _observe_runtime(

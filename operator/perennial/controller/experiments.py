@@ -13,7 +13,7 @@ from perennial_api.modelrevision import ModelRevision, Origin
 from perennial.cluster.observe import Children, Runtimes
 from perennial.errors import InvalidSpecError
 from perennial.manifests.context import Installation, Manifest, Owner
-from perennial.manifests.revision import build_revision, name_revision
+from perennial.manifests.revision import build_revision, fit_runtime, name_revision
 from perennial.manifests.views import view_revisions
 from perennial.rollout.conclude import is_under_way as is_rolling_out
 from perennial.rollout.experiment import (
@@ -123,12 +123,12 @@ def _find_variants(
         named = {arm.name: arm.revision or "" for arm in status.arms}
         names = {name: revision for name, revision in named.items() if revision in children.revisions}
     missing = [variant for variant in spec.experiment.variants if variant.name not in names]
-    runtime = runtimes.server
-    if isinstance(runtime, InvalidSpecError):
-        return _Variants(names, problem=(runtime.reason, runtime.message) if missing else None)
     made = []
     for variant in missing:
         wanted = _want(spec, variant)
+        runtime = fit_runtime(runtimes.server, wanted.model_uri)
+        if isinstance(runtime, InvalidSpecError):
+            return _Variants(names, problem=(runtime.reason, runtime.message))
         names[variant.name] = name_revision(owner.deployment, wanted, runtime)
         if names[variant.name] not in children.revisions:
             made.append(build_revision(owner, spec, wanted, runtime, installation, parent=stable))

@@ -10,7 +10,7 @@ from perennial_api.modelrevision import ModelRevision
 from perennial.cluster.observe import Children, Runtimes
 from perennial.errors import InvalidSpecError
 from perennial.manifests.context import Installation, Manifest, Owner
-from perennial.manifests.revision import build_revision, name_revision
+from perennial.manifests.revision import build_revision, fit_runtime, name_revision
 from perennial.manifests.views import view_revisions
 from perennial.rollout.conditions import Problem
 from perennial.rollout.lineage import choose_again, choose_target, choose_wanted, hash_inputs, hash_model
@@ -68,7 +68,7 @@ def choose(
     if fresh is not None:
         return Target(children, fresh, choice=_choice(spec, fresh, children))
     wanted = choose_wanted(spec, views.get(stable or ""), children.runs, views, chosen)
-    runtime = runtimes.server
+    runtime = fit_runtime(runtimes.server, wanted.model_uri)
     planned = (
         None if isinstance(runtime, InvalidSpecError) else name_revision(owner.deployment, wanted, runtime)
     )

@@ -8,6 +8,7 @@ from perennial_api.modeldeployment.model import PVC_SCHEME
 from perennial_api.modeldeployment.resource import ModelDeploymentSpec
 from perennial_api.modeldeployment.server import Server
 from perennial_api.modelruntime import ModelRuntimeSpec
+from perennial_api.pods import Resources
 
 from perennial.manifests.context import Installation, Manifest, build_labels
 from perennial.manifests.names import server_account
@@ -20,6 +21,7 @@ from perennial.manifests.pods import (
     build_volume_mounts,
     build_volumes,
 )
+from perennial.manifests.upstream import build_upstream, build_upstream_volumes, describe_adapter, front
 from perennial.rollout.lineage import Wanted
 
 __all__ = ["CONTAINER", "GRPC_PORT_NAME", "PORT_NAME", "Subject", "build_pod_template"]
@@ -53,8 +55,16 @@ def build_pod_template(
     wanted: Wanted,
     runtime: ModelRuntimeSpec,
     installation: Installation,
+    *,
+    adapter: ModelRuntimeSpec | None = None,
 ) -> Manifest:
-    """Build the template of the pods that serve one revision."""
+    """Build the template of the pods that serve one revision.
+
+    Parameters
+    ----------
+    adapter
+        Where the model is in the runtime's own image: the runtime of the server that stands before it.
+    """
     labels = build_labels(subject.deployment, {LABEL_REVISION: subject.revision})
     server = spec.server
     pod: Manifest = {
@@ -66,6 +76,10 @@ def build_pod_template(
         "containers": [_build_container(subject, spec, wanted, runtime, installation)],
         "volumes": build_volumes() + _build_model_volumes(wanted),
     }
+    if adapter is not None:
+        pod["containers"] = [_build_adapter(subject, spec, wanted, runtime, installation, adapter=adapter)]
+        pod["initContainers"] = [build_upstream(runtime, server.resources)]
+        pod["volumes"] += build_upstream_volumes()
     if server.tolerations:
         pod["tolerations"] = [toleration.to_api() for toleration in server.tolerations]
     if server.node_selector:
@@ -113,6 +127,24 @@ def _build_container(
         container["ports"].append(port)
     if runtime.command:
         container["command"] = list(runtime.command)
+    return container
+
+
+def _build_adapter(
+    subject: Subject,
+    spec: ModelDeploymentSpec,
+    wanted: Wanted,
+    runtime: ModelRuntimeSpec,
+    installation: Installation,
+    *,
+    adapter: ModelRuntimeSpec,
+) -> Manifest:
+    """Build the server that stands before the user's image; what the deployment asks of resources is the image's."""
+    server = front(runtime, adapter)
+    container = _build_container(subject, spec, wanted, server, installation)
+    container["resources"] = build_resources(Resources(), server)
+    declared = {"name": "PERENNIAL_ADAPTER", "value": describe_adapter(runtime)}
+    container["env"] = [v for v in container["env"] if v["name"] != declared["name"]] + [declared]
     return container
 
 

@@ -38,8 +38,13 @@ def view_pod(pod: Json) -> PodView:
         terminating="deletionTimestamp" in metadata,
         unschedulable_message=scheduled.get("message", "") if scheduled.get("status") == "False" else "",
         created_at=_time(metadata.get("creationTimestamp")),
-        containers=tuple(_view_container(c) for c in status.get("containerStatuses") or []),
+        containers=tuple(_view_container(c) for c in _container_statuses(status)),
     )
+
+
+def _container_statuses(status: Json) -> list[Json]:
+    """All containers' statuses, first those that run beside: the server waits for a model in an image of its own."""
+    return [*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])]
 
 
 def _view_container(status: Json) -> ContainerView:

@@ -36,6 +36,7 @@ def build_all(case: dict[str, Any]) -> list[dict[str, Any]]:
         RuntimeKind.CLUSTER_MODEL_RUNTIME,
         spec.server.runtime,
         ModelRuntimeSpec.model_validate(case["server"]),
+        ModelRuntimeSpec.model_validate(case["adapter"]) if "adapter" in case else None,
     )
     made = build_revision(owner, spec, choose_wanted(spec, None, (), {}), runtime, INSTALLATION, parent=None)
     revision = ModelRevision.model_validate(made)
@@ -71,4 +72,4 @@ def test_children_are_what_the_golden_file_says(name: str) -> None:
 
 
 def test_there_are_cases() -> None:
-    assert CASES == ["addresses", "claim", "deployment", "full", "grpc", "retraining", "store"]
+    assert CASES == ["addresses", "claim", "container", "deployment", "full", "grpc", "retraining", "store"]

@@ -76,6 +76,13 @@ def test_pod_that_crashed_is_read_from_its_last_state() -> None:
     assert (view.containers[0].waiting_reason, view.containers[0].exit_code) == ("CrashLoopBackOff", 3)
 
 
+def test_image_that_runs_beside_the_server_tells_first_why_a_pod_does_not_start() -> None:
+    waiting = {"state": {"waiting": {"reason": "ImagePullBackOff", "message": "no such image"}}}
+    status = {"initContainerStatuses": [waiting], "containerStatuses": [{"state": {"running": {}}}]}
+    view = view_pod({"metadata": {"name": "p"}, "status": status})
+    assert [container.waiting_reason for container in view.containers] == ["ImagePullBackOff", ""]
+
+
 def test_new_pod_without_status_is_no_error() -> None:
     assert not view_pod({"metadata": {"name": "p"}}).ready
 
