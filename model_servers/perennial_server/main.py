@@ -9,6 +9,7 @@ import signal
 import socket
 import sys
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from types import FrameType
 
@@ -22,6 +23,7 @@ from perennial_server.loading.errors import LoadTimeout
 from perennial_server.loading.progress import Progress
 from perennial_server.loading.waiting import answer_while_loading
 from perennial_server.rest.front import Front
+from perennial_server.rest.refusing import RefusingProtocol
 from perennial_server.runtime import Runtime, start_runtime
 from perennial_server.settings import Settings
 
@@ -106,7 +108,10 @@ async def serve(settings: Settings) -> None:
         front = Front(runtime)
         config = uvicorn.Config(
             front,
-            http="httptools",
+            # A class by uvicorn's type, and called like one.
+            http=partial(
+                RefusingProtocol, runtime.predictor.turn_away, settings.revision, runtime.predictor.metrics
+            ),  # type: ignore[arg-type]
             ws="none",
             lifespan="off",
             access_log=False,

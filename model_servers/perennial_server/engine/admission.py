@@ -31,6 +31,11 @@ class Admission:
         self.requests = 0
         self.size_bytes = 0
 
+    @property
+    def is_full(self) -> bool:
+        """Whether there is no place for anybody."""
+        return self.requests >= self._max_requests or self.size_bytes >= self._max_bytes
+
     def take(self, size_bytes: int) -> bool:
         """Take a place for a body of this size; false if there is none."""
         if self.requests >= self._max_requests or self.size_bytes + size_bytes > self._max_bytes:

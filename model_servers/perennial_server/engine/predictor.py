@@ -70,13 +70,16 @@ class Predictor:
         if wait_s > self.settings.max_wait_s or (
             deadline_s is not None and time.monotonic() + answer_s > deadline_s
         ):
-            self.metrics.refused_for_wait.inc()
-            raise TooBusy(
-                f"an answer would take about {answer_s:.3g} s, longer than the server or the deadline allows; try later",
-                max(math.ceil(min(answer_s, LONGEST_RETRY_S)), self._admission.retry_after_s()),
-            )
+            raise self._too_slow(answer_s)
         if not self._admission.take(size_bytes):
             raise self._full()
+
+    def turn_away(self) -> TooBusy | None:
+        """Say why no request can be admitted now, and count one as refused; None if one may try."""
+        wait_s, answer_s = self._batcher.estimate()
+        if wait_s > self.settings.max_wait_s:
+            return self._too_slow(answer_s)
+        return self._full() if self._admission.is_full else None
 
     def resize(self, before_bytes: int, after_bytes: int) -> None:
         """Keep a place for a body that turns out to be larger or smaller than it was taken for.
@@ -136,6 +139,13 @@ class Predictor:
     def close(self) -> None:
         """Let the threads end after the work in hand, without waiting for it."""
         self._batcher.close()
+
+    def _too_slow(self, answer_s: float) -> TooBusy:
+        self.metrics.refused_for_wait.inc()
+        return TooBusy(
+            f"an answer would take about {answer_s:.3g} s, longer than the server or the deadline allows; try later",
+            max(math.ceil(min(answer_s, LONGEST_RETRY_S)), self._admission.retry_after_s()),
+        )
 
     def _full(self) -> TooBusy:
         self.metrics.refused_for_place.inc()
