@@ -2,9 +2,10 @@
 
 import json
 import os
+import shutil
 import signal
+import subprocess
 import sys
-import textwrap
 import threading
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +14,9 @@ import httpx
 import numpy as np
 import pytest
 import tritonclient.grpc as triton
+import yaml
+from perennial.manifests.upstream import describe_adapter
+from perennial_api.modelruntime import ModelRuntimeSpec
 
 from .conftest import (
     INFER,
@@ -28,6 +32,7 @@ from .conftest import (
 )
 
 URI = "runtime://v1"
+EXAMPLES = Path(__file__).parents[3] / "examples"
 LITTLE_MODEL = Path(__file__).with_name("little_model.py")
 FORMS = {
     "Columns": {"request": {"shape": "Columns"}, "response": {"shape": "Columns"}},
@@ -252,35 +257,37 @@ def test_declaration_that_makes_no_sense_is_named(tmp_path):
     assert "PERENNIAL_ADAPTER" in failure["message"]
 
 
-BENTO = """
-    import bentoml
-
-    @bentoml.service(workers=1)
-    class Flights:
-        @bentoml.api
-        def predict(self, rows: dict[str, list]) -> dict[str, list]:
-            probability = [min(1.0, wind / 20) for wind in rows["wind"]]
-            return {"predict": [int(p > 0.5) for p in probability], "probability": probability}
-"""
-
-
-def test_bento_is_served_as_it_is(tmp_path):
-    (tmp_path / "service.py").write_text(textwrap.dedent(BENTO))
-    port = find_port()
-    arguments = [sys.executable, "-m", "bentoml", "serve", "service:Flights", "--working-dir", str(tmp_path)]
-    environment = {**os.environ, "BENTOML_HOME": str(tmp_path / "bentoml"), "BENTOML_DO_NOT_TRACK": "True"}
-    bento = Process(
-        [*arguments, "--host", "127.0.0.1", "--port", str(port)], environment, port, tmp_path / "bento.log"
-    )
-    adapter = declare(
-        port, format="bento", readyPath="/readyz", request={"shape": "Columns", "field": "rows"}
-    )
+@contextmanager
+def run_bento(tmp_path, port):
+    """The example's service, trained and run as its first lines say, but for the image around it."""
+    directory = shutil.copytree(EXAMPLES / "12-bento", tmp_path / "bento")
+    subprocess.run([sys.executable, directory / "train.py"], check=True, timeout=120)
+    arguments = [sys.executable, "-m", "bentoml", "serve", "service:Late", "--working-dir", str(directory)]
+    environment = {
+        **os.environ,
+        "BENTOML_PORT": str(port),
+        "BENTOML_HOME": str(tmp_path / "bentoml"),
+        "BENTOML_DO_NOT_TRACK": "True",
+    }
+    bento = Process([*arguments, "--host", "127.0.0.1"], environment, port, tmp_path / "bento.log")
     try:
-        with run_server(tmp_path, URI, ADAPTER=adapter) as server:
-            assert outputs_of(infer(server, 5.0, 15.0))["probability"] == [0.25, 0.75]
-            body = request_of(5.0)
-            body["inputs"][0]["data"] = ["strong"]
-            assert httpx.post(server.url + INFER, json=body).status_code == 400
+        yield bento
     finally:
         bento.popen.send_signal(signal.SIGTERM)
         bento.popen.wait(60)
+
+
+def test_bento_of_the_example_is_served_as_its_runtime_declares(tmp_path):
+    port = find_port()
+    runtime, _ = yaml.safe_load_all((EXAMPLES / "12-bento.yaml").read_text())
+    runtime["spec"]["adapter"]["port"] = port
+    adapter = describe_adapter(ModelRuntimeSpec.model_validate(runtime["spec"]))
+    # The server is there first, and waits.
+    with run_bento(tmp_path, port) as bento, run_server(tmp_path, URI, ADAPTER=adapter) as server:
+        body = request_of(1.0, 40.0)
+        body["inputs"] = body["inputs"][:2]
+        got = outputs_of(httpx.post(server.url + INFER, json=body))
+        assert got["predict"] == [0, 1]
+        columns = {tensor["name"]: tensor["data"] for tensor in body["inputs"]}
+        assert got == httpx.post(f"{bento.url}/predict", json={"rows": columns}).json()
+        assert httpx.get(f"{server.url}/v2/models/flights").json()["platform"] == "bento"
