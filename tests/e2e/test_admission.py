@@ -120,7 +120,8 @@ def test_pull_secret_needs_the_right_to_read_it(kube: Kube, namespace: str) -> N
 @pytest.mark.parametrize("where", ["model", "experiment"])
 def test_store_secret_needs_the_right_to_read_it(kube: Kube, namespace: str, where: str) -> None:
     model = {"uri": "s3://models/wine.tar", "sha256": "9f2c" * 16, "secretRef": {"name": "wine-s3"}}
-    experiment = {"type": "Shadow", "variants": [{"name": "challenger", "model": model}]}
+    variants = [{"name": "challenger", "model": model}]
+    experiment = {"type": "Shadow", "variants": variants, "shadow": {"percent": 25, "maxDuration": "7d"}}
     body = _in(namespace, MINIMAL, **{where: model if where == "model" else experiment})
     text = json.dumps(body)
     carol = _grant(kube, namespace, "carol", role="perennial-edit")
@@ -135,6 +136,7 @@ def test_somebody_else_may_edit_all_but_where_a_store_secret_goes(kube: Kube, na
     model = {"uri": "s3://models/wine.tar", "sha256": "9f2c" * 16, "secretRef": {"name": "wine-s3"}}
     body = _in(namespace, MINIMAL, model=model)
     kube.apply(body)
+    _grant(kube, namespace, "dave", role="perennial-view")
     dave = _grant(kube, namespace, "dave", role="perennial-edit")
     changes = ["patch", "modeldeployment", body["metadata"]["name"], "-n", namespace, "--type=merge"]
     dave.run(*changes, "--dry-run=server", "-p", json.dumps({"spec": {"server": {"minReplicas": 2}}}))
