@@ -16,8 +16,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import IO
 
+from perennial_api.modelruntime import ModelFormat
+
 from perennial.cli.errors import BadBundleError
 
+BUNDLE_FORMATS = tuple(known.value for known in ModelFormat if not known.is_image)
 MANIFEST_FILE = "bundle.json"
 MAX_MANIFEST_BYTES = 4 * 2**20
 CHUNK_BYTES = 1 << 20
@@ -149,8 +152,10 @@ def _read_manifest(content: bytes, source: Path) -> Mapping[str, str]:
         raise BadBundleError(
             f"{MANIFEST_FILE} in {source} lists files outside the bundle, or without a hash."
         )
-    if model_format != "skops":
-        raise BadBundleError(f"The model's format is {model_format!r}; only 'skops' can be served.")
+    if model_format not in BUNDLE_FORMATS:
+        raise BadBundleError(
+            f"The model's format is {model_format!r}; a bundle is of {', '.join(BUNDLE_FORMATS)}."
+        )
     return dict(files)
 
 

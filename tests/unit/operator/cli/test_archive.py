@@ -94,6 +94,17 @@ def test_manifest_that_is_none_is_refused(tmp_path, content) -> None:
     assert "is not a manifest" in refused(bundle)
 
 
+@pytest.mark.parametrize("known", ["skops", "onnx", "ensemble"])
+def test_each_format_of_bundles_is_taken(tmp_path, known) -> None:
+    with open_archive(write_bundle(tmp_path / "a", format=known)) as archive:
+        assert archive.size_bytes > 0
+
+
+@pytest.mark.parametrize("image", ["bento", "container"])
+def test_format_of_images_is_refused(tmp_path, image) -> None:
+    assert "a bundle is of skops, onnx, ensemble" in refused(write_bundle(tmp_path / "a", format=image))
+
+
 def test_other_format_is_refused(tmp_path) -> None:
     assert "'pickle'" in refused(write_bundle(tmp_path / "a", format="pickle"))
 
