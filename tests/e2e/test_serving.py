@@ -67,7 +67,16 @@ def test_protocols_metadata_and_health_answer(served: str, path: str) -> None:
     ("body", "field"),
     [
         ({"inputs": []}, "a"),
-        ({"inputs": [{"name": "a", "datatype": "FP64", "shape": [1], "data": ["text"]}]}, "a"),
+        ({"inputs": [{"name": "b", "datatype": "FP64", "shape": [1], "data": [1.0]}]}, "a"),
+        (
+            {
+                "inputs": [
+                    {"name": name, "datatype": "FP64", "shape": [1], "data": [value]}
+                    for name, value in (("a", 1.0), ("b", "text"), ("time", 1.0))
+                ]
+            },
+            "b: row 0",
+        ),
         ({"inputs": [{"name": "nonsense", "datatype": "FP64", "shape": [1], "data": [1.0]}]}, "nonsense"),
         ({"inputs": [{"name": "a", "datatype": "FP64", "shape": [2], "data": [1.0]}]}, "a"),
         ({"inputs": [{"name": "a", "datatype": "FP128", "shape": [1], "data": [1.0]}]}, "datatype"),
