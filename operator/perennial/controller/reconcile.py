@@ -22,9 +22,10 @@ from perennial.controller.metrics import Metrics
 from perennial.controller.queue import Key
 from perennial.controller.readings import Readings, build_question
 from perennial.controller.warmups import WarmUps, build_wish
-from perennial.errors import InvalidSpecError
+from perennial.errors import ConflictError, InvalidSpecError
 from perennial.manifests.context import Installation
 from perennial.manifests.plan import Key as ChildKey
+from perennial.manifests.plan import Verb
 from perennial.rollout.conditions import Problem, merge_conditions
 from perennial.rollout.decision import EventReason, Notice
 from perennial.rollout.scaling import ScalePolicy
@@ -116,6 +117,8 @@ class Reconciler:
             warm_up=self._warm_ups.get(key),
             readings=self._readings.get(key),
         )
+        if any(write.verb == Verb.CREATE for write in outcome.plan.writes):
+            await self._check_is_there(key, metadata.uid)
         found = await self._applier.apply_plan(key.namespace, outcome.plan.writes)
         await self._write_child_statuses(outcome, children.stored)
         taken = (*outcome.plan.taken, *found)
@@ -133,6 +136,20 @@ class Reconciler:
         await self._events.post(stored, (*outcome.notices, *alarms, *new_problems))
         self._show(key, status, outcome)
         return _requeue_after_s(outcome, taken)
+
+    async def _check_is_there(self, key: Key, uid: str) -> None:
+        """Look again before children are made: they may be missing because their owner was deleted after it was read.
+
+        The garbage collector takes them only once their owner is gone, so that this look can't miss it.
+
+        Raises
+        ------
+        ConflictError
+            The ModelDeployment is gone, or another one of its name is there.
+        """
+        stored = await observe_deployment(self._client, key.namespace, key.name)
+        if stored is None or stored["metadata"]["uid"] != uid:
+            raise ConflictError(f"ModelDeployment {key.namespace}/{key.name} was deleted during the pass")
 
     def _build_status(
         self, key: Key, deployment: ModelDeployment, outcome: Outcome, now: datetime

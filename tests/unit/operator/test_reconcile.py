@@ -4,6 +4,7 @@ import copy
 from typing import Any
 
 import pytest
+from perennial.errors import ConflictError
 
 from tests.unit.operator.builders import ACCURACY, UID, uri
 from tests.unit.operator.fake_cluster import WINE, FakeCluster, Json
@@ -300,6 +301,27 @@ async def test_report_of_somebody_else_starts_nothing() -> None:
 
 async def test_deployment_that_is_gone_is_no_error() -> None:
     assert await FakeCluster().reconciler().reconcile(WINE) is None
+
+
+async def test_children_of_a_deployment_that_goes_during_the_pass_are_not_made_anew(monkeypatch) -> None:
+    cluster = cluster_with(RUNTIME, wine())
+    await cluster.run(5)
+    get = cluster.get
+
+    async def get_and_lose(kind: str, namespace: str | None, name: str) -> Any:
+        found = await get(kind, namespace, name)
+        if kind == "ModelDeployment":
+            cluster.objects = {
+                at: stored for at, stored in cluster.objects.items() if at[0] == RUNTIME["kind"]
+            }
+        return found
+
+    monkeypatch.setattr(cluster, "get", get_and_lose)
+    before = len(cluster.writes)
+    with pytest.raises(ConflictError, match="was deleted during the pass"):
+        await cluster.reconciler().reconcile(WINE)
+    assert cluster.writes[before:] == []
+    assert await cluster.reconciler().reconcile(WINE) is None
 
 
 VOLATILE = {"resourceVersion", "uid", "creationTimestamp", "generation"}
