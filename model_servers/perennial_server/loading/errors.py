@@ -7,7 +7,6 @@
     ├── StoreUnavailable         the store gave no answer, or none that is of use
     ├── TooLarge                 the bundle exceeds a limit
     └── LoadTimeout              it took too long
-    Again                        this attempt failed; the next may not. Never leaves `loading`
 """
 
 from perennial_server.errors import StartupError
@@ -35,19 +34,3 @@ class LoadTimeout(StartupError):
     """Fetching or loading exceeded its time."""
 
     reason = "Timeout"
-
-
-class Again(Exception):
-    """One attempt failed in a way that may pass.
-
-    Parameters
-    ----------
-    message
-        Holds nothing secret.
-    retry_after_s
-        How long the store asks to be left alone.
-    """
-
-    def __init__(self, message: str, retry_after_s: float | None = None) -> None:
-        super().__init__(message)
-        self.retry_after_s = retry_after_s

@@ -17,6 +17,7 @@ from typing import Any
 
 from perennial_bundle import BundleNotFound
 
+from perennial_server.attempts import Again
 from perennial_server.loading.addresses import Address
 from perennial_server.loading.credentials import (
     Credentials,
@@ -24,7 +25,7 @@ from perennial_server.loading.credentials import (
     build_gs_options,
     build_s3_options,
 )
-from perennial_server.loading.errors import AccessDenied, Again, StoreUnavailable
+from perennial_server.loading.errors import AccessDenied, StoreUnavailable
 from perennial_server.loading.sources import PIECE_BYTES, Reading
 from perennial_server.loading.web import UNTRUSTED
 

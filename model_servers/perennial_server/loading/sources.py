@@ -12,8 +12,9 @@ from typing import IO, Protocol
 
 import aiohttp
 
+from perennial_server.attempts import Again
 from perennial_server.backoff import backoff_delays
-from perennial_server.loading.errors import Again, StoreUnavailable, TooLarge
+from perennial_server.loading.errors import StoreUnavailable, TooLarge
 from perennial_server.loading.progress import Progress
 
 logger = logging.getLogger(__name__)

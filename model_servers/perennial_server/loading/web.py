@@ -10,9 +10,10 @@ from urllib.parse import urljoin, urlsplit
 import aiohttp
 from perennial_bundle import BundleNotFound
 
+from perennial_server.attempts import Again, read_retry_after_s
 from perennial_server.loading.addresses import is_loopback
 from perennial_server.loading.credentials import Credentials
-from perennial_server.loading.errors import AccessDenied, Again, StoreUnavailable
+from perennial_server.loading.errors import AccessDenied, StoreUnavailable
 from perennial_server.loading.sources import PIECE_BYTES, Reading
 
 MAX_REDIRECTS = 5
@@ -100,7 +101,7 @@ class WebSource:
     def _check(self, answer: aiohttp.ClientResponse, name: str) -> None:
         status = answer.status
         if status in self._passing:
-            raise Again(f"status {status}", _retry_after_s(answer))
+            raise Again(f"status {status}", read_retry_after_s(answer))
         if status in _GONE:
             raise BundleNotFound(f"{name}: {self._missing}" if name else self._missing)
         if status in _REFUSED:
@@ -192,8 +193,3 @@ def _read_head(answer: aiohttp.ClientResponse, start: int) -> Reading:
 def _origin(url: str) -> tuple[str, str]:
     parts = urlsplit(url)
     return parts.scheme, parts.netloc.lower()
-
-
-def _retry_after_s(answer: aiohttp.ClientResponse) -> float | None:
-    value = answer.headers.get("Retry-After", "")
-    return float(value) if value.isascii() and value.isdigit() else None

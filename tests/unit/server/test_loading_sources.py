@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 from perennial_bundle import BundleNotFound
-from perennial_server.loading.errors import Again, StoreUnavailable, TooLarge
+from perennial_server.attempts import Again
+from perennial_server.loading.errors import StoreUnavailable, TooLarge
 from perennial_server.loading.progress import Progress
 from perennial_server.loading.sources import Downloader, Patience, Reading
 
