@@ -15,6 +15,8 @@ A bundle's own errors (`perennial_bundle.BundleError`) end the process in the sa
 
 from typing import ClassVar
 
+from perennial_bundle import InvalidInput
+
 
 class StartupError(Exception):
     """The server can't start; ``reason`` is what the operator puts into a condition."""
@@ -85,3 +87,8 @@ class TooLate(RequestError):
 
     def __init__(self) -> None:
         super().__init__(504, "the deadline passed while the request waited for the model")
+
+
+def refuse_rows(error: InvalidInput) -> RequestError:
+    """Say to a client what its rows break."""
+    return RequestError(400, f"{error.field}: {error.message} ({error.reason})")

@@ -12,7 +12,7 @@ from perennial_bundle import Checked, Flag, InvalidInput, Outputs, Rows, join
 
 from perennial_server.engine.job import Job
 from perennial_server.engine.model import Model
-from perennial_server.errors import ModelError, ModelUnreachable, RequestError
+from perennial_server.errors import ModelError, ModelUnreachable, refuse_rows
 
 logger = logging.getLogger(__name__)
 
@@ -59,7 +59,7 @@ def call_model(model: Model, jobs: Sequence[Job]) -> Outcome:
         return Outcome(answered=(_call(model, jobs),))
     except InvalidInput as error:
         if len(jobs) == 1:
-            return Outcome(failed=((jobs[0], refuse(error)),))
+            return Outcome(failed=((jobs[0], refuse_rows(error)),))
         sound, failed = _sift(model, jobs)
         if not failed:
             return _call_each(model, jobs)
@@ -86,7 +86,7 @@ def _sift(model: Model, jobs: Sequence[Job]) -> tuple[list[Job], list[tuple[Job,
         try:
             model.schema.check(job.rows)
         except InvalidInput as error:
-            failed.append((job, refuse(error)))
+            failed.append((job, refuse_rows(error)))
         except Exception as error:  # noqa: BLE001  as in `call_model`: whoever waits has to hear of it
             failed.append((job, error))
         else:
@@ -121,8 +121,3 @@ def _predict(model: Model, checked: Checked) -> Outputs:
         if len(values) != len(checked.frame):
             raise ValueError(f"{name} has {len(values)} values for {len(checked.frame)} rows")
     return outputs
-
-
-def refuse(error: InvalidInput) -> RequestError:
-    """Say to a client what its rows break."""
-    return RequestError(400, f"{error.field}: {error.message} ({error.reason})")

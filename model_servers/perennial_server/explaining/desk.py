@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from perennial_bundle import Bundle, Flag, InvalidInput, Rows
 from perennial_bundle.explaining import Explainer, Explanation, TooManyRows, build_explainer
 
-from perennial_server.errors import ModelError, RequestError, TooBusy, TooLate
+from perennial_server.errors import ModelError, RequestError, TooBusy, TooLate, refuse_rows
 
 RETRY_S = 5
 
@@ -89,7 +89,7 @@ class Desk:
                 self._explainer = build_explainer(self._bundle)
             return Explained(self._explainer.explain(checked.frame, deadline_s=end_s), checked.flags)
         except InvalidInput as error:
-            raise RequestError(400, f"{error.field}: {error.message} ({error.reason})") from error
+            raise refuse_rows(error) from error
         except TooManyRows as error:
             raise RequestError(400, f"inputs: {error}") from error
         except TimeoutError as error:
