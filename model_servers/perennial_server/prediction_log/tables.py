@@ -6,23 +6,13 @@ from itertools import chain
 from typing import Any
 
 import numpy as np
-from perennial_bundle import Outputs, join
+from perennial_bundle import Flag, Outputs, join
 from perennial_bundle.rows import Values
 
 from perennial_server.origin import Origin
 from perennial_server.prediction_log.batch import LoggedBatch
 from perennial_server.prediction_log.picking import pick
 from perennial_server.prediction_log.selection import Selection
-
-
-@dataclass(frozen=True, slots=True)
-class TableFlag:
-    """What the schema let through at a row of the table."""
-
-    row: int
-    column: str
-    kind: str
-    action: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +25,8 @@ class Table:
         Of each request; a size is in rows.
     inputs, outputs
         Values of all rows, in a form that JSON can be written of.
+    flags
+        What the schema let through; a flag's row is one of the table's.
     """
 
     origins: Sequence[Origin]
@@ -43,7 +35,7 @@ class Table:
     is_shadow: bool
     inputs: dict[str, Values]
     outputs: dict[str, Values]
-    flags: Sequence[TableFlag]
+    flags: Sequence[Flag]
 
 
 def build_tables(batches: Sequence[LoggedBatch], selection: Selection) -> list[Table]:
@@ -93,12 +85,12 @@ def _join_outputs(parts: Sequence[Outputs]) -> Outputs:
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
-def _join_flags(batches: Sequence[LoggedBatch], selection: Selection) -> list[TableFlag]:
-    flags: list[TableFlag] = []
+def _join_flags(batches: Sequence[LoggedBatch], selection: Selection) -> list[Flag]:
+    flags: list[Flag] = []
     start = 0
     for batch in batches:
         flags += (
-            TableFlag(start + flag.row, flag.column, flag.kind, flag.action)
+            Flag(start + flag.row, flag.column, flag.kind, flag.action)
             for flag in batch.flags
             if selection.logs_flags_of(flag.column)
         )
