@@ -22,6 +22,7 @@ from perennial_server.errors import StartupError
 from perennial_server.loading.errors import LoadTimeout
 from perennial_server.loading.progress import Progress
 from perennial_server.loading.waiting import answer_while_loading
+from perennial_server.rest.asgi import CLOSE
 from perennial_server.rest.front import Front
 from perennial_server.rest.refusing import RefusingProtocol
 from perennial_server.runtime import Runtime, start_runtime
@@ -30,7 +31,6 @@ from perennial_server.settings import Settings
 logger = logging.getLogger(__name__)
 
 MAX_MESSAGE_CHARACTERS = 2000  # the kubelet keeps 4,096 bytes
-CLOSE = (b"connection", b"close")
 # How long a thread may keep the others waiting for the interpreter. The event loop waits for it at each socket that it
 # reads: at Python's 5 ms, a model or a log that works in a thread would hold up every connection one after the other.
 SWITCH_S = 0.0005

@@ -9,6 +9,11 @@ from perennial_bundle.rows import Rows
 from perennial_server.errors import RequestError
 
 MAX_WISHES = 64
+# Asked of an output or an input by clients of other servers; to ignore them would be to answer something else.
+UNSUPPORTED = ("classification", "shared_memory_region")
+# Reading this much, or writing this many rows, would hold up all other requests if the event loop did it.
+THREAD_FROM_BYTES = 2**16
+THREAD_FROM_ROWS = 4096
 
 Parameters = Mapping[str, bool | int | float | str]
 

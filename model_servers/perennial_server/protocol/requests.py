@@ -12,13 +12,11 @@ from perennial_bundle import Schema
 
 from perennial_server.errors import RequestError
 from perennial_server.protocol.datatypes import DATATYPES, MAX_DIMENSIONS, MAX_NAME, MAX_SIZE, MAX_TENSORS
-from perennial_server.protocol.query import MAX_WISHES, Parameters, Query, Wish, Wishes
+from perennial_server.protocol.query import MAX_WISHES, UNSUPPORTED, Parameters, Query, Wish, Wishes
 from perennial_server.protocol.tensors import Tensor, build_rows, decode_raw
 
 MAX_ID = 1024
 _PARAMETER_TYPES = frozenset({bool, int, float, str})
-# Asked of an output or an input by clients of other servers; to ignore them would be to answer something else.
-_UNSUPPORTED = ("classification", "shared_memory_region")
 
 
 class RequestReader:
@@ -190,7 +188,7 @@ def _check_parameters(parameters: Any, where: str) -> None:
         _refuse(where, "has to be an object")
     if not set(map(type, parameters.values())) <= _PARAMETER_TYPES:
         _refuse(where, "has a value that is neither a string, nor a number, nor true or false")
-    for name in _UNSUPPORTED:
+    for name in UNSUPPORTED:
         if name in parameters:
             _refuse(f"{where}.{name}", "isn't supported by this server; leave it out")
 

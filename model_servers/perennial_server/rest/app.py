@@ -19,9 +19,9 @@ from perennial_server.explaining.desk import Desk
 from perennial_server.origin import Origin, read_origin
 from perennial_server.protocol.answers import Answer, AnswerWriter
 from perennial_server.protocol.metadata import describe_model, describe_server, render_error
-from perennial_server.protocol.query import Query
+from perennial_server.protocol.query import THREAD_FROM_BYTES, THREAD_FROM_ROWS, Query
 from perennial_server.protocol.requests import RequestReader
-from perennial_server.rest.asgi import HeaderList, Headers, Receive, Scope, Send
+from perennial_server.rest.asgi import CLOSE, HeaderList, Headers, Receive, Scope, Send
 from perennial_server.rest.bodies import (
     COMPRESS_FROM_BYTES,
     JSON_BYTES_HEADER,
@@ -35,10 +35,6 @@ from perennial_server.rest.bodies import (
 )
 
 logger = logging.getLogger(__name__)
-
-# Parsing this much, or writing this many rows, would hold up all other requests if the event loop did it.
-THREAD_FROM_BYTES = 2**16
-THREAD_FROM_ROWS = 4096
 
 _MODEL = re.compile(r"^/v2/models/(?P<model>[^/]+)(?:/versions/(?P<version>[^/]+))?(?:/(?P<verb>[a-z]+))?$")
 
@@ -209,7 +205,7 @@ class V2App:
                 answer_headers.append((b"allow", b"POST"))
             if status == 413 or (status == 429 and not has_small_body(headers)):  # noqa: PLR2004
                 # Who sends that much more is cut off; a small body is read over, which is cheaper than a new connection.
-                answer_headers.append((b"connection", b"close"))
+                answer_headers.append(CLOSE)
         except ClientGoneError:
             status, answer = 499, Answer(b"")
         except Exception:

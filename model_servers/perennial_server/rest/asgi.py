@@ -1,4 +1,4 @@
-"""The types of an ASGI application's calls."""
+"""The types of an ASGI application's calls, and a header that several of its parts send."""
 
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
@@ -9,3 +9,5 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 Headers = dict[bytes, bytes]
 HeaderList = list[tuple[bytes, bytes]]
+
+CLOSE = (b"connection", b"close")

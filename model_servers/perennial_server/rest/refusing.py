@@ -13,6 +13,7 @@ from perennial_server.errors import TooBusy
 from perennial_server.metrics import Metrics
 from perennial_server.origin import PREDICTION_ID_HEADER, valid_prediction_id
 from perennial_server.protocol.metadata import render_error
+from perennial_server.rest.asgi import CLOSE
 from perennial_server.rest.bodies import has_small_body
 
 _ID_HEADER = PREDICTION_ID_HEADER.encode()
@@ -73,7 +74,7 @@ class RefusingProtocol(HttpToolsProtocol):
         prediction_id = valid_prediction_id(headers.get(_ID_HEADER, b"").decode("latin-1"))
         body = render_error(refusal.message)
         # Who sends much more is cut off; a small body is read over, which is cheaper than a new connection.
-        is_draining = (b"connection", b"close") in self.server_state.default_headers
+        is_draining = CLOSE in self.server_state.default_headers
         stays = has_small_body(headers) and self.parser.should_keep_alive() and not is_draining
         self.transport.write(
             b"HTTP/1.1 429 Too Many Requests\r\ncontent-type: application/json\r\ncontent-length: %d\r\n"

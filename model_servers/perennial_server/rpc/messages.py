@@ -15,7 +15,7 @@ from perennial_bundle import Flag, Outputs, Schema
 from perennial_server.errors import RequestError
 from perennial_server.protocol.answers import render_flags
 from perennial_server.protocol.datatypes import DATATYPES, MAX_NAME
-from perennial_server.protocol.query import MAX_WISHES, Query, Wish, Wishes
+from perennial_server.protocol.query import MAX_WISHES, UNSUPPORTED, Query, Wish, Wishes
 from perennial_server.protocol.requests import MAX_ID
 from perennial_server.protocol.tensors import Tensor, build_rows, decode_raw, encode_raw
 from perennial_server.rpc import inference_pb2 as pb
@@ -38,8 +38,6 @@ FIELDS: Mapping[str, str] = {
     "FP64": "fp64_contents",
     "BYTES": "bytes_contents",
 }
-# Asked of a tensor by clients of other servers; to ignore them would be to answer something else.
-UNSUPPORTED = ("classification", "shared_memory_region")
 _INT64_END = 2**63
 
 

@@ -14,7 +14,7 @@ from perennial_server.engine.predictor import Predictor
 from perennial_server.errors import RequestError, TooBusy
 from perennial_server.origin import PREDICTION_ID_HEADER, Origin, read_origin
 from perennial_server.protocol.metadata import describe_model, describe_server
-from perennial_server.protocol.query import Query
+from perennial_server.protocol.query import THREAD_FROM_BYTES, THREAD_FROM_ROWS, Query
 from perennial_server.rpc import inference_pb2 as pb
 from perennial_server.rpc.gathering import Gathering
 from perennial_server.rpc.messages import MessageReader, MessageWriter, build_metadata, read_message
@@ -28,9 +28,6 @@ OK = 200
 CLIENT_GONE = 499
 # The header block of a client's default takes 8 KiB, where three characters may stand for each byte.
 MAX_DETAIL_BYTES = 2000
-# As over REST: more would hold up all other requests if the event loop did it.
-THREAD_FROM_BYTES = 2**16
-THREAD_FROM_ROWS = 4096
 
 CODES = {
     400: grpc.StatusCode.INVALID_ARGUMENT,
