@@ -37,7 +37,7 @@ _PREFIXES = {
 _VERSIONS = r"(cds|rds\.[^.]+)\.version_text$"
 _REFUSALS = r"(cds|rds\.[^.]+)\.(update_rejected|update_failure)$"
 _LOGGED = {SLOW_STAT: "slow", FAILED_STAT: "failed", INVALID_STAT: "invalid"}
-_STATS = "completed|5xx|active|400|422|pending_overflow"
+_STATS = "completed|5xx|active|400|422|pending_overflow|pending_failure_eject"
 _ACTIVE = rf"http\.({STAT_PREFIX}|{PIN_PREFIX})\.downstream_rq_active"
 _COUNTERS = (
     rf"^(cluster\.[^.]+\.upstream_rq_({_STATS})|({'|'.join(map(re.escape, _LOGGED))})[^.]+"
@@ -59,7 +59,8 @@ class ClusterCounters:
     slow, invalid
         Finished requests above the latency budget, and those answered 400, 422 or INVALID_ARGUMENT.
     dropped
-        Requests that the circuit breaker let go nowhere, in none of the others: of copies, what the shadow missed.
+        Requests that the circuit breaker let go nowhere or that got no connection, in none of the others if they are
+        copies: what the shadow missed.
     """
 
     requests: int = 0
@@ -196,7 +197,7 @@ def parse_counters(text: str) -> EnvoyCounters:
                 active=values.get("active", 0),
                 slow=values.get("slow", 0),
                 invalid=values.get("400", 0) + values.get("422", 0) + values.get("invalid", 0),
-                dropped=values.get("pending_overflow", 0),
+                dropped=values.get("pending_overflow", 0) + values.get("pending_failure_eject", 0),
             )
             for name, values in clusters.items()
         },

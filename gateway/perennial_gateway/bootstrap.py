@@ -20,6 +20,7 @@ _KEPT_CLUSTER_STATS = (
     ".upstream_rq_time",
     ".upstream_rq_retry",
     ".upstream_rq_pending_overflow",
+    ".upstream_rq_pending_failure_eject",
     ".upstream_cx_active",
 )
 _KEPT_STATS = (

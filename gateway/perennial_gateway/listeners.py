@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from perennial_gateway.access_logs import build_clients_log, build_grpc_logs, build_slow_log
+from perennial_gateway.clusters import MAX_MIRRORED_REQUESTS
 from perennial_gateway.headers import (
     CALLER_HEADER,
     CLIENT_HEADER,
@@ -26,6 +27,8 @@ from perennial_gateway.sticky import COOKIE_FILTER, COOKIE_FILTER_TYPE
 STAT_PREFIX = "ingress"
 PIN_PREFIX = "pin"
 SHADOW_PREFIX = "shadow"
+SHADOW_BACKLOG = 4 * MAX_MIRRORED_REQUESTS
+"""A connection to a full Unix socket fails at once, and with it every copy that waits for one."""
 EPOCH_PREFIX = "epoch-"
 HEALTH_PATH = "/healthz"
 AGENT_CLUSTER = "agent"
@@ -61,7 +64,8 @@ def build_listeners(settings: EnvoySettings, epoch: str) -> list[dict[str, Any]]
         _listener(STAT_PREFIX, _address(settings, settings.listen_port), public)
         | {"stat_prefix": f"{EPOCH_PREFIX}{epoch}"},
         _listener(PIN_PREFIX, _address(settings, settings.pin_port), pinning),
-        _listener(SHADOW_PREFIX, {"pipe": {"path": str(settings.shadow_socket), "mode": 0o600}}, _shadow()),
+        _listener(SHADOW_PREFIX, {"pipe": {"path": str(settings.shadow_socket), "mode": 0o600}}, _shadow())
+        | {"tcp_backlog_size": SHADOW_BACKLOG},
     ]
 
 

@@ -18,7 +18,8 @@ cluster.shop/wine-a.upstream_rq_422: 4
 cluster.shop/wine-a/pin.upstream_rq_completed: 11
 cluster.shop/wine-b/shadow.upstream_rq_completed: 9
 cluster.shop/wine-b/shadow.upstream_rq_5xx: 1
-cluster.shop/wine-b/mirror.upstream_rq_pending_overflow: 5
+cluster.shop/wine-b/mirror.upstream_rq_pending_overflow: 3
+cluster.shop/wine-b/mirror.upstream_rq_pending_failure_eject: 2
 cluster.shop/wine-b.upstream_rq_active: 0
 cluster.shop/wine-b.upstream_rq_completed: 7
 http.ingress.downstream_rq_active: 3
