@@ -97,9 +97,14 @@ class Settings(BaseSettings):
         description="Calls of the model expected to be shorter run on the event loop, in seconds.",
     )
     max_batch_rows: int = Field(
-        default=256,
+        default=2048,
         ge=1,
         description="Most rows of several requests in one call of the model; 1: requests aren't joined.",
+    )
+    max_batch_s: float = Field(
+        default=0.05,
+        gt=0,
+        description="Longest that one call of the model with several requests is expected to take, in seconds.",
     )
     max_in_flight: int = Field(
         default=2048, ge=1, description="Requests being answered or waiting; one more is refused with 429."

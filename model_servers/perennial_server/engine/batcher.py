@@ -38,8 +38,8 @@ class Batcher:
         Calls the model with jobs of one kind; blocks and never raises.
     settle
         Gives each job its answer; called on the event loop.
-    max_rows
-        Of a batch; a single job may have more.
+    max_rows, max_call_s
+        Of a batch: its rows, and how long the model is expected to work on them; a single job may have more.
     threads
         Calls in threads at once.
     inline_below_s
@@ -52,12 +52,14 @@ class Batcher:
         settle: Callable[[Outcome], None],
         *,
         max_rows: int,
+        max_call_s: float,
         threads: int,
         inline_below_s: float,
     ) -> None:
         self._call = call
         self._settle = settle
         self._max_rows = max_rows
+        self._max_call_s = max_call_s
         self._threads = threads
         self._inline_below_s = inline_below_s
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="predict")
@@ -89,10 +91,11 @@ class Batcher:
         """
         if not self._running and not self._lanes:
             return AT_ONCE
-        call_s = self._times.estimate_s(min(max(1, self._waiting_rows), self._max_rows))
+        most_rows = self._most_rows()
+        call_s = self._times.estimate_s(min(max(1, self._waiting_rows), most_rows))
         if call_s == math.inf:
             return AT_ONCE
-        batches = self._running + self._waiting_rows / self._max_rows + 1
+        batches = self._running + self._waiting_rows / most_rows + 1
         wait_s = max(0.0, batches / self._threads - 1) * call_s
         return Estimate(wait_s, wait_s + call_s)
 
@@ -101,6 +104,9 @@ class Batcher:
         if self._sweep is not None:
             self._sweep.cancel()
         self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _most_rows(self) -> int:
+        return max(1, self._times.rows_within(self._max_call_s, self._max_rows))
 
     def _flush_soon(self) -> None:
         if self._lanes and not self._flush_is_due and self._running < self._threads:
@@ -134,7 +140,8 @@ class Batcher:
         jobs: list[Job] = []
         late: list[Job] = []
         n_rows = 0
-        while lane and (not jobs or n_rows + lane[0].rows.n <= self._max_rows):
+        most_rows = self._most_rows()
+        while lane and (not jobs or n_rows + lane[0].rows.n <= most_rows):
             job = lane.popleft()
             self._waiting_rows -= job.rows.n
             if job.deadline_s is not None and job.deadline_s <= now_s:

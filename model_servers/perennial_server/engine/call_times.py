@@ -9,6 +9,7 @@ from perennial_server.engine.job import Job
 from perennial_server.engine.model_call import Outcome
 
 WEIGHT = 0.1  # of the newest call in the moving average
+SHORTEST_S = 1e-6  # clocks have grains
 WAITING_FACTOR = 20  # a call whose duration is more than so many times its CPU time waits for something
 
 
@@ -30,6 +31,7 @@ class CallTimes:
     def add(self, n_rows: int, duration_s: float) -> None:
         """Take a call into account."""
         size = n_rows.bit_length()
+        duration_s = max(duration_s, SHORTEST_S)
         before = self._by_size.get(size)
         self._by_size[size] = duration_s if before is None else before + WEIGHT * (duration_s - before)
         self._guesses.clear()
@@ -47,6 +49,34 @@ class CallTimes:
         if known is None:
             known = self._guesses[size] = self._guess_s(size)
         return known
+
+    def rows_within(self, duration_s: float, most: int) -> int:
+        """Return how many rows, at most `most`, a call may have that isn't expected to take longer.
+
+        Nor is a call refused that takes no longer than two of the shortest one. Since a guess in proportion is too high
+        for many models, one size more than what fits is tried once; and a size whose own figure is old is let in again
+        as soon as a smaller one's, in proportion, fits.
+
+        Examples
+        --------
+        >>> times = CallTimes()
+        >>> times.rows_within(0.1, 1000)
+        1000
+        >>> times.add(16, 0.001)
+        >>> times.rows_within(0.005, 1000), times.rows_within(0.1, 1000)
+        (255, 1000)
+        """
+        if self.estimate_s(most) <= duration_s or not self._by_size:
+            return most
+        limit_s = max(duration_s, 2 * min(self._by_size.values()))
+        size = max(
+            seen + int(math.log2(limit_s / seen_s))
+            for seen, seen_s in self._by_size.items()
+            if seen_s <= limit_s
+        )
+        if size + 1 not in self._by_size:
+            size += 1
+        return min(most, 2**size - 1)
 
     def _guess_s(self, size: int) -> float:
         return min(

@@ -47,6 +47,7 @@ class Predictor:
             partial(call_model, model),
             self._settle,
             max_rows=settings.max_batch_rows,
+            max_call_s=settings.max_batch_s,
             threads=settings.predict_threads,
             inline_below_s=settings.inline_below_s,
         )

@@ -106,6 +106,34 @@ def test_call_times_are_known_by_size_and_estimated_for_others():
     assert times.estimate_s(160) == 0.004
 
 
+@pytest.mark.parametrize(
+    ("shortest_s", "per_row_s", "rows"),
+    [(0.001, 1e-6, (2000, 2000)), (0.03, 0.0, (2000, 2000)), (0.0, 0.001, (31, 63)), (0.2, 0.1, (1, 7))],
+    ids=["quick", "the same for any number of rows", "in proportion to the rows", "slower than allowed"],
+)
+def test_calls_get_as_many_rows_as_fit_their_time(shortest_s, per_row_s, rows):
+    times = CallTimes()
+    got = 1
+    for _ in range(50):
+        times.add(got, shortest_s + per_row_s * got)
+        got = times.rows_within(0.05, 2000)
+    assert rows[0] <= got <= rows[1]
+
+
+def test_one_slow_call_does_not_make_batches_small_for_good():
+    times = CallTimes()
+    for _ in range(10):
+        times.add(1000, 0.002)
+    times.add(1, 0.0001)
+    times.add(1000, 5.0)
+    got = []
+    for _ in range(100):
+        got.append(times.rows_within(0.05, 1000))
+        times.add(got[-1], 0.002 * got[-1] / 1000)
+    assert got[0] < 1000
+    assert got[-1] == 1000
+
+
 def test_call_times_follow_slowly():
     times = CallTimes()
     times.add(16, 0.001)
