@@ -51,8 +51,10 @@ class ObserverClient:
         """Close the connections."""
         await self._session.close()
 
-    async def post(self, path: str, body: bytes, *, attempts: int) -> None:
-        """Send JSON, compressed by zstd, or by gzip to an observer that can't read that.
+    async def post(
+        self, path: str, body: bytes, *, attempts: int, content_type: str = "application/json"
+    ) -> None:
+        """Send a body, compressed by zstd, or by gzip to an observer that can't read that.
 
         Raises
         ------
@@ -62,16 +64,16 @@ class ObserverClient:
             No attempt succeeded.
         """
         try:
-            await self._post(path, body, attempts)
+            await self._post(path, body, attempts, content_type)
         except _UnknownEncoding:
             logger.info("the observer can't read zstd, so it gets gzip from now on")
             self._encoding = "gzip"
-            await self._post(path, body, attempts)
+            await self._post(path, body, attempts, content_type)
 
-    async def _post(self, path: str, body: bytes, attempts: int) -> None:
+    async def _post(self, path: str, body: bytes, attempts: int, content_type: str) -> None:
         settings, encoding = self._settings, self._encoding
         packed = await asyncio.to_thread(_PACK[encoding], body)
-        headers = {"Content-Type": "application/json", "Content-Encoding": encoding}
+        headers = {"Content-Type": content_type, "Content-Encoding": encoding}
         timeout = aiohttp.ClientTimeout(total=settings.log_timeout_s)
 
         async def call() -> None:

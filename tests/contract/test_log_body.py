@@ -4,13 +4,13 @@ import json
 import math
 
 import numpy as np
-import orjson
 import pytest
 from perennial_bundle import Flag, Rows, Schema
+from perennial_observer.api.tensors import TENSORS_TYPE, read_tensors
 from perennial_observer.ingest.entries import LogBody, Rules, split_entries
 from perennial_server.origin import Origin
 from perennial_server.prediction_log.batch import LoggedBatch
-from perennial_server.prediction_log.columnar import render_log_body
+from perennial_server.prediction_log.columnar import CONTENT_TYPE, render_log_body
 from perennial_server.prediction_log.selection import build_selection
 from perennial_server.prediction_log.tables import build_tables
 
@@ -54,9 +54,13 @@ def build_batch(first, sizes, *, as_matrix, shadow=False, flags=()):
 def send(*batches, percent=100, mode="All", exclude=()):
     selection = build_selection(SCHEMA, percent=percent, mode=mode, exclude=frozenset(exclude))
     body = render_log_body(build_tables(batches, selection), revision="wine-1", percent=percent)
-    parsed = LogBody.model_validate(orjson.loads(body))
+    parsed = LogBody.model_validate(read_tensors(body))
     assert parsed.percent == percent
     return split_entries(parsed, Rules(SCHEMA, "at", NOW, 86_400.0))
+
+
+def test_both_sides_call_the_message_the_same():
+    assert CONTENT_TYPE == TENSORS_TYPE
 
 
 @pytest.mark.parametrize("as_matrix", [True, False])

@@ -7,8 +7,7 @@ from typing import Protocol
 import aiohttp
 
 from perennial_server.attempts import Again, Patience, Refused, attempt, read_retry_after_s
-from perennial_server.prediction_log.columnar import render_log_body
-from perennial_server.prediction_log.events import CONTENT_TYPE, render_events
+from perennial_server.prediction_log import columnar, events
 from perennial_server.prediction_log.tables import Table
 from perennial_server.settings import Settings
 
@@ -29,9 +28,11 @@ class Outlet(Protocol):
 
 
 class Poster(Protocol):
-    """Sends JSON to the observer; see `ObserverClient.post`."""
+    """Sends to the observer; see `ObserverClient.post`."""
 
-    async def post(self, path: str, body: bytes, *, attempts: int) -> None:
+    async def post(
+        self, path: str, body: bytes, *, attempts: int, content_type: str = "application/json"
+    ) -> None:
         """Send, or raise Refused or Undelivered."""
 
 
@@ -50,11 +51,15 @@ class ObserverOutlet:
 
     def render(self, tables: Sequence[Table]) -> bytes:
         """Write a message."""
-        return render_log_body(tables, revision=self._settings.revision, percent=self._settings.log_percent)
+        return columnar.render_log_body(
+            tables, revision=self._settings.revision, percent=self._settings.log_percent
+        )
 
     async def send(self, body: bytes) -> None:
         """Send it."""
-        await self._poster.post("/v1/log", body, attempts=self._settings.log_attempts)
+        await self._poster.post(
+            "/v1/log", body, content_type=columnar.CONTENT_TYPE, attempts=self._settings.log_attempts
+        )
 
     async def close(self) -> None:
         """Do nothing: the client serves others, too."""
@@ -77,13 +82,13 @@ class SinkOutlet:
 
     def render(self, tables: Sequence[Table]) -> bytes:
         """Write a batch of events."""
-        return render_events(tables, source=self._source)
+        return events.render_events(tables, source=self._source)
 
     async def send(self, body: bytes) -> None:
         """Send it; the sink's answer is its status."""
 
         async def call() -> None:
-            headers = {"Content-Type": CONTENT_TYPE}
+            headers = {"Content-Type": events.CONTENT_TYPE}
             async with self._session.post(
                 self._url, data=body, headers=headers, allow_redirects=False
             ) as answer:

@@ -24,7 +24,7 @@ class Table:
     origins, times_s, sizes
         Of each request; a size is in rows.
     inputs, outputs
-        Values of all rows, in a form that JSON can be written of.
+        Values of all rows: contiguous arrays of numbers in this machine's order, or lists that JSON can be written of.
     flags
         What the schema let through; a flag's row is one of the table's.
     """
@@ -99,7 +99,7 @@ def _join_flags(batches: Sequence[LoggedBatch], selection: Selection) -> list[Fl
 
 
 def _writable(values: Values) -> Values:
-    """Bring an array into the form that orjson writes; lists are as they came."""
+    """Bring an array into the form that can be written as it is; lists are as they came."""
     if not isinstance(values, np.ndarray):
         return values
     if values.dtype.kind in "biuf":

@@ -1,5 +1,7 @@
 """Request bodies within their caps, answers in one form."""
 
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 import anyio.to_thread
@@ -17,6 +19,9 @@ _Body = TypeVar("_Body", bound=BaseModel)
 
 MAX_PROBLEMS = 3
 
+Decode = Callable[[bytes], Any]
+_NO_MORE: Mapping[str, Decode] = MappingProxyType({})
+
 
 def answer_json(
     content: dict[str, Any], status: int = 200, headers: dict[str, str] | None = None
@@ -31,8 +36,12 @@ def answer_error(error: ObserverError) -> Response:
     return answer_json({"error": {"reason": error.reason, "message": error.message}}, error.status, headers)
 
 
-async def read_model(request: Request, kind: type[_Body], max_bytes: int) -> tuple[_Body, int]:
+async def read_model(
+    request: Request, kind: type[_Body], max_bytes: int, forms: Mapping[str, Decode] = _NO_MORE
+) -> tuple[_Body, int]:
     """Read the body as `kind`; also return its size in bytes after decompression.
+
+    `forms` says by content type what is decoded otherwise than as JSON.
 
     Raises
     ------
@@ -49,21 +58,22 @@ async def read_model(request: Request, kind: type[_Body], max_bytes: int) -> tup
         raise UnknownEncoding(
             f"Content-Encoding {encoding[:64]!r} is not known: use one of {', '.join(UNFOLD)}"
         )
+    decode = forms.get(request.headers.get("content-type", ""), orjson.loads)
     packed = await _read_body(request, max_bytes)
 
     def read() -> tuple[_Body, int]:
         body = unfold(packed, max_bytes)
         if len(body) > max_bytes:
             raise too_large(max_bytes)
-        return _parse(body, kind), len(body)
+        return _parse(body, kind, decode), len(body)
 
     # Megabytes take longer to unfold and parse than the event loop may be kept from other callers.
     return await anyio.to_thread.run_sync(read)
 
 
-def _parse(body: bytes, kind: type[_Body]) -> _Body:
+def _parse(body: bytes, kind: type[_Body], decode: Decode) -> _Body:
     try:
-        return kind.model_validate(orjson.loads(body))
+        return kind.model_validate(decode(body))
     except orjson.JSONDecodeError as error:
         raise InvalidRequest(f"the body is not JSON: {error}", "InvalidJson") from error
     except ValidationError as error:

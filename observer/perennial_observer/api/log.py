@@ -13,6 +13,7 @@ from starlette.responses import Response
 
 from perennial_observer.api.bodies import answer_json, read_model
 from perennial_observer.api.context import context_of, identify
+from perennial_observer.api.tensors import TENSORS_TYPE, read_tensors
 from perennial_observer.errors import InvalidRequest
 from perennial_observer.ingest.entries import LogBody, Revision, Rules, SplitRows, split_entries
 from perennial_observer.store.log import write_log
@@ -60,12 +61,15 @@ async def post_log(request: Request) -> Response:
     "clients": [str or null] (optional), "shadow": bool (optional: they are mirrored), "inputs": {column: [values]},
     "outputs": {name: [values]}, "flags": [[row, column, kind, action]] (optional)}``, the columns with the values of
     all its rows. Names are written once and columns are checked as a whole, which makes a row cheap on both sides.
-    For whom that is too much there is ``"entries"`` in place of (or beside) ``"groups"``, one object a request.
+    For whom that is too much there is ``"entries"`` in place of (or beside) ``"groups"``, one object a request. Columns
+    of numbers are cheapest as tensors beside the JSON; see `perennial_observer.api.tensors`.
     """
     context = context_of(request)
     key = (await identify(request)).require(ServiceAccountRole.SERVER)
     context.store.require_room()
-    body, size = await read_model(request, LogBody, context.settings.max_body_bytes)
+    body, size = await read_model(
+        request, LogBody, context.settings.max_body_bytes, {TENSORS_TYPE: read_tensors}
+    )
     now = context.clock()
     context.shares.note(key, body.revision, body.percent, now=now)
 

@@ -14,6 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import zstandard
+from perennial_observer.api.tensors import TENSORS_TYPE, read_tensors
 
 STATE = {
     "mode": "ok",
@@ -125,7 +126,8 @@ class Handler(BaseHTTPRequestHandler):
             with LOCK:
                 STATE["encodings"].append(encoding)
                 if self.path == "/v1/log":
-                    STATE["log"] += read_groups(json.loads(body))
+                    read = read_tensors if self.headers["Content-Type"] == TENSORS_TYPE else json.loads
+                    STATE["log"] += read_groups(read(body))
                 elif self.path == "/v1/reference":
                     STATE["reference"].append(json.loads(body))
             self.answer(202, b"{}")

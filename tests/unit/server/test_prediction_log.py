@@ -1,10 +1,10 @@
 """The queue before an outlet, and the sender behind it."""
 
 import asyncio
-import json
 
 import numpy as np
 import pytest
+from perennial_observer.api.tensors import TENSORS_TYPE, read_tensors
 from perennial_server.attempts import Refused, Undelivered
 from perennial_server.prediction_log.counts import LogCounts
 from perennial_server.prediction_log.outlets import ObserverOutlet
@@ -110,15 +110,15 @@ class FakePoster:
         self.bodies = []
         self.called = asyncio.Event()
 
-    async def post(self, path, body, *, attempts):
+    async def post(self, path, body, *, attempts, content_type):
         self.called.set()
-        assert path == "/v1/log"
+        assert (path, content_type) == ("/v1/log", TENSORS_TYPE)
         if self.failures:
             failure = self.failures.pop(0)
             if failure is None:
                 await asyncio.Event().wait()
             raise failure
-        self.bodies.append(json.loads(body))
+        self.bodies.append(read_tensors(body))
 
 
 def build_sender(poster, metrics, selection=EVERYTHING):
@@ -162,7 +162,8 @@ async def test_closing_gives_up_in_time_and_loses_nothing_uncounted(metrics):
     queue, sender = build_sender(poster, metrics)
     for letter in "abcde":
         queue.put(build_batch(letter))
-    await poster.called.wait()
+    async with asyncio.timeout(10):
+        await poster.called.wait()
     await sender.close(timeout_s=0.01)
     assert read_count(metrics, "dropped_total", reason="Shutdown") == 5
     assert read_count(metrics, "sent_total") == 0
