@@ -24,6 +24,7 @@ from perennial_server.loading.progress import Progress
 from perennial_server.loading.waiting import answer_while_loading
 from perennial_server.rest.asgi import CLOSE
 from perennial_server.rest.front import Front
+from perennial_server.rest.pacing import Pacer
 from perennial_server.rest.refusing import RefusingProtocol
 from perennial_server.runtime import Runtime, start_runtime
 from perennial_server.settings import Settings
@@ -31,6 +32,8 @@ from perennial_server.settings import Settings
 logger = logging.getLogger(__name__)
 
 MAX_MESSAGE_CHARACTERS = 2000  # the kubelet keeps 4,096 bytes
+LONGEST_TURN_S = 5.0  # that a refused connection waits before it is read again
+GARBAGE_OBJECTS = 20_000  # objects, not yet freed, after which the collector looks for cycles among them
 # How long a thread may keep the others waiting for the interpreter. The event loop waits for it at each socket that it
 # reads: at Python's 5 ms, a model or a log that works in a thread would hold up every connection one after the other.
 SWITCH_S = 0.0005
@@ -106,12 +109,12 @@ async def serve(settings: Settings) -> None:
         for sig in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(sig)
         front = Front(runtime)
+        predictor = runtime.predictor
+        pacer = Pacer(settings.max_refusals_per_s, LONGEST_TURN_S, lambda: predictor.has_waiting)
         config = uvicorn.Config(
             front,
             # A class by uvicorn's type, and called like one.
-            http=partial(
-                RefusingProtocol, runtime.predictor.turn_away, settings.revision, runtime.predictor.metrics
-            ),  # type: ignore[arg-type]
+            http=partial(RefusingProtocol, predictor.turn_away, pacer, settings.revision, predictor.metrics),  # type: ignore[arg-type]
             ws="none",
             lifespan="off",
             access_log=False,
@@ -154,6 +157,8 @@ def spare_collector() -> None:
     """
     gc.collect()
     gc.freeze()
+    # What a request makes is freed as soon as nobody uses it; the collector is for cycles, and those are few.
+    gc.set_threshold(GARBAGE_OBJECTS)
 
 
 def listen(host: str, port: int) -> socket.socket:

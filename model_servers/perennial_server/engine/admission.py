@@ -31,10 +31,9 @@ class Admission:
         self.requests = 0
         self.size_bytes = 0
 
-    @property
-    def is_full(self) -> bool:
-        """Whether there is no place for anybody."""
-        return self.requests >= self._max_requests or self.size_bytes >= self._max_bytes
+    def is_full_with(self, coming: int) -> bool:
+        """Whether there is no place for anybody more than so many who are on their way."""
+        return self.requests + coming >= self._max_requests or self.size_bytes >= self._max_bytes
 
     def take(self, size_bytes: int) -> bool:
         """Take a place for a body of this size; false if there is none."""

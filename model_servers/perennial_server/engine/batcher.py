@@ -27,6 +27,7 @@ class Estimate(NamedTuple):
 
 
 AT_ONCE = Estimate(0.0, 0.0)
+USUAL_WEIGHT = 0.05  # of the newest request in the moving average of rows
 
 
 class Batcher:
@@ -67,6 +68,7 @@ class Batcher:
         self._times = CallTimes()
         self._busy_times = CallTimes()
         self._waiting_rows = 0
+        self._usual_rows = 1.0
         self._running = 0
         self._flush_is_due = False
         self._sweep: asyncio.TimerHandle | None = None
@@ -79,23 +81,32 @@ class Batcher:
             lane = self._lanes[kind] = deque()
         lane.append(job)
         self._waiting_rows += job.rows.n
+        self._usual_rows += USUAL_WEIGHT * (job.rows.n - self._usual_rows)
         if job.deadline_s is not None:
             self._sweep_by(job.deadline_s)
         self._flush_soon()
 
-    def estimate(self) -> Estimate:
+    @property
+    def has_waiting(self) -> bool:
+        """Whether jobs wait for a batch."""
+        return bool(self._lanes)
+
+    def estimate(self, coming: int = 0) -> Estimate:
         """Estimate what a job put now would wait for; no time at all if nothing is before it.
+
+        `coming` is how many jobs are on their way here before it, of which nobody knows yet how large they are.
 
         Nothing is refused for the model's slowness alone: if nobody were let in, nobody would notice that it has
         become fast again.
         """
-        if not self._running and not self._lanes:
+        if not self._running and not self._lanes and not coming:
             return AT_ONCE
         most_rows = self._most_rows()
-        call_s = self._times.estimate_s(min(max(1, self._waiting_rows), most_rows))
+        waiting_rows = self._waiting_rows + coming * self._usual_rows
+        call_s = self._times.estimate_s(min(max(1, int(waiting_rows)), most_rows))
         if call_s == math.inf:
             return AT_ONCE
-        batches = self._running + self._waiting_rows / most_rows + 1
+        batches = self._running + waiting_rows / most_rows + 1
         wait_s = max(0.0, batches / self._threads - 1) * call_s
         return Estimate(wait_s, wait_s + call_s)
 

@@ -76,7 +76,7 @@ class CallTimes:
         )
         if size + 1 not in self._by_size:
             size += 1
-        return min(most, 2**size - 1)
+        return min(most, (1 << size) - 1)
 
     def _guess_s(self, size: int) -> float:
         return min(

@@ -8,7 +8,7 @@ from functools import partial
 from perennial_bundle import Rows
 
 from perennial_server.engine.admission import LONGEST_RETRY_S, Admission
-from perennial_server.engine.batcher import Batcher
+from perennial_server.engine.batcher import Batcher, Estimate
 from perennial_server.engine.job import Job, Prediction
 from perennial_server.engine.model import Model
 from perennial_server.engine.model_call import Answered, Outcome, call_model
@@ -40,6 +40,7 @@ class Predictor:
         self.settings = settings
         self.metrics = metrics
         self._log = log
+        self._coming = 0
         self._admission = Admission(settings.max_in_flight, settings.max_in_flight_bytes, time.monotonic)
         metrics.in_flight.set_function(lambda: self._admission.requests)
         metrics.in_flight_bytes.set_function(lambda: self._admission.size_bytes)
@@ -67,20 +68,35 @@ class Predictor:
         TooBusy
             All places are taken, or the requests in front take longer than the deadline or the settings allow.
         """
-        wait_s, answer_s = self._batcher.estimate()
-        if wait_s > self.settings.max_wait_s or (
-            deadline_s is not None and time.monotonic() + answer_s > deadline_s
+        estimate = self._batcher.estimate()
+        if self._is_too_long(estimate) or (
+            deadline_s is not None and time.monotonic() + estimate.answer_s > deadline_s
         ):
-            raise self._too_slow(answer_s)
+            raise self._too_slow(estimate.answer_s)
         if not self._admission.take(size_bytes):
             raise self._full()
 
+    @property
+    def has_waiting(self) -> bool:
+        """Whether requests wait for the model."""
+        return self._batcher.has_waiting
+
     def turn_away(self) -> TooBusy | None:
-        """Say why no request can be admitted now, and count one as refused; None if one may try."""
-        wait_s, answer_s = self._batcher.estimate()
-        if wait_s > self.settings.max_wait_s:
-            return self._too_slow(answer_s)
-        return self._full() if self._admission.is_full else None
+        """Say why no request can be admitted now, and count one as refused; None if one may try.
+
+        Heads come in by the hundred before the first of their requests is admitted, so those that may try are counted
+        until then: who is refused only later costs several times as much.
+        """
+        estimate = self._batcher.estimate(self._coming)
+        if self._is_too_long(estimate):
+            return self._too_slow(estimate.answer_s)
+        if self._admission.is_full_with(self._coming):
+            return self._full()
+        if not self._coming:
+            # By the next turn of the loop all of them have been admitted, or refused.
+            asyncio.get_running_loop().call_soon(self._forget_coming)
+        self._coming += 1
+        return None
 
     def resize(self, before_bytes: int, after_bytes: int) -> None:
         """Keep a place for a body that turns out to be larger or smaller than it was taken for.
@@ -140,6 +156,14 @@ class Predictor:
     def close(self) -> None:
         """Let the threads end after the work in hand, without waiting for it."""
         self._batcher.close()
+
+    def _forget_coming(self) -> None:
+        self._coming = 0
+
+    def _is_too_long(self, estimate: Estimate) -> bool:
+        """Whether a wait is longer than the settings allow, and longer than the model takes for one call anyway."""
+        call_s = estimate.answer_s - estimate.wait_s
+        return estimate.wait_s > max(self.settings.max_wait_s, call_s)
 
     def _too_slow(self, answer_s: float) -> TooBusy:
         self.metrics.refused_for_wait.inc()

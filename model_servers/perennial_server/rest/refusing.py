@@ -15,6 +15,7 @@ from perennial_server.origin import PREDICTION_ID_HEADER, valid_prediction_id
 from perennial_server.protocol.metadata import render_error
 from perennial_server.rest.asgi import CLOSE
 from perennial_server.rest.bodies import has_small_body
+from perennial_server.rest.pacing import Pacer
 
 _ID_HEADER = PREDICTION_ID_HEADER.encode()
 
@@ -26,6 +27,8 @@ class RefusingProtocol(HttpToolsProtocol):
     ----------
     turn_away
         Says why nobody may come in now; None if somebody may.
+    pacer
+        Says when the next request of a refused connection is read.
     revision, metrics
         Of this server.
     options
@@ -33,10 +36,16 @@ class RefusingProtocol(HttpToolsProtocol):
     """
 
     def __init__(
-        self, turn_away: Callable[[], TooBusy | None], revision: str, metrics: Metrics, **options: Any
+        self,
+        turn_away: Callable[[], TooBusy | None],
+        pacer: Pacer,
+        revision: str,
+        metrics: Metrics,
+        **options: Any,
     ) -> None:
         super().__init__(**options)
         self._turn_away = turn_away
+        self._pacer = pacer
         self._revision = revision.encode()
         self._metrics = metrics
         self._reads_over = False
@@ -67,6 +76,16 @@ class RefusingProtocol(HttpToolsProtocol):
             super().on_message_complete()
         elif not self.transport.is_closing():
             self.on_response_complete()
+            self._pacer.hold(self)
+
+    def pause_reading(self) -> None:
+        """Read no more of this connection."""
+        self.flow.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Read it again, if it is still there."""
+        if not self.transport.is_closing():
+            self.flow.resume_reading()
 
     def _refuse(self, refusal: TooBusy) -> None:
         self._reads_over = True

@@ -331,7 +331,7 @@ async def test_who_cannot_be_answered_in_time_is_refused_at_the_door(build, mode
 
 
 async def test_who_would_wait_too_long_is_refused_at_the_door(build, model, metrics):
-    predictor = build(predict_threads=1, inline_below_s=0, max_wait_s=0.001)
+    predictor = build(predict_threads=1, inline_below_s=0, max_wait_s=0.001, max_batch_rows=1)
     model.goes_on.clear()
     threading.Timer(0.05, model.goes_on.set).start()
     await ask(predictor, 1)
@@ -339,15 +339,43 @@ async def test_who_would_wait_too_long_is_refused_at_the_door(build, model, metr
     model.goes_on.clear()
     first = asyncio.create_task(ask(predictor, 1))
     await wait_until(lambda: len(model.calls) == 2)
+    # One call is what a request may wait for however long that takes: else a slow model would answer one at a time.
+    predictor.admit(10)
+    second = asyncio.create_task(ask(predictor, 2))
+    await asyncio.sleep(0)
     with pytest.raises(TooBusy, match="would take about"):
         predictor.admit(10)
     assert read(metrics, "refused_total", reason="Wait") == 1
     model.goes_on.set()
-    await first
+    await asyncio.gather(first, second)
+
+
+async def test_those_let_in_at_their_heads_count_until_they_are_admitted(build, metrics):
+    predictor = build(max_in_flight=3)
+    predictor.admit(5)
+    assert predictor.turn_away() is None
+    assert predictor.turn_away() is None
+    assert predictor.turn_away() is not None
+    await asyncio.sleep(0)  # none of them has become a request
+    assert predictor.turn_away() is None
+    assert read(metrics, "refused_total", reason="Full") == 1
+
+
+async def test_heads_of_large_requests_count_as_large(build, model, metrics):
+    predictor = build(predict_threads=1, inline_below_s=0, max_wait_s=0.001, max_batch_rows=1)
+    model.goes_on.clear()
+    threading.Timer(0.05, model.goes_on.set).start()
+    await ask(predictor, 1)
+    let_in = 0
+    while predictor.turn_away() is None:
+        let_in += 1
+    # One call each, and the second is what one may wait for.
+    assert let_in == 2
+    assert read(metrics, "refused_total", reason="Wait") == 1
 
 
 async def test_a_slow_model_with_a_free_thread_makes_nobody_wait(build, model):
-    predictor = build(predict_threads=2, inline_below_s=0, max_wait_s=0.001)
+    predictor = build(predict_threads=2, inline_below_s=0, max_wait_s=0.001, max_batch_rows=1)
     model.goes_on.clear()
     threading.Timer(0.05, model.goes_on.set).start()
     await ask(predictor, 1)
@@ -357,10 +385,13 @@ async def test_a_slow_model_with_a_free_thread_makes_nobody_wait(build, model):
     predictor.admit(10)
     second = asyncio.create_task(ask(predictor, 2))
     await wait_until(lambda: len(model.calls) == 3)
+    predictor.admit(10)
+    waiting = [asyncio.create_task(ask(predictor, 3)) for _ in range(2)]
+    await asyncio.sleep(0)
     with pytest.raises(TooBusy, match="would take about"):
         predictor.admit(10)
     model.goes_on.set()
-    await asyncio.gather(first, second)
+    await asyncio.gather(first, second, *waiting)
 
 
 async def test_a_full_server_refuses_and_counts(build, metrics):

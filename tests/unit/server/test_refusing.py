@@ -6,6 +6,7 @@ import pytest
 import uvicorn
 from perennial_server.errors import TooBusy
 from perennial_server.metrics import Metrics
+from perennial_server.rest.pacing import Pacer
 from perennial_server.rest.refusing import RefusingProtocol
 from uvicorn.server import ServerState
 
@@ -44,14 +45,21 @@ def metrics():
 
 
 @pytest.fixture
+def pacer(door):
+    return Pacer(1e9, 1.0, lambda: door.refusal is not None)
+
+
+@pytest.fixture
 async def state():
     return ServerState()
 
 
 @pytest.fixture
-async def connection(door, metrics, state):
+async def connection(door, pacer, metrics, state):
     config = uvicorn.Config(echo, ws="none", lifespan="off", access_log=False)
-    make = partial(RefusingProtocol, door, "wine-1", metrics, config=config, server_state=state, app_state={})
+    make = partial(
+        RefusingProtocol, door, pacer, "wine-1", metrics, config=config, server_state=state, app_state={}
+    )
     server = await asyncio.get_running_loop().create_server(make, "127.0.0.1", 0)
     reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
     yield reader, writer
@@ -123,3 +131,37 @@ async def test_only_predictions_are_refused(connection, door):
     assert (await read_answer(reader))[0] == 200
     writer.write(b"GET /v2/health/live HTTP/1.1\r\nhost: x\r\n\r\n")
     assert (await read_answer(reader))[0] == 200
+
+
+async def test_a_refused_connection_is_read_again_when_nobody_is_refused_any_more(connection, door, pacer):
+    reader, writer = connection
+    pacer.__init__(0.001, 1000.0, lambda: door.refusal is not None)
+    door.refusal = TooBusy("too many", 1)
+    for _ in range(2):  # the first comes before any turn
+        writer.write(render())
+        assert (await read_answer(reader))[0] == 429
+    writer.write(render(body=b"later"))
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.1):
+            await reader.readuntil(b"\r\n\r\n")
+    assert len(pacer) == 1
+    door.refusal = None
+    async with asyncio.timeout(10):
+        assert (await read_answer(reader))[2] == b"later"
+    assert len(pacer) == 0
+
+
+async def test_a_held_connection_may_go(connection, door, pacer):
+    reader, writer = connection
+    pacer.__init__(0.001, 1000.0, lambda: door.refusal is not None)
+    door.refusal = TooBusy("too many", 1)
+    for _ in range(2):
+        writer.write(render())
+        assert (await read_answer(reader))[0] == 429
+    assert len(pacer) == 1
+    writer.close()
+    await writer.wait_closed()
+    door.refusal = None
+    async with asyncio.timeout(10):
+        while len(pacer):  # noqa: ASYNC110  a timer of the pacer's makes it true
+            await asyncio.sleep(0.01)
