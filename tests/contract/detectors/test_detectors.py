@@ -7,6 +7,10 @@ import pytest
 from perennial_observer.detectors.base import Detector
 from perennial_observer.detectors.isolation_forest import IsolationForestDetector
 from perennial_observer.detectors.ks import KSDetector
+from perennial_observer.detectors.native.dependence import DependenceDetector
+from perennial_observer.detectors.native.distances import ColumnDetector, cvm_distance, ks_distance, psi
+from perennial_observer.detectors.native.mmd import MMDDetector
+from perennial_observer.detectors.native.oddness import Mahalanobis, Neighbours, OddRows
 from perennial_observer.detectors.sidecar import Sidecar
 from perennial_observer.errors import DetectorFailure, DetectorUnavailable
 from scipy.stats import ks_2samp
@@ -14,12 +18,27 @@ from scipy.stats import ks_2samp
 Make = Callable[[], Detector]
 
 
-@pytest.fixture(params=["ks", "isolation_forest"])
-def make(request, sidecar: Sidecar) -> Make:
-    return {
-        "ks": lambda: KSDetector(sidecar),
-        "isolation_forest": lambda: IsolationForestDetector(sidecar, 0.01),
-    }[request.param]
+SIDECAR: dict[str, Callable[[Sidecar], Detector]] = {
+    "ks": KSDetector,
+    "isolation_forest": lambda sidecar: IsolationForestDetector(sidecar, 0.01),
+}
+NATIVE: dict[str, Make] = {
+    "native_ks": lambda: ColumnDetector(ks_distance),
+    "native_cvm": lambda: ColumnDetector(cvm_distance),
+    "native_psi": lambda: ColumnDetector(psi),
+    "mmd": MMDDetector,
+    "dependence": DependenceDetector,
+    "mahalanobis": lambda: OddRows(Mahalanobis, 0.01),
+    "neighbours": lambda: OddRows(Neighbours, 0.01),
+}
+
+
+@pytest.fixture(params=[*SIDECAR, *NATIVE])
+def make(request) -> Make:
+    if request.param in NATIVE:
+        return NATIVE[request.param]
+    sidecar = request.getfixturevalue("sidecar")
+    return lambda: SIDECAR[request.param](sidecar)
 
 
 @pytest.fixture
