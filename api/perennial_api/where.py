@@ -8,7 +8,6 @@ executed: the text becomes the classes below, and whoever holds rows evaluates t
 import ast
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import NoReturn
 
 __all__ = [
     "All",
@@ -20,6 +19,7 @@ __all__ = [
     "IsMissing",
     "Not",
     "Operator",
+    "columns_of",
     "parse_where",
 ]
 
@@ -149,7 +149,7 @@ def columns_of(condition: Condition) -> frozenset[str]:
             return frozenset({condition.column})
 
 
-def _read(node: ast.expr) -> Condition:
+def _read(node: ast.expr) -> Condition:  # noqa: PLR0911  one for each form
     match node:
         case ast.BoolOp(op=ast.And()):
             return All(tuple(_read(value) for value in node.values))
@@ -167,19 +167,23 @@ def _read(node: ast.expr) -> Condition:
             return IsMissing(_read_column(argument))
         case ast.Name(id=name):
             return Comparison(name, Operator.EQUAL, constant=True)
-    _refuse(node, "isn't a condition: compare a column with a constant, as in age < 30")
+    raise _refusal(node, "isn't a condition: compare a column with a constant, as in age < 30")
 
 
 def _read_comparison(node: ast.Compare) -> Condition:
     left, operator, right = node.left, node.ops[0], node.comparators[0]
     if isinstance(operator, ast.In | ast.NotIn):
         if not isinstance(right, ast.List | ast.Tuple | ast.Set) or not 0 < len(right.elts) <= MAX_CHOICES:
-            _refuse(right, f'has to be a list of 1 to {MAX_CHOICES} constants, as in country in ["FR", "DE"]')
+            raise _refusal(
+                right, f'has to be a list of 1 to {MAX_CHOICES} constants, as in country in ["FR", "DE"]'
+            )
         found = IsIn(_read_column(left), tuple(_read_constant(item) for item in right.elts))
         return found if isinstance(operator, ast.In) else Not(found)
     sign = _OPERATORS.get(type(operator))
     if sign is None:
-        _refuse(node, "isn't a comparison: use ==, !=, <, <=, >, >=, in or not in; missing(age) for no value")
+        raise _refusal(
+            node, "isn't a comparison: use ==, !=, <, <=, >, >=, in or not in; missing(age) for no value"
+        )
     if _is_constant(left):
         return Comparison(_read_column(right), sign.mirrored, _read_constant(left))
     return Comparison(_read_column(left), sign, _read_constant(right))
@@ -196,7 +200,7 @@ def _read_column(node: ast.expr) -> str:
             return name
         case ast.Call(func=ast.Name(id="column"), args=[ast.Constant(value=str(name))], keywords=[]):
             return name
-    _refuse(node, 'isn\'t a column: write its name, or column("its name") if that has spaces')
+    raise _refusal(node, 'isn\'t a column: write its name, or column("its name") if that has spaces')
 
 
 def _read_constant(node: ast.expr) -> Constant:
@@ -207,8 +211,8 @@ def _read_constant(node: ast.expr) -> Constant:
             not isinstance(value, bool)
         ):
             return -value
-    _refuse(node, "isn't a constant: write a number, a text in quotes, True or False")
+    raise _refusal(node, "isn't a constant: write a number, a text in quotes, True or False")
 
 
-def _refuse(node: ast.AST, why: str) -> NoReturn:
-    raise ValueError(f"where: {ast.unparse(node)[:100]!r} {why}")
+def _refusal(node: ast.AST, why: str) -> ValueError:
+    return ValueError(f"where: {ast.unparse(node)[:100]!r} {why}")

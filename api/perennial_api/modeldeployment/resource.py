@@ -42,6 +42,13 @@ def _monitors(spec: "ModelDeploymentSpec") -> set[MonitorType]:
     return {monitor.type for monitor in spec.monitoring.monitors}
 
 
+def _reads_inputs(spec: "ModelDeploymentSpec") -> bool:
+    return any(
+        monitor.type.reads_inputs or monitor.slice is not None or monitor.fairness is not None
+        for monitor in spec.monitoring.monitors
+    )
+
+
 def _reads_feedback(spec: "ModelDeploymentSpec") -> bool:
     experiment = spec.experiment
     if _counts(spec, MetricType.FEEDBACK):
@@ -109,18 +116,22 @@ class ModelDeploymentSpec(Model):
         Rule(
             cel=(
                 "self.logger.mode in ['All', 'Request']"
-                " || self.monitoring.monitors.all(m, m.type == 'Performance')"
+                " || self.monitoring.monitors.all(m,"
+                " !(m.type in ['Drift', 'Outlier', 'DataQuality', 'Custom']) && !has(m.slice) && !has(m.fairness))"
             ),
-            message="monitors of type Drift and Outlier read logged inputs: set logger.mode to All or Request, or remove them",
-            holds=lambda self: self.logger.mode.has_inputs or _monitors(self) <= {MonitorType.PERFORMANCE},
+            message="monitors of type Drift, Outlier, DataQuality and Custom, and slices, read logged inputs: set logger.mode to All or Request, or remove them",
+            holds=lambda self: self.logger.mode.has_inputs or not _reads_inputs(self),
         ),
         Rule(
             cel=(
                 "self.logger.mode in ['All', 'Response']"
-                " || self.monitoring.monitors.all(m, m.type != 'Performance')"
+                " || self.monitoring.monitors.all(m, !(m.type in"
+                " ['PredictionDrift', 'Performance', 'EstimatedPerformance', 'Concept', 'Fairness']))"
             ),
-            message="monitors of type Performance read logged outputs: set logger.mode to All or Response, or remove them",
-            holds=lambda self: self.logger.mode.has_outputs or MonitorType.PERFORMANCE not in _monitors(self),
+            message="monitors of predictions and of performance read logged outputs: set logger.mode to All or Response, or remove them",
+            holds=lambda self: (
+                self.logger.mode.has_outputs or not any(kind.reads_outputs for kind in _monitors(self))
+            ),
         ),
         Rule(
             cel="self.logger.mode != 'Response' || !has(self.monitoring.eventTime)",
