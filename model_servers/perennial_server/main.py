@@ -32,7 +32,7 @@ from perennial_server.settings import Settings
 logger = logging.getLogger(__name__)
 
 MAX_MESSAGE_CHARACTERS = 2000  # the kubelet keeps 4,096 bytes
-LONGEST_TURN_S = 5.0  # that a refused connection waits before it is read again
+LONGEST_TURN_S = 20.0  # that a refused connection waits before it is read again
 GARBAGE_OBJECTS = 20_000  # objects, not yet freed, after which the collector looks for cycles among them
 # How long a thread may keep the others waiting for the interpreter. The event loop waits for it at each socket that it
 # reads: at Python's 5 ms, a model or a log that works in a thread would hold up every connection one after the other.

@@ -118,7 +118,7 @@ class Settings(BaseSettings):
         description="Requests that would wait longer for the model are refused with 429, in seconds.",
     )
     max_refusals_per_s: float = Field(
-        default=500,
+        default=250,
         gt=0,
         description="Refused connections that are read again in a second; others wait for their turn.",
     )
