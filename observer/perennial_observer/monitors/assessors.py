@@ -1,6 +1,6 @@
 """Finds or builds the monitor that judges a window, and remembers it while its reference is in force."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,11 +18,11 @@ from perennial_observer.monitors.encoding import Encoder, build_encoder
 from perennial_observer.monitors.outlier import OutlierMonitor
 from perennial_observer.monitors.performance import assess_performance
 from perennial_observer.monitors.verdicts import Assessment
-from perennial_observer.store.references import read_reference
+from perennial_observer.store.references import StoredReference, read_reference
 from perennial_observer.store.rows import DeploymentKey, LoggedRow
 from perennial_observer.store.store import Store
 
-__all__ = ["Assessors", "MissingReference", "Scope"]
+__all__ = ["Assessors", "MissingReference", "Prepared", "Question", "Scope"]
 
 
 class MissingReference(Exception):
@@ -44,10 +44,21 @@ class Scope:
     exclude: tuple[str, ...] = ()
 
 
-@dataclass
-class _Prepared:
-    """One revision's reference, encoded, with the monitors built on it."""
+@dataclass(frozen=True)
+class Question:
+    """One window of a monitor that is to be judged."""
 
+    scope: Scope
+    monitor: Monitor
+    settings: MonitorSettings
+    rows: Sequence[LoggedRow]
+
+
+@dataclass
+class Prepared:
+    """One revision's reference, as it was sent and encoded, with the monitors built on it."""
+
+    reference: StoredReference
     encoder: Encoder
     matrix: Floats
     drift: DriftMonitor
@@ -60,7 +71,7 @@ class Assessors:
 
     store: Store
     sidecar: Sidecar
-    _prepared: dict[Scope, _Prepared] = field(default_factory=dict)
+    _prepared: dict[Scope, Prepared] = field(default_factory=dict)
 
     def assess(
         self, scope: Scope, monitor: Monitor, settings: MonitorSettings, rows: Sequence[LoggedRow]
@@ -74,22 +85,17 @@ class Assessors:
         DetectorUnavailable, DetectorFailure
             From the sidecar.
         """
-        if monitor.type is MonitorType.PERFORMANCE:
-            assert monitor.performance is not None, "the API demands it"
-            return assess_performance(rows, monitor.performance, min_samples=settings.window.min_samples)
-        if monitor.type is MonitorType.DRIFT:
-            return self._prepare(scope).drift.assess(rows, settings)
-        spec = monitor.outlier or Outlier()
-        return self._outlier_monitor(scope, spec).assess(rows, settings, spec)
+        return _JUDGES[monitor.type](self, Question(scope, monitor, settings, rows))
 
     def flag_outliers(
         self, scope: Scope, spec: Outlier, rows: Sequence[Mapping[str, Any]]
     ) -> npt.NDArray[np.bool_]:
         """Tell which rows are odd by the scope's reference, bool (n,); raises as :meth:`assess` does."""
-        return self._outlier_monitor(scope, spec).flag(rows)
+        return self.outlier_monitor(scope, spec).flag(rows)
 
-    def _outlier_monitor(self, scope: Scope, spec: Outlier) -> OutlierMonitor:
-        prepared = self._prepare(scope)
+    def outlier_monitor(self, scope: Scope, spec: Outlier) -> OutlierMonitor:
+        """Find or build what judges single rows by the scope's reference; raises as :meth:`assess` does."""
+        prepared = self.prepare(scope)
         if spec.contamination not in prepared.outliers:
             detector = IsolationForestDetector(self.sidecar, spec.contamination)
             prepared.outliers[spec.contamination] = OutlierMonitor(
@@ -105,7 +111,14 @@ class Assessors:
             if (scope.key.uid, scope.revision) in in_force
         }
 
-    def _prepare(self, scope: Scope) -> _Prepared:
+    def prepare(self, scope: Scope) -> Prepared:
+        """Read and encode the scope's reference, once while it is in force.
+
+        Raises
+        ------
+        MissingReference
+            There is none, or none that can be compared with.
+        """
         if scope not in self._prepared:
             with self.store.read() as connection:
                 reference = read_reference(connection, scope.key.uid, scope.revision)
@@ -116,5 +129,27 @@ class Assessors:
                 raise MissingReference("the reference sample holds none of the logged features")
             matrix = encoder.encode(reference.columns)
             drift = DriftMonitor(encoder, matrix, lambda: KSDetector(self.sidecar))
-            self._prepared[scope] = _Prepared(encoder, matrix, drift)
+            self._prepared[scope] = Prepared(reference, encoder, matrix, drift)
         return self._prepared[scope]
+
+
+def _judge_performance(_: Assessors, question: Question) -> Assessment:
+    spec = question.monitor.performance
+    assert spec is not None, "the API demands it"
+    return assess_performance(question.rows, spec, min_samples=question.settings.window.min_samples)
+
+
+def _judge_drift(assessors: Assessors, question: Question) -> Assessment:
+    return assessors.prepare(question.scope).drift.assess(question.rows, question.settings)
+
+
+def _judge_outliers(assessors: Assessors, question: Question) -> Assessment:
+    spec = question.monitor.outlier or Outlier()
+    return assessors.outlier_monitor(question.scope, spec).assess(question.rows, question.settings, spec)
+
+
+_JUDGES: Mapping[MonitorType, Callable[[Assessors, Question], Assessment]] = {
+    MonitorType.DRIFT: _judge_drift,
+    MonitorType.OUTLIER: _judge_outliers,
+    MonitorType.PERFORMANCE: _judge_performance,
+}
