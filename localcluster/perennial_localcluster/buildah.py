@@ -4,25 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import hashlib
 import shutil
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from perennial_localcluster import cleanup
-from perennial_localcluster.archive import ImageConfig, read_image_id, write_archive
+from perennial_localcluster import cleanup, rootfs
+from perennial_localcluster.archive import read_image_id
 from perennial_localcluster.buildsettings import build_volumes
-from perennial_localcluster.errors import CommandError, PreconditionError
+from perennial_localcluster.errors import CommandError
 from perennial_localcluster.paths import BASE_IMAGE_DIR, Paths
 from perennial_localcluster.shell import run
 
 BASE_IMAGE = "localhost/perennial/base:1"
-DEBIAN_RELEASE = "bookworm"
 # buildah keeps a cache of layer locations here, whatever storage it is given.
 SYSTEM_STORAGE = Path("/var/lib/containers")
-BASE_PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 @contextmanager
@@ -97,42 +93,17 @@ def push(paths: Paths, name: str, archive: Path) -> None:
 
 def ensure_base(paths: Paths) -> str:
     """Make the base image unless it is there, and return its archive's image id."""
-    archive = find_base_archive(paths)
+    return ensure_debian(paths, BASE_IMAGE, BASE_IMAGE_DIR)
+
+
+def ensure_debian(paths: Paths, name: str, folder: Path) -> str:
+    """Make an image of the folder's Debian packages unless it is there, and return its archive's image id."""
+    archive = rootfs.find_archive(paths, name, folder)
     if not archive.exists():
-        _make_base(paths, archive)
-    mark = paths.images / "base.imported"
+        rootfs.make(archive, name, folder)
+    mark = paths.images / f"{rootfs.find_stem(name)}.imported"
     image_id = read_image_id(archive)
-    if find_id(paths, BASE_IMAGE) is None or not mark.exists() or mark.read_text() != image_id:
+    if find_id(paths, name) is None or not mark.exists() or mark.read_text() != image_id:
         run_buildah(paths, "pull", "--quiet", f"docker-archive:{archive}")
         mark.write_text(image_id)
     return image_id
-
-
-def find_base_archive(paths: Paths) -> Path:
-    """Return where the base image's archive is or will be: a new package list is a new archive."""
-    if not BASE_IMAGE_DIR.is_dir():
-        raise PreconditionError(
-            f"{BASE_IMAGE_DIR} is missing: images are built from a checkout of the repository."
-        )
-    content = b"".join((BASE_IMAGE_DIR / name).read_bytes() for name in ("packages.txt", "setup.sh"))
-    return paths.images / f"base-{hashlib.sha256(content).hexdigest()[:16]}.tar"
-
-
-def _make_base(paths: Paths, archive: Path) -> None:
-    packages = (BASE_IMAGE_DIR / "packages.txt").read_text().split()
-    hook = f"sh '{BASE_IMAGE_DIR / 'setup.sh'}' \"$1\""
-    paths.images.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=paths.images) as folder:
-        layer = Path(folder) / "root.tar"
-        command = ["mmdebstrap", "--variant=minbase", "--mode=root", f"--include={','.join(packages)}"]
-        run([*command, f"--customize-hook={hook}", DEBIAN_RELEASE, str(layer), *_find_sources()])
-        write_archive(archive, BASE_IMAGE, layer, ImageConfig(env=[BASE_PATH]))
-
-
-def _find_sources() -> list[str]:
-    """Return this machine's Debian sources if they are of the right release, else none: the default mirror."""
-    release = Path("/etc/os-release")
-    if not release.exists() or f"VERSION_CODENAME={DEBIAN_RELEASE}" not in release.read_text():
-        return []
-    candidates = (Path("/etc/apt/sources.list"), Path("/etc/apt/sources.list.d/debian.sources"))
-    return [str(path) for path in candidates if path.exists() and path.stat().st_size][:1]

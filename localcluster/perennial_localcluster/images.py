@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from perennial_localcluster import buildah, kind, runtime
+from perennial_localcluster import buildah, kind, rootfs, runtime
 from perennial_localcluster.archive import read_image_id
 from perennial_localcluster.contexts import compute_hash
 from perennial_localcluster.errors import LocalClusterError, PreconditionError
@@ -67,6 +67,8 @@ def build(
     if not recipe.is_file() or not context.is_dir():
         raise PreconditionError(f"Cannot build {name}: there is no {recipe} or no folder {context}.")
     if _uses_docker(where):
+        # Docker's own layer cache makes the base a matter of a second when it is there.
+        build_base(where)
         return _build_by_docker(name, context, recipe, build_args or {})
     with buildah.opened(where):
         base_id = buildah.ensure_base(where)
@@ -117,12 +119,23 @@ def load(*names: str, paths: Paths | None = None) -> list[str]:
 
 def build_base(paths: Paths | None = None) -> BuiltImage:
     """Make the base image that all others start from; `build` does it by itself."""
+    return build_debian(buildah.BASE_IMAGE, BASE_IMAGE_DIR, paths)
+
+
+def build_debian(name: str, folder: Path, paths: Paths | None = None) -> BuiltImage:
+    """Make an image of Debian packages for others to start from, unless the folder's two files are unchanged.
+
+    Parameters
+    ----------
+    folder
+        Holds ``packages.txt``, and ``setup.sh`` that is run with the path of the new root.
+    """
     where = paths or find_paths()
     if _uses_docker(where):
-        return _build_by_docker(buildah.BASE_IMAGE, BASE_IMAGE_DIR, BASE_IMAGE_DIR / "Containerfile", {})
+        return _build_by_docker(name, folder, BASE_IMAGE_DIR / "Containerfile", {})
     with buildah.opened(where):
-        unchanged = buildah.find_base_archive(where).exists()
-        return BuiltImage(buildah.BASE_IMAGE, buildah.ensure_base(where), unchanged)
+        unchanged = rootfs.find_archive(where, name, folder).exists()
+        return BuiltImage(name, buildah.ensure_debian(where, name, folder), unchanged)
 
 
 def find_archive(paths: Paths, name: str) -> Path:
@@ -131,7 +144,10 @@ def find_archive(paths: Paths, name: str) -> Path:
 
 
 def _find_loadable(paths: Paths, name: str) -> Path:
-    archive = buildah.find_base_archive(paths) if name == buildah.BASE_IMAGE else find_archive(paths, name)
+    if name == buildah.BASE_IMAGE:
+        archive = rootfs.find_archive(paths, name, BASE_IMAGE_DIR)
+    else:
+        archive = find_archive(paths, name)
     if not archive.exists():
         raise PreconditionError(
             f"The image {name} has not been built here. Run `perennial-localcluster build-image {name} CONTEXT_DIR`."
@@ -145,9 +161,6 @@ def _uses_docker(paths: Paths) -> bool:
 
 
 def _build_by_docker(name: str, context: Path, recipe: Path, args: Mapping[str, str]) -> BuiltImage:
-    if name != buildah.BASE_IMAGE:
-        # Docker's own layer cache makes this a matter of a second when it is there.
-        _build_by_docker(buildah.BASE_IMAGE, BASE_IMAGE_DIR, BASE_IMAGE_DIR / "Containerfile", {})
     flags = [word for key, value in args.items() for word in ("--build-arg", f"{key}={value}")]
     run(["docker", "build", "-q", "-t", name, "-f", str(recipe), *flags, str(context)], timeout_s=3600)
     image_id = run(["docker", "image", "inspect", "--format", "{{.Id}}", name]).strip()

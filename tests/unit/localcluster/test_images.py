@@ -3,7 +3,7 @@
 import tarfile
 
 import pytest
-from perennial_localcluster import images
+from perennial_localcluster import images, rootfs
 from perennial_localcluster.archive import ImageConfig, build_layer, read_image_id, write_archive
 from perennial_localcluster.buildsettings import build_volumes, read_pip_settings, render_pip_conf
 from perennial_localcluster.contexts import compute_hash, find_copied
@@ -69,6 +69,18 @@ def test_archive_names_its_image_and_is_reproducible(tmp_path):
     with tarfile.open(layer) as tar:
         assert tar.getnames() == ["bin", "bin/sh", "pause"]
         assert tar.getmember("bin/sh").mode == 0o755
+
+
+@pytest.mark.parametrize("changed", ["packages.txt", "setup.sh"])
+def test_image_of_debian_packages_is_made_anew_when_one_of_its_two_files_changes(tmp_path, changed):
+    paths = Paths(state=tmp_path / "state", cache=tmp_path / "cache")
+    (tmp_path / "packages.txt").write_text("r-cran-plumber")
+    (tmp_path / "setup.sh").write_text("set -eu")
+    before = rootfs.find_archive(paths, "localhost/perennial/r:1", tmp_path)
+    assert before == rootfs.find_archive(paths, "localhost/perennial/r:1", tmp_path)
+    assert before.name.startswith("r-")
+    (tmp_path / changed).write_text("other")
+    assert rootfs.find_archive(paths, "localhost/perennial/r:1", tmp_path) != before
 
 
 def test_pip_settings_come_from_files_and_variables(tmp_path):
