@@ -3,7 +3,7 @@ PY := .venv/bin/python
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 PACKAGES := perennial_api perennial perennial_gateway perennial_bundle perennial_server perennial_observer perennial_training perennial_localcluster perennial_demo
 
-.PHONY: help bootstrap demo test campaign bench-serving test-fast lint format crds golden docs verify up down status lock
+.PHONY: help bootstrap demo test campaign bench-serving bench-monitoring test-fast lint format crds golden docs verify up down status lock
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -22,6 +22,9 @@ campaign: bootstrap ## Run in full what other runs sample: death at every write,
 
 bench-serving: bootstrap ## Measure our model server beside its peers on one core; writes benchmarks/serving.md
 	@$(PY) -m benchmarks.serving $(ARGS)
+
+bench-monitoring: bootstrap ## Compare our drift monitor with those of others on streams whose truth is known; writes benchmarks/monitoring.md
+	@$(PY) -m benchmarks.monitoring $(ARGS)
 
 test-fast: bootstrap ## Run the tests that need neither cluster nor detectors
 	@$(PY) -m pytest -q tests/unit tests/property

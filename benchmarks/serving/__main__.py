@@ -11,9 +11,9 @@ import platform
 import tempfile
 from pathlib import Path
 
+from benchmarks.environments import CannotInstall, installed
 from benchmarks.serving import observers, overload
 from benchmarks.serving.client import BadAnswer, Load, measure
-from benchmarks.serving.environments import CannotInstall, installed
 from benchmarks.serving.measuring import (
     CONNECTIONS,
     Plan,

@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.serving.environments import PEERS, environment
+from benchmarks.environments import environment
 from benchmarks.serving.processes import Command, free_port
 from benchmarks.serving.subject import Subject, read_v2, v2_body
 
 Rows = npt.NDArray[np.float64]
 Read = Callable[[bytes], tuple[list[int], list[float]]]
+PEERS = Path(__file__).parent / "peers"
 REPOSITORY = Path(__file__).parents[2]
 
 
@@ -63,7 +64,7 @@ class Peer:
         """Return its interpreter; makes its environment first."""
         if self.environment is None:
             return Path(sys.executable)
-        return environment(self.environment) / "bin" / "python"
+        return environment(PEERS / f"{self.environment}.txt") / "bin" / "python"
 
 
 def start_ours(place: Place, python: Path, *, log: bool) -> Command:

@@ -1,7 +1,7 @@
 """An environment of its own for each peer, made once per requirement file, outside of the repository.
 
 `peers/NAME.txt` is written from `peers/NAME.in` by ``uv pip compile --no-header --no-annotate --generate-hashes
---python-version 3.11 NAME.in -o NAME.txt``; all have the scikit-learn of our own lock.
+--python-version 3.11 NAME.in -o NAME.txt``.
 """
 
 import hashlib
@@ -12,7 +12,6 @@ import sys
 import tempfile
 from pathlib import Path
 
-PEERS = Path(__file__).parent / "peers"
 INSTALL_TIMEOUT_S = 900
 
 
@@ -30,8 +29,8 @@ def find_uv() -> str:
     return shutil.which("uv") or str(cache_directory() / "tools" / "bin" / "uv")
 
 
-def environment(name: str) -> Path:
-    """Return the directory of ``peers/<name>.txt``'s environment; make it if it isn't there.
+def environment(requirements: Path) -> Path:
+    """Return the directory of a requirement file's environment; make it if it isn't there.
 
     It is built beside its place and moved there whole, so that a build cut short is never taken for one.
 
@@ -40,9 +39,9 @@ def environment(name: str) -> Path:
     CannotInstall
         With the installer's last lines.
     """
-    requirements = PEERS / f"{name}.txt"
+    name = requirements.stem
     key = hashlib.sha256(requirements.read_bytes() + sys.version.encode()).hexdigest()[:16]
-    base = cache_directory() / "bench-serving-venv"
+    base = cache_directory() / "bench-venv"
     target = base / f"{name}-{key}"
     if target.exists():
         return target

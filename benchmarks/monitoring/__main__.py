@@ -1,0 +1,133 @@
+"""Our drift monitors beside those of others: false alarms, power, delay and cost on streams whose truth is known.
+
+`python -m benchmarks.monitoring` (or `make bench-monitoring`) runs all of them and writes `benchmarks/monitoring.md`.
+`--contestants ours,river` selects, and prints only. Each has an environment of its own, made at the first run.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.environments import CannotInstall, environment
+from benchmarks.monitoring.report import Row, render
+from benchmarks.monitoring.scoring import read, score
+from benchmarks.monitoring.streams import SCENARIOS
+
+HERE = Path(__file__).parent
+REPOSITORY = HERE.parents[1]
+PAGE = REPOSITORY / "benchmarks" / "monitoring.md"
+TIMEOUT_S = 3600
+# So that NumPy's threads of two contestants at once don't wait for each other.
+ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+
+
+def own_python() -> Path:
+    """Return the project's own interpreter."""
+    return Path(sys.executable)
+
+
+def sidecar_python() -> Path:
+    """Return the interpreter of the detectors' sidecar, which holds alibi-detect."""
+    script = REPOSITORY / "observer" / "detector_sidecar" / "make_venv.sh"
+    answer = subprocess.run(["sh", script], capture_output=True, text=True, check=False, timeout=900)
+    if answer.returncode:
+        raise CannotInstall(f"alibi-detect: {' '.join(answer.stderr.split())[-400:]}")
+    return Path(answer.stdout.strip()) / "bin" / "python"
+
+
+def peer_python(name: str) -> Callable[[], Path]:
+    """Return what finds or makes a peer's environment."""
+    return lambda: environment(HERE / "peers" / f"{name}.txt") / "bin" / "python"
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """A program in ``contestants/``, its interpreter, and how many streams of each scenario it can be given."""
+
+    program: str
+    python: Callable[[], Path]
+    streams: int
+
+
+CONTESTANTS = {
+    "ours": Contestant("ours", own_python, 40),
+    "alibi": Contestant("alibi_ks", sidecar_python, 40),
+    "frouros": Contestant("frouros_ks", peer_python("frouros"), 40),
+    "river": Contestant("river_adwin", own_python, 20),
+    "nannyml": Contestant("nannyml_univariate", peer_python("nannyml"), 10),
+    "evidently": Contestant("evidently_drift", peer_python("evidently"), 3),
+    "random": Contestant("random_phase", own_python, 40),
+}
+
+
+def run(contestant: Contestant, python: Path, out: Path, scenarios: list[str], streams: int) -> None:
+    """Let one contestant judge; it says on its own how far it is."""
+    program = HERE / "contestants" / f"{contestant.program}.py"
+    subprocess.run(
+        [python, program, str(streams), out, *scenarios],
+        check=True,
+        timeout=TIMEOUT_S,
+        env={**os.environ, **ONE_THREAD, "PYTHONPATH": str(REPOSITORY)},
+    )
+
+
+def main() -> int:
+    """Run the comparison."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--contestants", default="", help=f"names separated by commas: {', '.join(CONTESTANTS)}"
+    )
+    parser.add_argument("--scenarios", default="", help=f"names separated by commas: {', '.join(SCENARIOS)}")
+    parser.add_argument("--streams", type=int, help="streams of each scenario, for all contestants")
+    parser.add_argument("--at-once", type=int, default=2, help="contestants that run at the same time")
+    arguments = parser.parse_args()
+    names = arguments.contestants.split(",") if arguments.contestants else list(CONTESTANTS)
+    scenarios = arguments.scenarios.split(",") if arguments.scenarios else list(SCENARIOS)
+    pythons, missing = {}, {}
+    for name in names:
+        try:
+            pythons[name] = CONTESTANTS[name].python()
+        except CannotInstall as error:
+            missing[name] = str(error)
+    with tempfile.TemporaryDirectory() as directory, ThreadPoolExecutor(arguments.at_once) as pool:
+        files = {name: Path(directory) / f"{name}.json" for name in pythons}
+        running = {
+            name: pool.submit(
+                run,
+                CONTESTANTS[name],
+                python,
+                files[name],
+                scenarios,
+                arguments.streams or CONTESTANTS[name].streams,
+            )
+            for name, python in pythons.items()
+        }
+        for future in running.values():
+            future.result()
+        documents = [json.loads(files[name].read_text()) for name in pythons]
+    rows = []
+    for document in documents:
+        said = read(document)
+        window_ms = 1000 * max(found.window_s for found in said.values())
+        rows.append(
+            Row(f"{document['name']} {document['version']}".removesuffix(" -"), score(said), window_ms)
+        )
+    page = render(rows, missing)
+    print(page)
+    if not arguments.contestants and not arguments.scenarios:
+        PAGE.write_text(page)
+        print(f"written to {PAGE.relative_to(REPOSITORY)}")
+    return 1 if missing else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
