@@ -8,7 +8,7 @@ from pydantic import Field, StringConstraints
 from perennial_api.arms import Arms
 from perennial_api.base import Resource, StatusModel
 from perennial_api.labels import API_VERSION
-from perennial_api.modeldeployment.monitoring import MonitorType
+from perennial_api.modeldeployment.monitoring import MonitorType, Severity
 from perennial_api.types import Bool, Column, Float, Int, KeyedBy, Message, Name, Reason, Time
 
 __all__ = [
@@ -53,23 +53,27 @@ class MonitorVerdict(StatusModel):
     """Name of the monitor."""
     type: MonitorType
     """Type of the monitor."""
+    severity: Severity = Severity.TICKET
+    """What an alarm of it does: Page, Ticket or Log, as the monitor says."""
     state: MonitorState
     """Ok, Warning (over the threshold, not yet an alarm), Alarm, Insufficient (too few rows to judge) or Error."""
     reason: Reason = ""
     """Why, in one CamelCase word."""
     message: Message = ""
     """Why, in a sentence."""
+    explanation: Message = ""
+    """What is known about the latest breach: since when, which columns moved most, which slice, at what cost."""
     breach_id: BreachId | None = None
     """Name of this alarm for good, set while state is Alarm."""
     calibrated: Bool | None = None
     """False if the reference had too few blocks to calibrate the threshold for falseAlarmEvery."""
     statistic: Float | None = None
-    """Value in the latest window: the largest KS distance (0 to 1), the share of odd rows (a fraction) or the
-    performance metric."""
+    """Value in the latest window: the largest KS distance (0 to 1), the share of odd rows (a fraction), the
+    performance metric, or how many times too fast the error budget burns."""
     threshold: Float | None = None
     """Value beyond which the window counts as a breach, in the unit of statistic."""
     window_samples: Annotated[Int, Field(ge=0)] | None = None
-    """Rows in the latest window; labelled ones for Performance."""
+    """Rows in the latest window; labelled ones for Performance, requests for ServiceLevel."""
     window_start: Time | None = None
     """Event time of the window's first row."""
     window_end: Time | None = None

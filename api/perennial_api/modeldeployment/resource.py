@@ -42,6 +42,11 @@ def _monitors(spec: "ModelDeploymentSpec") -> set[MonitorType]:
     return {monitor.type for monitor in spec.monitoring.monitors}
 
 
+def _promises_latency(spec: "ModelDeploymentSpec") -> bool:
+    promises = [monitor.service_level for monitor in spec.monitoring.monitors]
+    return any(promise is not None and promise.latency is not None for promise in promises)
+
+
 def _reads_inputs(spec: "ModelDeploymentSpec") -> bool:
     return any(
         monitor.type.reads_inputs or monitor.slice is not None or monitor.fairness is not None
@@ -70,6 +75,14 @@ class ModelDeploymentSpec(Model):
             holds=lambda self: (
                 self.server.latency_budget is not None or not _counts(self, MetricType.SLOW_RATE)
             ),
+        ),
+        Rule(
+            cel=(
+                "has(self.server.latencyBudget)"
+                " || self.monitoring.monitors.all(m, !has(m.serviceLevel) || !has(m.serviceLevel.latency))"
+            ),
+            message="serviceLevel.latency counts requests above server.latencyBudget: set that, such as 50ms, or remove latency",
+            holds=lambda self: self.server.latency_budget is not None or not _promises_latency(self),
         ),
         Rule(
             cel=(

@@ -17,6 +17,12 @@ from tests.contract.crds.table import (
 DRIFT = {"name": "drift", "type": "Drift"}
 PERFORMANCE = {"name": "right", "type": "Performance", "performance": {"metric": "accuracy", "min": 0.9}}
 
+SERVICE_LEVEL = {
+    "name": "slo",
+    "type": "ServiceLevel",
+    "serviceLevel": {"availability": 0.999, "latency": {"objective": 0.95}, "minRequests": 500},
+}
+
 GOOD_DEPLOYMENTS = (
     Case("the least of a deployment", MINIMAL),
     Case("every field of a deployment", FULL),
@@ -53,6 +59,16 @@ GOOD_DEPLOYMENTS = (
                     "sink": {"url": "https://broker.events:8443/predictions?tenant=shop"},
                 },
                 "spec/monitoring": {"monitors": [PERFORMANCE]},
+            },
+        ),
+    ),
+    Case(
+        "a service level beside a latency budget",
+        with_changes(
+            MINIMAL,
+            {
+                "spec/server": {"latencyBudget": "50ms"},
+                "spec/monitoring": {"monitors": [with_changes(SERVICE_LEVEL, {"severity": "Page"})]},
             },
         ),
     ),
@@ -181,6 +197,35 @@ BAD_DEPLOYMENTS = (
         "an alarm never raised", {"spec/monitoring/defaults/alarm/breaches": 4}, "never be raised"
     ),
     bad_deployment("hourly false alarms", {"spec/monitoring/defaults/falseAlarmEvery": "59m"}, "at least 1h"),
+    bad_deployment(
+        "a service level with windows of rows",
+        {f"{MONITORS}/0": with_changes(SERVICE_LEVEL, {"name": "drift", "window": {"size": 1000}})},
+        "has windows of its own",
+    ),
+    bad_deployment(
+        "a service level of some rows",
+        {
+            "spec/monitoring/slices": [{"name": "new", "where": "tenure < 30"}],
+            f"{MONITORS}/0": with_changes(SERVICE_LEVEL, {"name": "drift", "slice": "new"}),
+        },
+        "remove slice",
+    ),
+    bad_deployment(
+        "a promise of latency without a budget",
+        {"spec/monitoring": {"monitors": [SERVICE_LEVEL]}},
+        "requests above server.latencyBudget",
+        MINIMAL,
+    ),
+    bad_deployment(
+        "a service level that promises nothing",
+        {
+            "spec/monitoring": {
+                "monitors": [{"name": "slo", "type": "ServiceLevel", "serviceLevel": {"minRequests": 50}}]
+            }
+        },
+        "say what is promised",
+        MINIMAL,
+    ),
     bad_deployment("a monitor twice", {f"{MONITORS}/1/name": "drift"}),
     bad_deployment("a monitor without type", {f"{MONITORS}/0/type": DROP}),
     bad_deployment("another monitor", {f"{MONITORS}/0/type": "DataQuality"}),

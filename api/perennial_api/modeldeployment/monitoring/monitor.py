@@ -99,6 +99,11 @@ class Monitor(Model):
                 self.slice is None or self.type not in {MonitorType.SERVICE_LEVEL, MonitorType.FAIRNESS}
             ),
         ),
+        Rule(
+            cel="!has(self.window) || self.type != 'ServiceLevel'",
+            message="ServiceLevel has windows of its own: remove window, and set serviceLevel.minRequests instead of minSamples",
+            holds=lambda self: self.window is None or self.type is not MonitorType.SERVICE_LEVEL,
+        ),
     )
 
     name: Name

@@ -8,7 +8,7 @@ from pydantic import Field, StringConstraints
 from perennial_api.base import Model, Rule
 from perennial_api.durations import Duration
 from perennial_api.modeldeployment.monitoring.performance import Labels
-from perennial_api.types import Float, Name, PositiveDuration, Unique
+from perennial_api.types import Float, Int, Name, PositiveDuration, Unique
 
 __all__ = ["Custom", "Fairness", "FairnessMetric", "LatencyObjective", "ServiceLevel"]
 
@@ -16,16 +16,17 @@ _Objective = Annotated[Float, Field(gt=0, lt=1)]
 
 
 class LatencyObjective(Model):
-    """How many requests have to be quick."""
+    """How many requests have to be quick: within server.latencyBudget, by which the gateway counts."""
 
-    below: PositiveDuration
-    """What is quick, at the gateway."""
     objective: _Objective = 0.99
     """Share of requests that must be, a fraction between 0 and 1."""
 
 
 class ServiceLevel(Model):
-    """Watches how fast the error budget of 30 days burns, over a long and a short window at once."""
+    """Watches how fast the error budget of 30 days burns, over a long and a short window at once.
+
+    It looks once a minute; alarm and clear count those looks. With severity Page only what burns fast is an alarm.
+    """
 
     rules = (
         Rule(
@@ -38,7 +39,9 @@ class ServiceLevel(Model):
     availability: _Objective | None = None
     """Share of requests that must not fail, a fraction between 0 and 1."""
     latency: LatencyObjective | None = None
-    """How many requests have to be quick."""
+    """How many requests have to be quick; what is quick says server.latencyBudget."""
+    min_requests: Annotated[Int, Field(ge=10, le=1_000_000)] = 200
+    """How many requests a long window must hold to be judged, 10 to 1000000; with fewer the state is Insufficient."""
 
 
 class FairnessMetric(StrEnum):
