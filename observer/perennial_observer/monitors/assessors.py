@@ -136,7 +136,7 @@ class Assessors:
 def _judge_performance(_: Assessors, question: Question) -> Assessment:
     spec = question.monitor.performance
     assert spec is not None, "the API demands it"
-    return assess_performance(question.rows, spec, min_samples=question.settings.window.min_samples)
+    return assess_performance(question.rows, spec, question.settings)
 
 
 def _judge_drift(assessors: Assessors, question: Question) -> Assessment:

@@ -1,23 +1,41 @@
 """Realised performance of one window from the labels that came back. Pure.
 
-The point estimate decides; the interval is recorded beside it.
+A window breaches where the point estimate is beyond the bound by more than chance (`chance.py`): on few labels a figure
+below the bound is noise more often than not. The 95 % interval is recorded beside it.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from perennial_api.modeldeployment.monitoring import Performance, PerformanceMetric
+from perennial_api.modeldeployment.monitoring import (
+    EstimatedPerformance,
+    MonitorSettings,
+    Performance,
+    PerformanceMetric,
+)
 from sklearn import metrics
 
-from perennial_observer.monitors.verdicts import Assessment, assess_too_few
+from perennial_observer.monitors.chance import chance_of_breach, deviations
+from perennial_observer.monitors.labelled import (
+    Unusable,
+    assess_shortage,
+    assess_unusable,
+    comparable,
+    measure_coverage,
+    pick_labelled,
+    read_numbers,
+    read_output,
+    sort_classes,
+)
+from perennial_observer.monitors.verdicts import Assessment
 from perennial_observer.store.rows import LoggedRow
 
-__all__ = ["assess_performance", "comparable"]
+__all__ = ["assess_bound", "assess_performance"]
 
 Array = npt.NDArray[Any]
+Floats = npt.NDArray[np.float64]
 RESAMPLES = 200
 SEED = 20130101
 INTERVAL_PERCENT = (2.5, 97.5)
@@ -25,13 +43,7 @@ NEEDS_PROBABILITY = {PerformanceMetric.ROC_AUC, PerformanceMetric.LOG_LOSS}
 REGRESSION = {PerformanceMetric.MAE, PerformanceMetric.RMSE}
 
 
-@dataclass(frozen=True)
-class _Unusable(Exception):
-    reason: str
-    message: str
-
-
-def assess_performance(rows: Sequence[LoggedRow], spec: Performance, *, min_samples: int) -> Assessment:
+def assess_performance(rows: Sequence[LoggedRow], spec: Performance, settings: MonitorSettings) -> Assessment:
     """Judge a window whose labels have had time to mature.
 
     Parameters
@@ -39,47 +51,72 @@ def assess_performance(rows: Sequence[LoggedRow], spec: Performance, *, min_samp
     rows
         All rows of the window, labelled or not, in order of event time.
     """
-    labelled = [row for row in rows if row.has_label and row.label is not None]
-    coverage = len(labelled) / len(rows) if rows else 0.0
-    wanted = max(spec.labels.min_labels, 1)
-    if len(rows) < min_samples:
-        return assess_too_few(len(rows), min_samples, samples=len(labelled))
-    if len(labelled) < wanted:
-        return _insufficient(
-            "TooFewLabels", f"{len(labelled)} labels, labels.minLabels is {wanted}", len(labelled)
-        )
-    if coverage < spec.labels.min_coverage:
-        return _insufficient(
-            "LowLabelCoverage",
-            f"{coverage:.0%} of the mature rows have a label, labels.minCoverage is {spec.labels.min_coverage:.0%}",
-            len(labelled),
-        )
+    labelled = pick_labelled(rows)
+    lack = assess_shortage(rows, labelled, spec.labels, min_samples=settings.window.min_samples)
+    if lack is not None:
+        return lack
+    coverage = measure_coverage(rows, labelled)
     try:
         truth, answer, measure = _prepare(labelled, spec.metric)
         value = measure(truth, answer)
-    except _Unusable as why:
-        return _insufficient(why.reason, why.message, len(labelled))
-    lower, upper = _bootstrap(truth, answer, measure)
-    bound = spec.min if spec.min is not None else spec.max
+    except Unusable as why:
+        return assess_unusable(why, len(labelled), coverage)
+    draws = _resample(truth, answer, measure, needs_two=spec.metric in _NEEDS_TWO_CLASSES)
+    lower, upper = np.percentile(draws, INTERVAL_PERCENT)
+    return assess_bound(
+        spec,
+        value,
+        (float(lower), float(upper)),
+        float(np.std(draws)),
+        p=chance_of_breach(rows, settings),
+        basis=f"on {len(labelled)} labels ({coverage:.0%} of the rows)",
+    ).model_copy(update={"samples": len(labelled), "coverage": coverage})
+
+
+def assess_bound(
+    spec: Performance | EstimatedPerformance,
+    value: float,
+    interval: tuple[float, float],
+    error: float,
+    *,
+    p: float,
+    basis: str,
+) -> Assessment:
+    """Hold a figure against the bound of a spec that has `metric`, `min` and `max`.
+
+    Parameters
+    ----------
+    error
+        Standard error of the figure.
+    p
+        How likely a model that stands at the bound may breach.
+    basis
+        What the figure stands on, for the message.
+    """
+    is_score = spec.min is not None
+    bound = spec.min if is_score else spec.max
     assert bound is not None, "the API demands exactly one bound"
-    breached = value < bound if spec.min is not None else value > bound
-    word = "below min" if spec.min is not None else "above max"
+    beyond = bound - value if is_score else value - bound
+    breached = beyond > 0 and beyond > deviations(p) * error
+    side, name = ("below", "min") if is_score else ("above", "max")
+    if breached:
+        reason, words = "BoundExceeded", f"{side} {name} {bound:g}"
+    elif beyond > 0:
+        reason, words = "WithinNoise", f"{side} {name} {bound:g}, but by no more than chance explains"
+    else:
+        reason, words = "WithinBound", f"not {side} {name} {bound:g}"
+    metric = spec.metric.value
     return Assessment(
-        breached=breached,
-        reason="BoundExceeded" if breached else "WithinBound",
-        message=f"{spec.metric.value} is {value:.4g} ({lower:.4g} to {upper:.4g}) on {len(labelled)} labels, "
-        + (f"{word} {bound:g}" if breached else f"not {word} {bound:g}"),
-        samples=len(labelled),
+        breached=bool(breached),
+        reason=reason,
+        message=f"{metric} is {value:.4g} ({interval[0]:.4g} to {interval[1]:.4g}) {basis}, {words}",
+        samples=0,
         statistic=value,
         threshold=bound,
-        lower=lower,
-        upper=upper,
-        metric=spec.metric.value,
+        lower=interval[0],
+        upper=interval[1],
+        metric=metric,
     )
-
-
-def _insufficient(reason: str, message: str, samples: int) -> Assessment:
-    return Assessment(breached=None, reason=reason, message=message, samples=samples)
 
 
 def _prepare(
@@ -87,56 +124,29 @@ def _prepare(
 ) -> tuple[Array, Array, Callable[[Array, Array], float]]:
     """Choose what is compared, and the function that compares it."""
     output = "probability" if metric in NEEDS_PROBABILITY else "predict"
-    if any(row.outputs.get(output) is None for row in rows):
-        raise _Unusable(
-            "OutputMissing", f"{metric.value} needs the output {output!r}, which the log doesn't hold"
-        )
-    answers = [row.outputs[output] for row in rows]
+    answers = read_output(rows, output, metric.value)
     if metric in REGRESSION:
-        return _numbers([row.label for row in rows], "label"), _numbers(answers, output), _MEASURES[metric]
+        truths = read_numbers([row.label for row in rows], "label")
+        return truths, read_numbers(answers, output), _MEASURES[metric]
     truth = np.array([comparable(row.label) for row in rows], dtype=object)
     if metric is PerformanceMetric.ACCURACY:
         return truth, np.array([comparable(answer) for answer in answers], dtype=object), _accuracy
-    classes = sorted(set(truth), key=_class_order)
+    classes = sort_classes(truth)
     if len(classes) < 2:  # noqa: PLR2004
-        raise _Unusable("SingleClass", f"all labels are {classes[0]!r}, so {metric.value} is not defined")
+        raise Unusable("SingleClass", f"all labels are {classes[0]!r}, so {metric.value} is not defined")
     if metric in NEEDS_PROBABILITY:
         if len(classes) > 2:  # noqa: PLR2004
-            raise _Unusable(
+            raise Unusable(
                 "MetricNotDefined", f"{metric.value} is computed for two classes; use balanced_accuracy"
             )
         positive = np.array([label == classes[-1] for label in truth], dtype=np.int64)
-        return positive, _numbers(answers, output), _MEASURES[metric]
+        return positive, read_numbers(answers, output), _MEASURES[metric]
     predicted = [comparable(answer) for answer in answers]
-    codes = {label: i for i, label in enumerate(sorted({*classes, *predicted}, key=_class_order))}
+    codes = {label: i for i, label in enumerate(sort_classes([*classes, *predicted]))}
     measure = _MEASURES[metric]
     if metric is PerformanceMetric.F1 and len(codes) > 2:  # noqa: PLR2004
         measure = _macro_f1
     return np.array([codes[x] for x in truth]), np.array([codes[x] for x in predicted]), measure
-
-
-def comparable(value: Any) -> Any:
-    """Make 1, 1.0 and true the same class: clients and models spell a label differently."""
-    if isinstance(value, bool):
-        return int(value)
-    if isinstance(value, float) and value.is_integer():
-        return int(value)
-    return value if isinstance(value, int | float | str) else str(value)
-
-
-def _class_order(value: Any) -> tuple[bool, float, str]:
-    """As scikit-learn orders classes, so that the last of two is the positive one."""
-    return (True, 0.0, value) if isinstance(value, str) else (False, float(value), "")
-
-
-def _numbers(values: Sequence[Any], what: str) -> npt.NDArray[np.float64]:
-    try:
-        array = np.array(values, dtype=np.float64)
-    except (TypeError, ValueError):
-        array = np.empty((0, 0))
-    if array.ndim != 1 or not np.isfinite(array).all():
-        raise _Unusable("MetricNotDefined", f"the {what} values are not single finite numbers")
-    return array
 
 
 def _accuracy(truth: Array, answer: Array) -> float:
@@ -181,19 +191,19 @@ _MEASURES: dict[PerformanceMetric, Callable[[Array, Array], float]] = {
     PerformanceMetric.RMSE: _rmse,
     PerformanceMetric.ROC_AUC: _roc_auc,
 }
+_NEEDS_TWO_CLASSES = {PerformanceMetric.BALANCED_ACCURACY, PerformanceMetric.F1, PerformanceMetric.ROC_AUC}
 
 
-def _bootstrap(truth: Array, answer: Array, measure: Callable[[Array, Array], float]) -> tuple[float, float]:
-    """95 % percentile interval over resampled rows, with a fixed seed: the same window gives the same figures."""
+def _resample(
+    truth: Array, answer: Array, measure: Callable[[Array, Array], float], *, needs_two: bool
+) -> Floats:
+    """Bootstrap over rows with a fixed seed: the same window gives the same figures. float64 (up to RESAMPLES,)."""
     random = np.random.default_rng(SEED)
     values = []
     for _ in range(RESAMPLES):
         chosen = random.integers(0, len(truth), len(truth))
         # A resample without one of the classes has no such metric; it is rare where minLabels is kept.
-        if truth.dtype != np.float64 and len(np.unique(truth[chosen].astype(str))) < 2:  # noqa: PLR2004
+        if needs_two and (truth[chosen] == truth[chosen[0]]).all():
             continue
         values.append(measure(truth[chosen], answer[chosen]))
-    if not values:
-        return measure(truth, answer), measure(truth, answer)
-    lower, upper = np.percentile(values, INTERVAL_PERCENT)
-    return float(lower), float(upper)
+    return np.array(values or [measure(truth, answer)])

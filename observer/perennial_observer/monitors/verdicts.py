@@ -28,6 +28,8 @@ class Assessment(BaseModel):
         95 % interval of the statistic, where there is one.
     metric
         Which performance metric the statistic is, if it is one.
+    coverage
+        Share of the window's rows that have a label, a fraction, where labels are what is judged.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -43,6 +45,7 @@ class Assessment(BaseModel):
     upper: float | None = None
     metric: str | None = None
     calibrated: bool | None = None
+    coverage: float | None = None
     features: tuple[tuple[str, float], ...] = ()
 
 
