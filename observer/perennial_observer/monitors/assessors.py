@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from perennial_api.modeldeployment.monitoring import Monitor, MonitorSettings, MonitorType, Outlier
+from perennial_api.where import Condition
 
 from perennial_observer.detectors.base import Floats
 from perennial_observer.detectors.isolation_forest import IsolationForestDetector
@@ -17,6 +18,7 @@ from perennial_observer.monitors.drift import DriftMonitor
 from perennial_observer.monitors.encoding import Encoder, build_encoder
 from perennial_observer.monitors.outlier import OutlierMonitor
 from perennial_observer.monitors.performance import assess_performance
+from perennial_observer.monitors.slices import slice_reference
 from perennial_observer.monitors.verdicts import Assessment
 from perennial_observer.store.references import StoredReference, read_reference
 from perennial_observer.store.rows import DeploymentKey, LoggedRow
@@ -37,11 +39,14 @@ class Scope:
     ----------
     exclude
         Columns that the logger leaves out.
+    condition
+        Of the slice that is looked at; None for all rows.
     """
 
     key: DeploymentKey
     revision: str
     exclude: tuple[str, ...] = ()
+    condition: Condition | None = None
 
 
 @dataclass(frozen=True)
@@ -124,6 +129,7 @@ class Assessors:
                 reference = read_reference(connection, scope.key.uid, scope.revision)
             if reference is None:
                 raise MissingReference(f"revision {scope.revision} has sent no reference sample")
+            reference = slice_reference(scope.condition, reference)
             encoder = build_encoder(reference.schema, reference.columns, scope.exclude)
             if encoder is None:
                 raise MissingReference("the reference sample holds none of the logged features")

@@ -13,8 +13,9 @@ from typing import Any
 
 import orjson
 from perennial_api import ModelDeployment
-from perennial_api.modeldeployment.monitoring import Monitor, MonitorSettings
+from perennial_api.modeldeployment.monitoring import Monitor, Monitoring, MonitorSettings
 from perennial_api.monitorreport import LogCounts, MonitorReportStatus, MonitorState, MonitorVerdict
+from perennial_api.where import Condition
 
 from perennial_observer.errors import DetectorFailure, DetectorUnavailable
 from perennial_observer.ingest.event_time import EventTimes
@@ -26,6 +27,7 @@ from perennial_observer.monitors.records import (
     write_memory,
     write_window,
 )
+from perennial_observer.monitors.slices import UnknownFeature, check_columns, find_condition, slice_rows
 from perennial_observer.monitors.step import step
 from perennial_observer.monitors.verdicts import Assessment, Memory, build_verdict, utc
 from perennial_observer.monitors.windows import close_window
@@ -147,6 +149,8 @@ class Evaluator:
             memory = self._judge_windows(subject, monitor, settings, memory)
         except MissingReference as missing:
             return memory, _overlay(monitor, memory, MonitorState.INSUFFICIENT, "NoReference", str(missing))
+        except UnknownFeature as unknown:
+            return memory, _overlay(monitor, memory, MonitorState.ERROR, unknown.reason, unknown.message)
         except DetectorUnavailable as error:
             _LOG.warning("detectors unavailable reason=%s message=%s", error.reason, error.message)
             return memory, _overlay(monitor, memory, MonitorState.ERROR, error.reason, error.message)
@@ -156,7 +160,7 @@ class Evaluator:
         self, subject: _Subject, monitor: Monitor, settings: MonitorSettings, memory: Memory | None
     ) -> Memory:
         """Start clean on another revision or another spec, behind the last window judged on this revision."""
-        digest = _digest_spec(monitor, settings, subject.exclude)
+        digest = _digest_spec(monitor, settings, subject.exclude, subject.deployment.spec.monitoring)
         assert subject.revision is not None
         assert subject.deployment_id is not None
         if memory is not None and memory.revision == subject.revision and memory.spec_digest == digest:
@@ -173,6 +177,8 @@ class Evaluator:
     ) -> Memory:
         assert subject.deployment_id is not None
         assert subject.watermark is not None
+        condition = self._find_slice(subject, monitor)
+        scope = Scope(subject.key, memory.revision, subject.exclude, condition)
         horizon = subject.watermark
         if monitor.performance is not None:
             horizon -= monitor.performance.labels.maturity.seconds
@@ -193,9 +199,11 @@ class Evaluator:
                 if count is None:
                     return memory
                 first, last = positions[0], positions[count - 1]
-                rows = read_window(connection, subject.deployment_id, memory.revision, first=first, last=last)
+                found = read_window(
+                    connection, subject.deployment_id, memory.revision, first=first, last=last
+                )
+            rows = slice_rows(condition, found)
             try:
-                scope = Scope(subject.key, memory.revision, subject.exclude)
                 assessment = self.assessors.assess(scope, monitor, settings, rows)
             except DetectorFailure as error:
                 assessment = Assessment(
@@ -209,6 +217,15 @@ class Evaluator:
                 _log_transition(subject.key, monitor.name, following)
             memory = following
         return memory
+
+    def _find_slice(self, subject: _Subject, monitor: Monitor) -> Condition | None:
+        """Read the slice's condition, and refuse it as soon as the schema tells that no row can fulfil it."""
+        condition = find_condition(subject.deployment.spec.monitoring, monitor)
+        if condition is not None and subject.revision is not None:
+            schema = self.event_times.schema(subject.key, subject.revision)
+            if schema is not None:
+                check_columns(condition, schema, subject.exclude)
+        return condition
 
     def _store_window(
         self, deployment_id: int, monitor: str, memory: Memory, assessment: Assessment, now: float
@@ -235,7 +252,11 @@ def _log_transition(key: DeploymentKey, monitor: str, memory: Memory) -> None:
     )
 
 
-def _digest_spec(monitor: Monitor, settings: MonitorSettings, exclude: tuple[str, ...]) -> str:
+def _digest_spec(
+    monitor: Monitor, settings: MonitorSettings, exclude: tuple[str, ...], monitoring: Monitoring
+) -> str:
+    """Digest all that a verdict depends on: what was remembered under another digest is no guide."""
+    named = {monitor.slice} if monitor.fairness is None else set(monitor.fairness.slices)
     document = {
         "monitor": monitor.to_api(),
         "window": settings.window.to_api(),
@@ -243,6 +264,8 @@ def _digest_spec(monitor: Monitor, settings: MonitorSettings, exclude: tuple[str
         "clear": settings.clear.to_api(),
         "false_alarm_every": str(settings.false_alarm_every),
         "exclude": sorted(exclude),
+        "slices": {found.name: found.where for found in monitoring.slices if found.name in named},
+        "reference": monitoring.reference.to_api(),
     }
     return hashlib.sha256(orjson.dumps(document, option=orjson.OPT_SORT_KEYS)).hexdigest()
 

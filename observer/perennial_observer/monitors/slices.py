@@ -1,16 +1,51 @@
-"""Which rows belong to a slice, by its condition. Pure."""
+"""Which rows belong to a slice, by its condition: of a window, and of the reference that it is compared with. Pure."""
 
+import hashlib
 import operator
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
+from itertools import compress
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from perennial_api.where import All, AnyOf, Comparison, Condition, Constant, IsIn, IsMissing, Not, Operator
+from perennial_api.modeldeployment.monitoring import Monitor, Monitoring
+from perennial_api.where import (
+    All,
+    AnyOf,
+    Comparison,
+    Condition,
+    Constant,
+    IsIn,
+    IsMissing,
+    Not,
+    Operator,
+    columns_of,
+    parse_where,
+)
+from perennial_bundle import Schema
 
-__all__ = ["choose_rows"]
+from perennial_observer.errors import ObserverError
+from perennial_observer.store.references import StoredReference
+from perennial_observer.store.rows import LoggedRow
+
+__all__ = [
+    "UnknownFeature",
+    "check_columns",
+    "choose_rows",
+    "find_condition",
+    "slice_columns",
+    "slice_reference",
+    "slice_rows",
+]
 
 Row = Mapping[str, Any]
+Columns = Mapping[str, Sequence[Any]]
+
+
+class UnknownFeature(ObserverError):
+    """A condition names a column that no logged row can have; the user edits the slice."""
+
 
 _CALLS: Mapping[Operator, Callable[[Any, Any], bool]] = {
     Operator.EQUAL: operator.eq,
@@ -29,6 +64,81 @@ def choose_rows(condition: Condition, rows: Sequence[Row]) -> npt.NDArray[np.boo
     row belongs to a slice by what is known of it.
     """
     return np.fromiter((_holds(condition, row) for row in rows), dtype=np.bool_, count=len(rows))
+
+
+def find_condition(monitoring: Monitoring, monitor: Monitor) -> Condition | None:
+    """Read the condition of the monitor's slice; None if it looks at all rows."""
+    if monitor.slice is None:
+        return None
+    where = next(found.where for found in monitoring.slices if found.name == monitor.slice)
+    return parse_where(where)
+
+
+def check_columns(condition: Condition, schema: Schema, exclude: Collection[str] = ()) -> None:
+    """Refuse a condition that could never hold because its column isn't logged.
+
+    Parameters
+    ----------
+    exclude
+        Columns that the logger leaves out.
+
+    Raises
+    ------
+    UnknownFeature
+        Naming them.
+    """
+    columns = columns_of(condition)
+    unknown = sorted(columns - set(schema.by_name))
+    if unknown:
+        raise UnknownFeature(
+            f"the slice's condition names {', '.join(unknown)}, which the model's schema doesn't have: correct where"
+        )
+    hidden = sorted(columns & set(exclude))
+    if hidden:
+        raise UnknownFeature(
+            f"the slice's condition names {', '.join(hidden)}, which logger.exclude keeps out of the log: remove it there"
+        )
+
+
+def slice_rows(condition: Condition | None, rows: Sequence[LoggedRow]) -> Sequence[LoggedRow]:
+    """Keep a window's rows that fulfil a condition on their inputs; all without one."""
+    if condition is None:
+        return rows
+    return list(compress(rows, choose_rows(condition, [row.inputs for row in rows])))
+
+
+def slice_columns(condition: Condition, columns: Columns) -> Columns:
+    """Keep what belongs to the slice of columns of equal length."""
+    return _keep(_choose(condition, columns), columns)
+
+
+def slice_reference(condition: Condition | None, reference: StoredReference) -> StoredReference:
+    """Keep the reference's rows that belong to the slice; its digest becomes one of its own."""
+    if condition is None:
+        return reference
+    chosen = _choose(condition, reference.columns)
+    times = reference.event_time
+    return replace(
+        reference,
+        digest=hashlib.sha256(f"{reference.digest}/{condition!r}".encode()).hexdigest(),
+        columns=_keep(chosen, reference.columns),
+        outputs=_keep(chosen, reference.outputs),
+        event_time=None if times is None else list(compress(times, chosen)),
+    )
+
+
+def _choose(condition: Condition, columns: Columns) -> npt.NDArray[np.bool_]:
+    n = len(next(iter(columns.values()), ()))
+    names = [name for name in columns_of(condition) if name in columns]
+    rows: list[Row] = [{} for _ in range(n)]
+    if names:
+        values = zip(*(columns[name] for name in names), strict=True)
+        rows = [dict(zip(names, row, strict=True)) for row in values]
+    return choose_rows(condition, rows)
+
+
+def _keep(chosen: npt.NDArray[np.bool_], columns: Columns) -> dict[str, list[Any]]:
+    return {name: list(compress(values, chosen)) for name, values in columns.items()}
 
 
 def _holds(condition: Condition, row: Row) -> bool:
