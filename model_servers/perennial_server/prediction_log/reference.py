@@ -28,7 +28,10 @@ async def post_reference(bundle: Bundle, client: ObserverClient, settings: Setti
 
 
 def render_reference(bundle: Bundle, revision: str, exclude: frozenset[str]) -> bytes | None:
-    """Write the body of ``POST /v1/reference``, without excluded columns; None if no feature is left."""
+    """Write the body of ``POST /v1/reference``, without excluded columns; None if no feature is left.
+
+    The labels go along where the bundle has any: the observer learns from them how right the model's answers are.
+    """
     schema, reference = bundle.schema, bundle.reference()
     inputs = tuple(column for column in schema.inputs if column.name not in exclude)
     if not any(column.role == "Feature" for column in inputs):
@@ -48,6 +51,7 @@ def render_reference(bundle: Bundle, revision: str, exclude: frozenset[str]) -> 
             "event_time": reference.event_time.tolist()
             if has_time and reference.event_time is not None
             else None,
+            "labels": None if reference.labels is None else reference.labels.tolist(),
         }
     )
 

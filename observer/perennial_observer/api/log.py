@@ -36,14 +36,19 @@ class ReferenceBody(BaseModel):
     rows: dict[str, list[Any]]
     outputs: dict[str, list[Any]]
     event_time: list[FiniteFloat] | None = None
+    labels: list[bool | int | float | str | None] | None = None
 
     @model_validator(mode="after")
     def _check_rows(self) -> "ReferenceBody":
         lengths = {len(values) for values in (*self.rows.values(), *self.outputs.values())}
         if self.event_time is not None:
             lengths.add(len(self.event_time))
+        if self.labels is not None:
+            lengths.add(len(self.labels))
         if len(lengths) != 1 or not self.rows:
-            raise ValueError("rows, outputs and event_time must have one length and at least one column")
+            raise ValueError(
+                "rows, outputs, event_time and labels must have one length and at least one column"
+            )
         if not 1 <= max(lengths) <= MAX_REFERENCE_ROWS:
             raise ValueError(f"a reference has 1 to {MAX_REFERENCE_ROWS} rows")
         if self.event_time is not None and any(

@@ -30,6 +30,8 @@ class StoredReference:
         Inputs by column, JSON values, all of one length.
     event_time
         Seconds since the epoch for each row; None where unknown.
+    labels
+        What was true of each row, None for a row of which it isn't known; None where nothing is.
     digest
         Changes whenever anything else here does.
     """
@@ -42,6 +44,7 @@ class StoredReference:
     columns: Mapping[str, Sequence[Any]]
     outputs: Mapping[str, Sequence[Any]]
     event_time: Sequence[float] | None
+    labels: Sequence[Any] | None = None
 
 
 def write_reference(
@@ -107,4 +110,6 @@ def _decode(revision: str, digest: str, content: bytes) -> StoredReference:
         columns=document["rows"],
         outputs=document["outputs"],
         event_time=document["event_time"],
+        # What was stored before labels were sent has none.
+        labels=document.get("labels"),
     )

@@ -3,6 +3,8 @@ import json
 import random
 
 import numpy as np
+import pandas as pd
+import perennial_bundle
 import pytest
 from perennial_server.backoff import backoff_delays
 from perennial_server.main import report_failure, spare_collector
@@ -10,6 +12,7 @@ from perennial_server.prediction_log.reference import render_reference
 from perennial_server.runtime import compare_outputs
 from perennial_server.settings import Settings
 from pydantic import ValidationError
+from sklearn.linear_model import LogisticRegression
 
 from .conftest import build_settings
 
@@ -70,6 +73,15 @@ def test_the_reference_lacks_excluded_columns(bundle):
     assert len(got["rows"]["alcohol"]) == len(got["outputs"]["predict"]) == 200
     assert (got["task"], got["bundle_digest"], got["event_time"]) == ("Classification", bundle.digest, None)
     assert render_reference(bundle, "wine-1", frozenset({"acid", "alcohol"})) is None
+
+
+def test_the_reference_carries_the_labels_that_the_bundle_has(tmp_path):
+    frame = pd.DataFrame({"x": [0.0, 1.0] * 60})
+    labels = np.array(["no", "yes"] * 60)
+    model = LogisticRegression().fit(frame, labels)
+    for name, y, want in (("with", labels, ["no", "yes"] * 60), ("without", None, None)):
+        bundle = perennial_bundle.save(model, frame, tmp_path / name, y=y)
+        assert json.loads(render_reference(bundle, "wine-1", frozenset()))["labels"] == want
 
 
 def test_outputs_are_compared_by_the_share_of_rows_that_differ():
