@@ -7,8 +7,8 @@ same result; killed after it, never again.
 import hashlib
 import logging
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import orjson
@@ -18,6 +18,9 @@ from perennial_api.monitorreport import LogCounts, MonitorReportStatus, MonitorS
 from perennial_api.where import Condition
 
 from perennial_observer.errors import DetectorFailure, DetectorUnavailable
+from perennial_observer.explaining.explain import render_explanation
+from perennial_observer.explaining.explainer import Breach, Explainer
+from perennial_observer.explaining.findings import Explanation
 from perennial_observer.ingest.event_time import EventTimes
 from perennial_observer.monitors.assessors import Assessors, MissingReference, Scope
 from perennial_observer.monitors.records import (
@@ -35,7 +38,7 @@ from perennial_observer.registry import Registry, key_of
 from perennial_observer.settings import Settings
 from perennial_observer.store.log import find_deployment_id
 from perennial_observer.store.reads import read_counts, read_positions, read_window
-from perennial_observer.store.rows import Counts, DeploymentKey
+from perennial_observer.store.rows import Counts, DeploymentKey, LoggedRow
 from perennial_observer.store.store import Store
 
 __all__ = ["DeploymentReport", "Evaluator"]
@@ -68,6 +71,17 @@ class _Subject:
     @property
     def exclude(self) -> tuple[str, ...]:
         return self.deployment.spec.logger.exclude
+
+
+@dataclass(frozen=True)
+class _Judged:
+    """One window that was judged, with what the monitor remembered before and does after it."""
+
+    before: Memory
+    after: Memory
+    assessment: Assessment
+    now: float
+    explanation: Explanation | None = None
 
 
 @dataclass
@@ -212,11 +226,40 @@ class Evaluator:
             name = f"{monitor.name}/{subject.key.uid}/{memory.revision}"
             now = self.clock()
             following = step(memory, settings, assessment, first=first, last=last, name=name, now=now)
-            self._store_window(subject.deployment_id, monitor.name, following, assessment, now)
+            judged = self._explain(subject, monitor, scope, rows, _Judged(memory, following, assessment, now))
+            self._store_window(subject, monitor, judged)
             if following.state is not memory.state:
                 _log_transition(subject.key, monitor.name, following)
-            memory = following
+            memory = judged.after
         return memory
+
+    def _explain(
+        self,
+        subject: _Subject,
+        monitor: Monitor,
+        scope: Scope,
+        rows: Sequence[LoggedRow],
+        judged: _Judged,
+    ) -> _Judged:
+        """Add what is known of a breach, and keep it in mind for as long as an alarm stands."""
+        before, after = judged.before, judged.after
+        if not judged.assessment.breached:
+            kept = before.explanation if after.state is MonitorState.ALARM else ""
+            return replace(judged, after=after.model_copy(update={"explanation": kept}))
+        assert subject.deployment_id is not None
+        assert after.window_start is not None
+        breach = Breach(
+            scope=scope,
+            deployment_id=subject.deployment_id,
+            monitoring=subject.deployment.spec.monitoring,
+            monitor=monitor,
+            start=after.window_start,
+            rows=rows,
+            assessment=judged.assessment,
+        )
+        found = Explainer(self.store, self.assessors).explain(breach)
+        text = render_explanation(found) if found is not None else ""
+        return replace(judged, after=after.model_copy(update={"explanation": text}), explanation=found)
 
     def _find_slice(self, subject: _Subject, monitor: Monitor) -> Condition | None:
         """Read the slice's condition, and refuse it as soon as the schema tells that no row can fulfil it."""
@@ -227,11 +270,19 @@ class Evaluator:
                 check_columns(condition, schema, subject.exclude)
         return condition
 
-    def _store_window(
-        self, deployment_id: int, monitor: str, memory: Memory, assessment: Assessment, now: float
-    ) -> None:
+    def _store_window(self, subject: _Subject, monitor: Monitor, judged: _Judged) -> None:
+        assert subject.deployment_id is not None
+        deployment_id = subject.deployment_id
         self._write(
-            lambda connection: write_window(connection, deployment_id, monitor, memory, assessment, now=now)
+            lambda connection: write_window(
+                connection,
+                deployment_id,
+                monitor.name,
+                judged.after,
+                judged.assessment,
+                now=judged.now,
+                explanation=judged.explanation,
+            )
         )
 
     def _write(self, work: Callable[[Any], None]) -> None:

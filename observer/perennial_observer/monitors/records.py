@@ -2,8 +2,10 @@
 
 from typing import Any
 
+import orjson
 from sqlalchemy import Connection, delete, insert, select, update
 
+from perennial_observer.explaining.findings import Explanation
 from perennial_observer.monitors.verdicts import Assessment, Memory
 from perennial_observer.store import tables as t
 from perennial_observer.store.reads import Position
@@ -56,9 +58,19 @@ def write_window(
     assessment: Assessment,
     *,
     now: float,
+    explanation: Explanation | None = None,
 ) -> None:
-    """Record one judged window with the memory that follows from it; the unique key refuses it a second time."""
+    """Record one judged window with the memory that follows from it; the unique key refuses it a second time.
+
+    The verdict is the assessment with the state that followed, the episode, and the explanation of a breach.
+    """
     assert memory.cursor is not None, "a window that was judged has an end"
+    verdict = {
+        **assessment.model_dump(mode="json"),
+        "state": memory.state.value,
+        "breach_id": memory.alarm.breach_id,
+        "explanation": None if explanation is None else explanation.model_dump(mode="json"),
+    }
     connection.execute(
         insert(t.window).values(
             deployment_id=deployment_id,
@@ -69,7 +81,7 @@ def write_window(
             end_id=memory.cursor.id,
             samples=assessment.samples,
             breached=assessment.breached,
-            verdict=assessment.model_dump_json(),
+            verdict=orjson.dumps(verdict).decode(),
             evaluated_at=now,
         )
     )

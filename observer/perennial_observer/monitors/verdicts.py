@@ -66,7 +66,13 @@ def assess_too_few(rows: int, min_samples: int, *, samples: int | None = None) -
 
 
 class Memory(BaseModel):
-    """What one monitor remembers between windows; written in the transaction that records the window."""
+    """What one monitor remembers between windows; written in the transaction that records the window.
+
+    Parameters
+    ----------
+    explanation
+        The latest breach's, in a sentence; empty once neither the window nor an alarm is about one.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -82,6 +88,7 @@ class Memory(BaseModel):
     window_start: float | None = None
     window_end: float | None = None
     evaluated_at: float | None = None
+    explanation: str = ""
 
 
 def utc(seconds: float | None) -> datetime | None:
@@ -95,9 +102,11 @@ def build_verdict(monitor: Monitor, memory: Memory) -> MonitorVerdict:
     return MonitorVerdict(
         name=monitor.name,
         type=monitor.type,
+        severity=monitor.severity,
         state=memory.state,
         reason=memory.reason,
         message=memory.message[:MAX_MESSAGE],
+        explanation=memory.explanation,
         breach_id=memory.alarm.breach_id if memory.state is MonitorState.ALARM else None,
         calibrated=latest.calibrated if latest else None,
         statistic=latest.statistic if latest else None,

@@ -1,0 +1,1 @@
+"""Says what an alarm is about: which features moved and how, since when, for whom, and what it may cost."""

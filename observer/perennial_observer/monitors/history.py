@@ -1,0 +1,102 @@
+"""Windows that were judged, read back: for explanations and for people."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from sqlalchemy import Connection, Row, select
+
+from perennial_observer.store import tables as t
+
+__all__ = ["JudgedWindow", "find_window", "read_latest_windows", "read_windows"]
+
+
+@dataclass(frozen=True)
+class JudgedWindow:
+    """One window with its verdict.
+
+    Parameters
+    ----------
+    verdict
+        What ``records.write_window`` stored: the assessment, the state that followed, and the explanation of a breach.
+    """
+
+    id: int
+    monitor: str
+    revision: str
+    start: float
+    end: float
+    samples: int
+    breached: bool | None
+    evaluated_at: float
+    verdict: dict[str, Any]
+
+    @property
+    def statistic(self) -> float | None:
+        """The window's statistic, if it could be judged."""
+        return self.verdict.get("statistic")
+
+
+def read_latest_windows(
+    connection: Connection, deployment_id: int, monitor: str, revision: str, limit: int
+) -> list[JudgedWindow]:
+    """Read a monitor's latest windows on one revision, the oldest first."""
+    w = t.window.c
+    query = (
+        select(t.window)
+        .where(w.deployment_id == deployment_id, w.monitor == monitor, w.revision == revision)
+        .order_by(w.end_event.desc(), w.end_id.desc())
+        .limit(limit)
+    )
+    return _decode(connection.execute(query).all())[::-1]
+
+
+def read_windows(
+    connection: Connection,
+    deployment_id: int,
+    monitor: str,
+    *,
+    since: float,
+    before: int | None,
+    limit: int,
+) -> list[JudgedWindow]:
+    """Read a page of a monitor's windows that end at `since` or later, the newest first.
+
+    Parameters
+    ----------
+    before
+        Id of the last window of the page before; only older ones follow it.
+    """
+    w = t.window.c
+    query = select(t.window).where(
+        w.deployment_id == deployment_id, w.monitor == monitor, w.end_event >= since
+    )
+    if before is not None:
+        query = query.where(w.id < before)
+    return _decode(connection.execute(query.order_by(w.id.desc()).limit(limit)).all())
+
+
+def find_window(connection: Connection, deployment_id: int, window_id: int) -> JudgedWindow | None:
+    """Read one window of a deployment."""
+    w = t.window.c
+    query = select(t.window).where(w.deployment_id == deployment_id, w.id == window_id)
+    found = connection.execute(query).one_or_none()
+    return None if found is None else _decode([found])[0]
+
+
+def _decode(rows: Sequence[Row[Any]]) -> list[JudgedWindow]:
+    return [
+        JudgedWindow(
+            id=row.id,
+            monitor=row.monitor,
+            revision=row.revision,
+            start=row.start_event,
+            end=row.end_event,
+            samples=row.samples,
+            breached=row.breached,
+            evaluated_at=row.evaluated_at,
+            verdict=orjson.loads(row.verdict),
+        )
+        for row in rows
+    ]
