@@ -52,6 +52,7 @@ class EventReason(StrEnum):
     VARIANT_UNSAFE = "VariantUnsafe"
     ALARM_RAISED = "AlarmRaised"
     ALARM_CLEARED = "AlarmCleared"
+    MONITOR_FAILED = "MonitorFailed"
     RETRAINING_STARTED = "RetrainingStarted"
     CANDIDATE_ACCEPTED = "CandidateAccepted"
     CANDIDATE_REFUSED = "CandidateRefused"

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from perennial_api.labels import ConditionType
+from perennial_api.modeldeployment.monitoring import Severity
 from perennial_api.modeldeployment.status import (
     LastFailure,
     ModelDeploymentStatus,
@@ -78,20 +79,36 @@ def build_status(
 def monitor_notices(
     report: MonitorReportStatus | None, previous: Iterable[MonitorVerdict]
 ) -> tuple[Notice, ...]:
-    """Return what to tell about alarms that were raised or cleared since the last status."""
+    """Return what to tell about alarms raised and cleared, and monitors that failed, since the last status.
+
+    Monitors of severity Log tell nobody.
+    """
     was = {verdict.name: verdict for verdict in previous}
-    notices = []
-    for verdict in report.monitors if report else ():
-        old = was.get(verdict.name)
-        alarmed_before = old is not None and old.state is MonitorState.ALARM
-        if verdict.state is MonitorState.ALARM and not alarmed_before:
-            text = f"{verdict.name}: {verdict.message or verdict.reason}"
-            notices.append(Notice(EventReason.ALARM_RAISED, text, is_warning=True))
-        elif alarmed_before and verdict.state is not MonitorState.ALARM:
-            notices.append(
-                Notice(EventReason.ALARM_CLEARED, f"{verdict.name} is {verdict.state.value} again.")
-            )
-    return tuple(notices)
+    verdicts = report.monitors if report else ()
+    found = (
+        _notice(verdict, was.get(verdict.name))
+        for verdict in verdicts
+        if verdict.severity is not Severity.LOG
+    )
+    return tuple(notice for notice in found if notice is not None)
+
+
+def _notice(verdict: MonitorVerdict, old: MonitorVerdict | None) -> Notice | None:
+    before = None if old is None else old.state
+    if verdict.state is MonitorState.ALARM:
+        # Another episode than the last one seen: the clearing in between was missed.
+        is_another = old is not None and verdict.breach_id != old.breach_id
+        if before is MonitorState.ALARM and not is_another:
+            return None
+        text = f"{verdict.severity.value}: {verdict.name}: {verdict.message or verdict.reason}"
+        about = f" ({verdict.explanation})" if verdict.explanation else ""
+        return Notice(EventReason.ALARM_RAISED, text + about, is_warning=True)
+    if before is MonitorState.ALARM:
+        return Notice(EventReason.ALARM_CLEARED, f"{verdict.name} is {verdict.state.value} again.")
+    if verdict.state is MonitorState.ERROR and before is not MonitorState.ERROR:
+        text = f"{verdict.name} can't judge: {verdict.message or verdict.reason}"
+        return Notice(EventReason.MONITOR_FAILED, text, is_warning=True)
+    return None
 
 
 def _states(verdicts: Iterable[MonitorVerdict]) -> list[tuple[str, str, str, str | None]]:

@@ -12,7 +12,7 @@ __all__ = ["add_monitors"]
 
 
 def add_monitors(tree: Tree, monitors: tuple[MonitorVerdict, ...]) -> None:
-    """Add every monitor with its figures; one that isn't well says why."""
+    """Add every monitor with its figures; one that isn't well says why, and what is known of it."""
     if not monitors:
         return
     branch = tree.add("monitors")
@@ -24,4 +24,6 @@ def add_monitors(tree: Tree, monitors: tuple[MonitorVerdict, ...]) -> None:
         text = f"{escape(monitor.name)}  {style_word(monitor.state.value)}{figures}"
         if monitor.state is not MonitorState.OK:
             text += f"  {escape(monitor.message)}"
-        branch.add(text.rstrip())
+        entry = branch.add(text.rstrip())
+        if monitor.explanation:
+            entry.add(escape(monitor.explanation))
