@@ -2,9 +2,11 @@
 
 import math
 import shutil
+import signal
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -12,7 +14,7 @@ import yaml
 from perennial_demo import install
 from perennial_localcluster import images
 
-from tests.e2e.support.kube import Kube
+from tests.e2e.support.kube import Kube, wait_for
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 NAME = "transmission"
@@ -25,6 +27,7 @@ FETCHED = ("FROM ", "RUN ")
 INTERCEPT, WT, HP = 18.8662987172041, -8.08347518244463, 0.0362555960822165
 # Another version of R or BLAS may stop the fit a step of 1e-8 away. Four digits, plumber's default, would differ by more.
 TOLERANCE = 1e-6
+KILLED = 128 + signal.SIGKILL
 
 
 def compute_probability(wt: float, hp: float) -> float:
@@ -57,7 +60,7 @@ def image(kube: Kube, tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture(scope="module")
-def model_url(kube: Kube, image: str, gateway_url: str) -> Iterator[str]:
+def model_namespace(kube: Kube, image: str) -> Iterator[str]:
     namespace = f"plumber-{uuid.uuid4().hex[:6]}"
     kube.run("create", "namespace", namespace)
     for document in yaml.safe_load_all((EXAMPLES / "13-container.yaml").read_text()):
@@ -66,8 +69,13 @@ def model_url(kube: Kube, image: str, gateway_url: str) -> Iterator[str]:
             document["spec"]["image"] = image
         kube.apply(document)
     kube.wait_condition(NAME, namespace, "Ready", "True", timeout_s=300)
-    yield f"{gateway_url}/{namespace}/{NAME}/v2/models/{NAME}"
+    yield namespace
     kube.run("delete", "namespace", namespace, "--wait=false")
+
+
+@pytest.fixture
+def model_url(model_namespace: str, gateway_url: str) -> str:
+    return f"{gateway_url}/{model_namespace}/{NAME}/v2/models/{NAME}"
 
 
 @pytest.mark.parametrize(
@@ -94,3 +102,22 @@ def test_its_schema_refuses_a_car_too_heavy_before_r_is_asked(model_url: str) ->
     answer = httpx.post(f"{model_url}/infer", json=build_request([2.6, 9.0], [110.0, 110.0]), timeout=30)
     assert answer.status_code == 400
     assert answer.json()["error"].startswith("wt: row 1 ")
+
+
+def test_r_ends_by_itself_when_its_pod_does(kube: Kube, model_namespace: str) -> None:
+    pod = kube.list("pod", model_namespace)[0]["metadata"]["name"]
+    # A finalizer keeps the pod for a look at how it ended.
+    kube.patch("pod", pod, model_namespace, {"metadata": {"finalizers": ["perennial.dev/test"]}})
+    kube.delete("pod", pod, model_namespace, wait=False)
+
+    def find_end() -> dict[str, Any] | None:
+        found = kube.get("pod", pod, model_namespace)
+        assert found is not None
+        states = {row["name"]: row["state"] for row in found["status"]["initContainerStatuses"]}
+        return states["model"].get("terminated")
+
+    try:
+        got = wait_for(find_end, timeout_s=120, what="the model's container has ended")
+    finally:
+        kube.patch("pod", pod, model_namespace, {"metadata": {"finalizers": None}})
+    assert got["exitCode"] != KILLED, got
