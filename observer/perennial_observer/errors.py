@@ -12,7 +12,8 @@
     ├── DigestMismatch         422  the bytes are not what the digest names
     ├── Overloaded             429  the caller comes back later
     └── Unavailable            503  something we depend on does not answer
-        └── DetectorUnavailable     the sidecar does not answer; monitors say so and the rest goes on
+        ├── DetectorUnavailable     the sidecar does not answer; monitors say so and the rest goes on
+        └── LeaseLost               another observer has taken over this work; this one leaves it alone
     DetectorFailure                 the sidecar answered with an error; the monitor says so
 """
 
@@ -22,6 +23,7 @@ __all__ = [
     "DigestMismatch",
     "Forbidden",
     "InvalidRequest",
+    "LeaseLost",
     "NotFound",
     "ObserverError",
     "Overloaded",
@@ -108,6 +110,10 @@ class Unavailable(ObserverError):
 
 class DetectorUnavailable(Unavailable):
     """The detector sidecar cannot be reached, or is too slow."""
+
+
+class LeaseLost(Unavailable):
+    """Another observer evaluates this deployment, or does this task, by now; nothing was written."""
 
 
 class DetectorFailure(ObserverError):

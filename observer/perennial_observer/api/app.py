@@ -38,6 +38,7 @@ def build_app(context: Context, lifespan: Lifespan | None = None) -> Starlette:
             Route("/v1/watermark", get_watermark, methods=["GET"]),
             Route("/v1/namespaces/{namespace}/deployments/{name}/feedback", post_feedback, methods=["POST"]),
             Route("/healthz", _get_healthz, methods=["GET"]),
+            Route("/livez", _get_livez, methods=["GET"]),
             Route("/metrics", _get_metrics, methods=["GET"]),
         ],
         exception_handlers={
@@ -53,6 +54,11 @@ def build_app(context: Context, lifespan: Lifespan | None = None) -> Starlette:
 
 async def _get_healthz(request: Request) -> Response:
     await context_of(request).check_health()
+    return Response("ok", media_type="text/plain")
+
+
+async def _get_livez(request: Request) -> Response:
+    await context_of(request).check_alive()
     return Response("ok", media_type="text/plain")
 
 

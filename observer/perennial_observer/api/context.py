@@ -27,6 +27,8 @@ class Context:
         Seconds since the epoch.
     check_health
         Raises Unavailable with what is broken.
+    check_alive
+        Raises Unavailable with what only a restart mends.
     """
 
     settings: Settings
@@ -38,6 +40,7 @@ class Context:
     metrics: Metrics
     clock: Callable[[], float]
     check_health: Callable[[], Awaitable[None]]
+    check_alive: Callable[[], Awaitable[None]]
     shares: Shares = field(default_factory=Shares)
 
 

@@ -1,13 +1,13 @@
 """Windows that were judged and what each monitor remembers, written together or not at all."""
 
-from typing import Any
-
 import orjson
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, delete, select
 
+from perennial_observer.errors import LeaseLost
 from perennial_observer.explaining.findings import Explanation
 from perennial_observer.monitors.verdicts import Assessment, Memory
 from perennial_observer.store import tables as t
+from perennial_observer.store.inserts import insert_or_skip, put
 from perennial_observer.store.reads import Position
 
 __all__ = ["forget_monitors", "read_last_position", "read_memories", "write_memory", "write_window"]
@@ -37,17 +37,12 @@ def read_last_position(
 
 def write_memory(connection: Connection, deployment_id: int, monitor: str, memory: Memory) -> None:
     """Store what a monitor remembers."""
-    m = t.monitor_state.c
-    place = (m.deployment_id == deployment_id, m.monitor == monitor)
-    values: dict[str, Any] = {
+    values = {
         "revision": memory.revision,
         "spec_digest": memory.spec_digest,
         "state": memory.model_dump_json(),
     }
-    if connection.execute(update(t.monitor_state).where(*place).values(**values)).rowcount == 0:
-        connection.execute(
-            insert(t.monitor_state).values(deployment_id=deployment_id, monitor=monitor, **values)
-        )
+    put(connection, t.monitor_state, {"deployment_id": deployment_id, "monitor": monitor}, values)
 
 
 def write_window(
@@ -63,6 +58,11 @@ def write_window(
     """Record one judged window with the memory that follows from it; the unique key refuses it a second time.
 
     The verdict is the assessment with the state that followed, the episode, and the explanation of a breach.
+
+    Raises
+    ------
+    LeaseLost
+        If the window has been judged; nothing is written.
     """
     assert memory.cursor is not None, "a window that was judged has an end"
     verdict = {
@@ -71,20 +71,20 @@ def write_window(
         "breach_id": memory.alarm.breach_id,
         "explanation": None if explanation is None else explanation.model_dump(mode="json"),
     }
-    connection.execute(
-        insert(t.window).values(
-            deployment_id=deployment_id,
-            monitor=monitor,
-            revision=memory.revision,
-            start_event=memory.window_start,
-            end_event=memory.cursor.event_time,
-            end_id=memory.cursor.id,
-            samples=assessment.samples,
-            breached=assessment.breached,
-            verdict=orjson.dumps(verdict).decode(),
-            evaluated_at=now,
-        )
-    )
+    values = {
+        "deployment_id": deployment_id,
+        "monitor": monitor,
+        "revision": memory.revision,
+        "start_event": memory.window_start,
+        "end_event": memory.cursor.event_time,
+        "end_id": memory.cursor.id,
+        "samples": assessment.samples,
+        "breached": assessment.breached,
+        "verdict": orjson.dumps(verdict).decode(),
+        "evaluated_at": now,
+    }
+    if not insert_or_skip(connection, t.window, values):
+        raise LeaseLost("another observer has judged this window: nothing is to be done")
     write_memory(connection, deployment_id, monitor, memory)
 
 

@@ -8,10 +8,11 @@ from typing import Any
 
 import orjson
 from perennial_bundle import Schema
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, select
 
 from perennial_observer.errors import Unavailable
 from perennial_observer.store import tables as t
+from perennial_observer.store.inserts import put
 from perennial_observer.store.log import register_deployment
 from perennial_observer.store.rows import DeploymentKey
 
@@ -59,12 +60,7 @@ def write_reference(
     if held == digest:
         return
     values = {"digest": digest, "arrival": now, "content": zlib.compress(content, 6)}
-    if held is None:
-        connection.execute(
-            insert(t.reference).values(deployment_id=deployment_id, revision=revision, **values)
-        )
-    else:
-        connection.execute(update(t.reference).where(*place).values(**values))
+    put(connection, t.reference, {"deployment_id": deployment_id, "revision": revision}, values)
 
 
 def read_reference(connection: Connection, uid: str, revision: str) -> StoredReference | None:

@@ -21,7 +21,6 @@ from sqlalchemy import (
 )
 
 __all__ = [
-    "SCHEMA_VERSION",
     "comparison",
     "comparison_arm",
     "comparison_client",
@@ -29,20 +28,21 @@ __all__ = [
     "comparison_unit",
     "deployment",
     "feedback",
+    "lease",
     "metadata",
     "monitor_state",
     "prediction",
     "reference",
     "rejected_row",
     "schema_version",
+    "service_level",
+    "service_level_bucket",
     "shadow_row",
     "window",
 ]
 
-# Raised with every change of a table, with a step in migrations.py; an observer refuses a database of a later number
+# Every change of a table needs a revision in migrations/versions/; an observer refuses a database of a later revision
 # instead of guessing.
-SCHEMA_VERSION = 4
-
 metadata = MetaData()
 
 # SQLite only hands out row ids for a plain INTEGER PRIMARY KEY.
@@ -53,6 +53,7 @@ def _deployment_id() -> Column[int]:
     return Column("deployment_id", _Id, ForeignKey("deployment.id"), nullable=False)
 
 
+# What releases before alembic look at: 5 tells them to keep away. Nobody else reads it.
 schema_version = Table("schema_version", metadata, Column("version", Integer, primary_key=True))
 
 deployment = Table(
@@ -66,6 +67,7 @@ deployment = Table(
     Column("predictions", BigInteger, nullable=False, default=0),
     Column("labels", BigInteger, nullable=False, default=0),
     Column("rejected", BigInteger, nullable=False, default=0),
+    Column("log_bytes", BigInteger, nullable=False, default=0),  # of what is in its log now; see sizes.py
     Index("deployment_by_name", "namespace", "name"),
 )
 
@@ -86,7 +88,7 @@ prediction = Table(
     Column("flags", Text),
     UniqueConstraint("deployment_id", "prediction_id", "row"),
     Index("prediction_by_event", "deployment_id", "revision", "event_time", "id"),
-    Index("prediction_by_arrival", "arrival"),
+    Index("prediction_by_arrival", "deployment_id", "arrival"),
     sqlite_autoincrement=True,
 )
 
@@ -102,6 +104,7 @@ rejected_row = Table(
     Column("reason", String(64), nullable=False),
     Column("inputs", Text, nullable=False),
     UniqueConstraint("deployment_id", "prediction_id", "row"),
+    Index("rejected_row_by_arrival", "deployment_id", "arrival"),
 )
 
 # A label may overtake its log entry: it is then kept with known = false until the entry comes or it expires. No id is
@@ -118,6 +121,7 @@ feedback = Table(
     Column("known", Boolean, nullable=False),
     UniqueConstraint("deployment_id", "prediction_id", "row"),
     Index("feedback_by_known", "known", "arrival"),
+    Index("feedback_by_arrival", "deployment_id", "arrival"),
     sqlite_autoincrement=True,
 )
 
@@ -178,7 +182,7 @@ shadow_row = Table(
     Column("state", Integer, nullable=False, default=0),
     UniqueConstraint("deployment_id", "prediction_id", "row", "revision"),
     Index("shadow_row_by_state", "state", "id"),
-    Index("shadow_row_by_arrival", "arrival"),
+    Index("shadow_row_by_arrival", "deployment_id", "arrival"),
 )
 
 # How far the log has been counted: the largest ids seen. One row.
@@ -235,4 +239,40 @@ comparison_client = Table(
     Column("client", String(64), nullable=False),
     Column("labelled", Boolean, nullable=False, default=False),
     UniqueConstraint("deployment_id", "revision", "client"),
+)
+
+# Who evaluates a deployment (name: its uid) or does a task, until when (seconds of the database's clock). A replica that
+# is there holds one under its own name.
+lease = Table(
+    "lease",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("holder", String(64), nullable=False),
+    Column("until", Float, nullable=False),
+)
+
+# What each router had counted of a deployment when it last answered, as JSON, so that no request is counted twice.
+service_level = Table(
+    "service_level",
+    metadata,
+    Column("deployment_id", _Id, ForeignKey("deployment.id"), primary_key=True, autoincrement=False),
+    Column("counted_at", Float, nullable=False),
+    Column("marks", Text, nullable=False),
+)
+
+# Requests by the minute for six hours and by the hour for 30 days: at most 1,082 rows of a deployment, but for changes of
+# the latency budget (budget_ms; 0: none), by which `slow` was counted.
+service_level_bucket = Table(
+    "service_level_bucket",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    _deployment_id(),
+    Column("width_s", Integer, nullable=False),
+    Column("start", BigInteger, nullable=False),
+    Column("budget_ms", Integer, nullable=False),
+    Column("requests", BigInteger, nullable=False),
+    Column("failed", BigInteger, nullable=False),
+    Column("slow", BigInteger, nullable=False),
+    UniqueConstraint("deployment_id", "width_s", "start", "budget_ms"),
+    Index("service_level_bucket_by_start", "width_s", "start"),
 )

@@ -6,14 +6,16 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from perennial_observer.errors import Overloaded, Unavailable
+from perennial_observer.store.engine import begin_writing
+from perennial_observer.store.failures import is_outage, translate
 
-__all__ = ["Writer"]
+__all__ = ["Jobs", "Writer"]
 
 _LOG = logging.getLogger(__name__)
 
@@ -29,10 +31,27 @@ class _Job:
     future: "Future[Any]"
 
 
+class Jobs(Protocol):
+    """Where write jobs are queued."""
+
+    @property
+    def waiting_bytes(self) -> int:
+        """Bytes in the queue now."""
+        ...
+
+    def submit(self, work: Callable[[Connection], _Result], size_bytes: int) -> "Future[_Result]":
+        """Queue `work`."""
+        ...
+
+    def close(self) -> None:
+        """Finish what is queued and take no more."""
+        ...
+
+
 class Writer:
     """Runs write jobs one after another; a job's future resolves only after its commit.
 
-    One writer is also what lets jobs look first and insert then, without SQL that only one database knows.
+    A job may look first and insert then: nobody else writes meanwhile, also no other observer (see `engine.py`).
 
     Parameters
     ----------
@@ -100,28 +119,39 @@ class Writer:
     def _commit(self, batch: list[_Job]) -> None:
         if len(batch) > 1:
             try:
-                with self._engine.begin() as connection:
+                with begin_writing(self._engine) as connection:
                     results = [job.work(connection) for job in batch]
-            except Exception:  # noqa: BLE001  see below
+            except Exception as error:  # noqa: BLE001  see below
+                if is_outage(error):
+                    self._refuse(batch, error)
+                    return
                 # One job spoils the transaction of all: run them one by one, so that only its caller is told.
                 _LOG.warning("batch of %d writes failed, retrying one by one", len(batch), exc_info=True)
             else:
                 for job, result in zip(batch, results, strict=True):
                     job.future.set_result(result)
                 return
-        for job in batch:
-            self._commit_one(job)
+        for place, job in enumerate(batch):
+            failure = self._commit_one(job)
+            if failure is not None and is_outage(failure):
+                self._refuse(batch[place + 1 :], failure)
+                return
 
-    def _commit_one(self, job: _Job) -> None:
+    def _commit_one(self, job: _Job) -> Exception | None:
         try:
-            with self._engine.begin() as connection:
+            with begin_writing(self._engine) as connection:
                 result = job.work(connection)
-        except SQLAlchemyError as error:
-            _LOG.exception("write failed")
-            job.future.set_exception(
-                Unavailable(f"the database refused: {error.__class__.__name__}", "DatabaseError")
-            )
         except Exception as error:  # noqa: BLE001  the top of the writer's loop: the caller gets it, the thread lives
-            job.future.set_exception(error)
-        else:
-            job.future.set_result(result)
+            self._refuse([job], error)
+            return error
+        job.future.set_result(result)
+        return None
+
+    def _refuse(self, jobs: list[_Job], error: Exception) -> None:
+        told = error
+        if isinstance(error, SQLAlchemyError):
+            told = translate(error)
+            # One line while the database is away, the traceback for what nobody expected.
+            _LOG.error("write failed: %s", told, exc_info=None if is_outage(error) else error)
+        for job in jobs:
+            job.future.set_exception(told)

@@ -1,15 +1,24 @@
-"""Brings a database of an earlier release up to date, one version at a time.
+"""Brings a database that a release before alembic wrote (versions 1 to 3) to version 4.
 
-Each step may be repeated: SQLite's driver commits before some statements, so a kill can leave half of one.
+Each step may be repeated: those releases could be killed between two statements and leave half of one.
 """
 
 from collections.abc import Callable, Mapping
 
 from sqlalchemy import Connection, MetaData, insert, inspect, select, text, update
 
-from perennial_observer.store.tables import deployment, feedback, metadata, schema_version
+from perennial_observer.store.migrations.version_4 import deployment, feedback, metadata, schema_version
 
-__all__ = ["migrate"]
+__all__ = ["take_over"]
+
+
+def take_over(connection: Connection) -> None:
+    """Take the steps that lead on to version 4."""
+    found: int = connection.execute(select(schema_version.c.version)).scalar_one()
+    while (step := _STEPS.get(found + 1)) is not None:
+        step(connection)
+        found += 1
+        connection.execute(update(schema_version).values(version=found))
 
 
 def _to_2(connection: Connection) -> None:
@@ -52,12 +61,3 @@ def _add_to_prediction(connection: Connection, name: str, kind: str) -> None:
 
 
 _STEPS: Mapping[int, Callable[[Connection], None]] = {2: _to_2, 3: _to_3, 4: _to_4}
-
-
-def migrate(connection: Connection, found: int) -> int:
-    """Take the steps that lead on from version `found`; return the version reached."""
-    while (step := _STEPS.get(found + 1)) is not None:
-        step(connection)
-        found += 1
-        connection.execute(update(schema_version).values(version=found))
-    return found
