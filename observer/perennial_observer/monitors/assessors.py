@@ -7,7 +7,13 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from perennial_api.modeldeployment.monitoring import Monitor, MonitorSettings, MonitorType, Outlier
+from perennial_api.modeldeployment.monitoring import (
+    DataQuality,
+    Monitor,
+    MonitorSettings,
+    MonitorType,
+    Outlier,
+)
 from perennial_api.where import Condition
 
 from perennial_observer.detectors.base import Floats
@@ -18,6 +24,8 @@ from perennial_observer.monitors.drift import DriftMonitor
 from perennial_observer.monitors.encoding import Encoder, build_encoder
 from perennial_observer.monitors.outlier import OutlierMonitor
 from perennial_observer.monitors.performance import assess_performance
+from perennial_observer.monitors.quality.assess import assess_quality
+from perennial_observer.monitors.quality.rejections import read_rejected
 from perennial_observer.monitors.slices import slice_reference
 from perennial_observer.monitors.verdicts import Assessment
 from perennial_observer.store.references import StoredReference, read_reference
@@ -154,7 +162,23 @@ def _judge_outliers(assessors: Assessors, question: Question) -> Assessment:
     return assessors.outlier_monitor(question.scope, spec).assess(question.rows, question.settings, spec)
 
 
+def _judge_quality(assessors: Assessors, question: Question) -> Assessment:
+    scope = question.scope
+    return assess_quality(
+        question.rows,
+        assessors.prepare(scope).reference,
+        question.monitor.data_quality or DataQuality(),
+        question.settings,
+        exclude=scope.exclude,
+        # Rows that don't fit are of no slice.
+        rejected=None
+        if scope.condition
+        else read_rejected(assessors.store, scope.key.uid, scope.revision, question.rows),
+    )
+
+
 _JUDGES: Mapping[MonitorType, Callable[[Assessors, Question], Assessment]] = {
+    MonitorType.DATA_QUALITY: _judge_quality,
     MonitorType.DRIFT: _judge_drift,
     MonitorType.OUTLIER: _judge_outliers,
     MonitorType.PERFORMANCE: _judge_performance,

@@ -30,12 +30,14 @@ from perennial_observer.monitors.records import (
     write_memory,
     write_window,
 )
+from perennial_observer.monitors.silence import show_silence, step_silence
 from perennial_observer.monitors.slices import UnknownFeature, check_columns, find_condition, slice_rows
 from perennial_observer.monitors.step import step
 from perennial_observer.monitors.verdicts import Assessment, Memory, build_verdict, utc
 from perennial_observer.monitors.windows import close_window
 from perennial_observer.registry import Registry, key_of
 from perennial_observer.settings import Settings
+from perennial_observer.store.arrivals import read_latest_arrival
 from perennial_observer.store.log import find_deployment_id
 from perennial_observer.store.reads import read_counts, read_positions, read_window
 from perennial_observer.store.rows import Counts, DeploymentKey, LoggedRow
@@ -138,6 +140,7 @@ class Evaluator:
         verdicts, kept = [], {}
         for monitor in deployment.spec.monitoring.monitors:
             memory, verdict = self._look_at_monitor(subject, monitor, memories.get(monitor.name))
+            memory, verdict = self._watch_silence(subject, monitor, memory, verdict)
             verdicts.append(verdict)
             if memory is not None:
                 kept[monitor.name] = memory
@@ -169,6 +172,28 @@ class Evaluator:
             _LOG.warning("detectors unavailable reason=%s message=%s", error.reason, error.message)
             return memory, _overlay(monitor, memory, MonitorState.ERROR, error.reason, error.message)
         return memory, build_verdict(monitor, memory)
+
+    def _watch_silence(
+        self, subject: _Subject, monitor: Monitor, memory: Memory | None, verdict: MonitorVerdict
+    ) -> tuple[Memory | None, MonitorVerdict]:
+        """Lay an alarm over the verdict while no row comes, which no window can tell."""
+        spec = monitor.data_quality
+        if spec is None or spec.max_silence is None or memory is None or subject.deployment_id is None:
+            return memory, verdict
+        deployment_id, max_silence = subject.deployment_id, spec.max_silence
+        with self.store.read() as connection:
+            arrival = read_latest_arrival(connection, deployment_id)
+        if arrival is not None:
+            following = step_silence(
+                memory, latest_arrival=arrival, max_silence_s=max_silence.seconds, now=self.clock()
+            )
+            if following is not memory:
+                self._write(
+                    lambda connection: write_memory(connection, deployment_id, monitor.name, following)
+                )
+            memory = following
+        name = f"{monitor.name}/{subject.key.uid}/{memory.revision}"
+        return memory, show_silence(verdict, memory, name, max_silence)
 
     def _refresh(
         self, subject: _Subject, monitor: Monitor, settings: MonitorSettings, memory: Memory | None

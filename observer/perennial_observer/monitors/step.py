@@ -47,6 +47,7 @@ def step(
         window_start=first.event_time,
         window_end=last.event_time,
         evaluated_at=now,
+        silent_since=memory.silent_since,
     )
 
 

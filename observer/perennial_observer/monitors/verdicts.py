@@ -72,6 +72,8 @@ class Memory(BaseModel):
     ----------
     explanation
         The latest breach's, in a sentence; empty once neither the window nor an alarm is about one.
+    silent_since
+        When the latest row came, while no row has come for too long; see silence.py.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -89,6 +91,7 @@ class Memory(BaseModel):
     window_end: float | None = None
     evaluated_at: float | None = None
     explanation: str = ""
+    silent_since: float | None = None
 
 
 def utc(seconds: float | None) -> datetime | None:

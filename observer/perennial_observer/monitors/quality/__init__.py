@@ -1,0 +1,1 @@
+"""The data-quality monitor: what arrives, against the schema and the reference, beyond chance."""

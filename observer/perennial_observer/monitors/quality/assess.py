@@ -1,0 +1,139 @@
+"""The verdict on one window's data quality. Pure."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+from perennial_api.modeldeployment.monitoring import DataQuality, MonitorSettings
+
+from perennial_observer.monitors.false_alarms import per_window_probability
+from perennial_observer.monitors.quality.chance import fewest_rows, largest_count
+from perennial_observer.monitors.quality.features import Count, Kind, count_features
+from perennial_observer.monitors.verdicts import MAX_FEATURES, Assessment, assess_too_few
+from perennial_observer.store.references import StoredReference
+from perennial_observer.store.rows import LoggedRow
+
+__all__ = ["assess_quality"]
+
+NAMED = 5
+HOUR_S = 3600.0
+# A share that would be shown as 0.0 %.
+WORTH_SAYING = 0.0005
+_WORDS = {
+    Kind.MISSING: "values are missing",
+    Kind.UNSEEN: "values are categories never seen",
+    Kind.RANGE: "values are out of range",
+    Kind.TYPE: "values are of another type",
+}
+
+
+@dataclass(frozen=True)
+class _Finding:
+    """Something that was looked for.
+
+    Parameters
+    ----------
+    statistic
+        How many times the largest amount that is allowed, chance included: above 1 is a breach. Where nothing is
+        allowed, half a value stands for it.
+    """
+
+    kind: Kind
+    feature: str
+    statistic: float
+    text: str
+
+
+def assess_quality(
+    rows: Sequence[LoggedRow],
+    reference: StoredReference,
+    spec: DataQuality,
+    settings: MonitorSettings,
+    *,
+    exclude: Collection[str] = (),
+    rejected: Mapping[str, int] | None = None,
+) -> Assessment:
+    """Judge one window: a breach if anything is found more often than chance explains at its allowed share.
+
+    The probability that ``falseAlarmEvery`` leaves to one window is divided among all that is looked for.
+
+    Parameters
+    ----------
+    rejected
+        Rows that came meanwhile and didn't fit the schema, by reason; None where they can't be told to belong, as in a
+        slice.
+    """
+    enough = settings.window.min_samples
+    counts = count_features(rows, reference, exclude, spec) if len(rows) >= enough else []
+    if rejected is not None and len(rows) + sum(rejected.values()) >= enough:
+        bad = sum(rejected.values())
+        counts.append(Count("", Kind.REJECTED, bad, len(rows) + bad, spec.max_invalid))
+    looked_for = len(counts) + (spec.min_per_hour is not None)
+    p = _probability(rows, settings) / max(looked_for, 1)
+    findings = [_judge(count, p, rejected or {}) for count in counts]
+    if spec.min_per_hour is not None:
+        findings.append(_judge_volume(rows, spec.min_per_hour, p, settings))
+    findings.sort(key=lambda finding: -finding.statistic)
+    breaches = [finding for finding in findings if finding.statistic > 1.0]
+    if len(rows) < enough and not breaches:
+        return assess_too_few(len(rows), enough)
+    return Assessment(
+        breached=bool(breaches),
+        reason=breaches[0].kind.value if breaches else "WithinLimits",
+        message=_describe(findings, breaches, len(rows)),
+        samples=len(rows),
+        statistic=findings[0].statistic,
+        threshold=1.0,
+        features=_rank(findings),
+    )
+
+
+def _probability(rows: Sequence[LoggedRow], settings: MonitorSettings) -> float:
+    span_s = max(rows[-1].event_time - rows[0].event_time, 1.0) if rows else settings.window.max_age.seconds
+    windows = max(2, round(settings.false_alarm_every.seconds / span_s))
+    return per_window_probability(windows, settings.alarm.breaches, settings.alarm.of)
+
+
+def _judge(count: Count, p: float, rejected: Mapping[str, int]) -> _Finding:
+    limit = largest_count(count.of, count.allowed + count.expected, p)
+    share = count.count / count.of if count.of else 0.0
+    allowed = f"{share:.1%}, {count.allowed:.1%} allowed"
+    if count.expected >= WORTH_SAYING:
+        allowed += f" beyond the {count.expected:.1%} to expect"
+    if count.kind is Kind.REJECTED:
+        most = max(rejected, key=lambda reason: rejected[reason], default="")
+        why = f", most often {most}" if most else ""
+        text = f"{count.count} of {count.of} rows don't fit the schema{why} ({allowed})"
+    else:
+        text = f"{count.feature}: {count.count} of {count.of} {_WORDS[count.kind]} ({allowed})"
+    return _Finding(count.kind, count.feature, count.count / max(limit, 0.5), text)
+
+
+def _judge_volume(
+    rows: Sequence[LoggedRow], min_per_hour: int, p: float, settings: MonitorSettings
+) -> _Finding:
+    """Judge how many rows came: a full window took from its first row to its last, another one all of maxAge."""
+    n, window = len(rows), settings.window
+    is_full = n >= window.size
+    hours = (rows[-1].event_time - rows[0].event_time if is_full else window.max_age.seconds) / HOUR_S
+    limit = fewest_rows(min_per_hour * hours, p)
+    text = f"{n} rows in {hours:.3g} h, minPerHour is {min_per_hour}"
+    return _Finding(Kind.VOLUME, "", limit / max(n, 0.5), text)
+
+
+def _describe(findings: Sequence[_Finding], breaches: Sequence[_Finding], n: int) -> str:
+    if not breaches:
+        near = f"; nearest to its limit: {findings[0].text}" if findings[0].statistic > 0.0 else ""
+        return f"nothing is wrong with {n} rows beyond what is allowed{near}"
+    more = len(breaches) - NAMED
+    return "; ".join(
+        [finding.text for finding in breaches[:NAMED]] + ([f"and {more} more"] if more > 0 else [])
+    )
+
+
+def _rank(findings: Sequence[_Finding]) -> tuple[tuple[str, float], ...]:
+    """Each feature with its worst finding, the worst first; those with none at all are left out."""
+    worst: dict[str, float] = {}
+    for finding in findings:
+        if finding.feature and finding.statistic > 0.0:
+            worst.setdefault(finding.feature, finding.statistic)
+    return tuple(worst.items())[:MAX_FEATURES]
