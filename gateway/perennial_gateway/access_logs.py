@@ -19,12 +19,18 @@ FAILED_STAT = f"{STATS_SCOPE}.grpc_failed.cluster."
 INVALID_STAT = f"{STATS_SCOPE}.grpc_invalid.cluster."
 """Prefixes of the counters of gRPC requests that a server failed, and that it found at fault."""
 
+UNSERVED_STAT = f"{STATS_SCOPE}.unserved.route."
+"""Prefix of the counters of requests that no server was ready to take, which are in no cluster's; the route's name
+follows."""
+
 GRPC_FAULTS = (2, 13, 14, 15)
 """UNKNOWN, INTERNAL, UNAVAILABLE, DATA_LOSS: what REST answers with a 5xx. A client can provoke all others,
 RESOURCE_EXHAUSTED and UNIMPLEMENTED too, as it can a 429 and a 404."""
 
 GRPC_TIME_UP = 4
 """DEADLINE_EXCEEDED: a fault like those where the route's time was up, but not where the client gave less."""
+
+GRPC_UNAVAILABLE = 14
 
 FROM_SERVER = "via_upstream"
 """What Envoy says of an answer that isn't its own."""
@@ -56,6 +62,10 @@ _HAS_FAILED = (
     f"&& (response.grpc_status in {list(GRPC_FAULTS)} || ({_IS_TIME_UP})))"
 )
 _IS_INVALID = f"{_HAS_STATUS} && response.grpc_status == 3"
+_IS_UNSERVED = (
+    "response.code_details == 'direct_response' "
+    f"&& (response.code == 503 || response.grpc_status == {GRPC_UNAVAILABLE})"
+)
 _IS_STICKY = f"'{SALT_KEY}' in xds.route_metadata.filter_metadata['{METADATA}']"
 
 
@@ -64,12 +74,23 @@ def build_slow_log() -> dict[str, Any]:
     return _log("slow", _present(BUDGET_HEADER), _IS_SLOW, _counting("slow"))
 
 
+def build_unserved_log() -> dict[str, Any]:
+    """Return the logger that counts, by route, what the gateway answers itself since no server is ready: the worst outage."""
+    failed = {
+        "comparison": {
+            "op": "EQ",
+            "value": {"default_value": 503, "runtime_key": "perennial.unserved.status"},
+        }
+    }
+    either = {"or_filter": {"filters": [{"status_code_filter": failed}, _IS_GRPC]}}
+    return _log("unserved", either, _IS_UNSERVED, _counting("unserved", "route", "%ROUTE_NAME%"))
+
+
 def build_grpc_logs() -> list[dict[str, Any]]:
     """Return the loggers that count, by cluster, what gRPC hides from Envoy's own counters: its answers are all 200."""
-    is_grpc = _matching("content-type", {"string_match": {"prefix": "application/grpc"}})
     return [
-        _log("grpc_failed", is_grpc, _HAS_FAILED, _counting("grpc_failed")),
-        _log("grpc_invalid", is_grpc, _IS_INVALID, _counting("grpc_invalid")),
+        _log("grpc_failed", _IS_GRPC, _HAS_FAILED, _counting("grpc_failed")),
+        _log("grpc_invalid", _IS_GRPC, _IS_INVALID, _counting("grpc_invalid")),
     ]
 
 
@@ -110,8 +131,11 @@ def _matching(header: str, match: dict[str, Any]) -> dict[str, Any]:
     return {"header_filter": {"header": {"name": header, **match}}}
 
 
-def _counting(name: str) -> dict[str, Any]:
-    tags = [{"name": "cluster", "value_format": "%UPSTREAM_CLUSTER%"}]
+_IS_GRPC = _matching("content-type", {"string_match": {"prefix": "application/grpc"}})
+
+
+def _counting(name: str, tag: str = "cluster", value: str = "%UPSTREAM_CLUSTER%") -> dict[str, Any]:
+    tags = [{"name": tag, "value_format": value}]
     return {
         "@type": f"{_TYPE}.stats.v3.Config",
         "stats_scope": {"prefix": STATS_SCOPE},
@@ -119,8 +143,8 @@ def _counting(name: str) -> dict[str, Any]:
     }
 
 
-def _log(name: str, header: dict[str, Any], expression: str, config: dict[str, Any]) -> dict[str, Any]:
-    """Return a logger for requests with a header, which is cheap to see, of which an expression is true."""
+def _log(name: str, cheap: dict[str, Any], expression: str, config: dict[str, Any]) -> dict[str, Any]:
+    """Return a logger for requests that pass a filter, which is cheap to ask, and of which an expression is true."""
     cel = {"@type": f"{_TYPE}.filters.cel.v3.ExpressionFilter", "expression": expression}
     true = {"extension_filter": {"name": "envoy.access_loggers.extension_filters.cel", "typed_config": cel}}
-    return {"name": name, "filter": {"and_filter": {"filters": [header, true]}}, "typed_config": config}
+    return {"name": name, "filter": {"and_filter": {"filters": [cheap, true]}}, "typed_config": config}

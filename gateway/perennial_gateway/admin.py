@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from pathlib import Path
 from types import TracebackType
@@ -12,7 +12,13 @@ from typing import Self
 
 import aiohttp
 
-from perennial_gateway.access_logs import CLIENTS_LOST_STAT, FAILED_STAT, INVALID_STAT, SLOW_STAT
+from perennial_gateway.access_logs import (
+    CLIENTS_LOST_STAT,
+    FAILED_STAT,
+    INVALID_STAT,
+    SLOW_STAT,
+    UNSERVED_STAT,
+)
 from perennial_gateway.clusters import fold_name, is_grpc_cluster
 from perennial_gateway.errors import EnvoyUnavailable
 from perennial_gateway.listeners import EPOCH_PREFIX, PIN_PREFIX, STAT_PREFIX
@@ -40,7 +46,7 @@ _LOGGED = {SLOW_STAT: "slow", FAILED_STAT: "failed", INVALID_STAT: "invalid"}
 _STATS = "completed|5xx|active|400|422|pending_overflow|pending_failure_eject"
 _ACTIVE = rf"http\.({STAT_PREFIX}|{PIN_PREFIX})\.downstream_rq_active"
 _COUNTERS = (
-    rf"^(cluster\.[^.]+\.upstream_rq_({_STATS})|({'|'.join(map(re.escape, _LOGGED))})[^.]+"
+    rf"^(cluster\.[^.]+\.upstream_rq_({_STATS})|({'|'.join(map(re.escape, (*_LOGGED, UNSERVED_STAT)))})[^.]+"
     rf"|{re.escape(CLIENTS_LOST_STAT)}|{_ACTIVE}|listener\.{EPOCH_PREFIX}[^.]+\.downstream_cx_active)$"
 )
 _CLUSTER = re.compile(rf"cluster\.(?P<cluster>[^.]+)\.upstream_rq_(?P<stat>{_STATS})")
@@ -89,6 +95,8 @@ class EnvoyCounters:
         Of clients.
     lost_records
         Of finished requests on sticky routes that the agent was too slow to take.
+    unserved
+        Requests that no server was ready to take, by route; they are in no cluster's counters.
     """
 
     epoch: str
@@ -96,6 +104,7 @@ class EnvoyCounters:
     active_requests: int
     active_connections: int
     lost_records: int = 0
+    unserved: Mapping[str, int] = field(default_factory=dict)
 
     def folded(self) -> dict[str, ClusterCounters]:
         """Return the counters with those of gRPC added to those of the same traffic over HTTP/1.1."""
@@ -172,12 +181,15 @@ def parse_counters(text: str) -> EnvoyCounters:
     """
     epoch = ""
     clusters: dict[str, dict[str, int]] = {}
+    unserved: dict[str, int] = {}
     requests = connections = lost = 0
     for name, value in _parse(text):
         if match := _CLUSTER.fullmatch(name):
             clusters.setdefault(match["cluster"], {})[match["stat"]] = int(value)
         elif prefix := next((p for p in _LOGGED if name.startswith(p)), None):
             clusters.setdefault(name.removeprefix(prefix), {})[_LOGGED[prefix]] = int(value)
+        elif name.startswith(UNSERVED_STAT):
+            unserved[name.removeprefix(UNSERVED_STAT)] = int(value)
         elif name == CLIENTS_LOST_STAT:
             lost = int(value)
         elif match := _EPOCH.match(name):
@@ -204,6 +216,7 @@ def parse_counters(text: str) -> EnvoyCounters:
         active_requests=requests,
         active_connections=connections,
         lost_records=lost,
+        unserved=unserved,
     )
 
 

@@ -5,7 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from perennial_gateway.access_logs import build_clients_log, build_grpc_logs, build_slow_log
+from perennial_gateway.access_logs import (
+    build_clients_log,
+    build_grpc_logs,
+    build_slow_log,
+    build_unserved_log,
+)
 from perennial_gateway.clusters import MAX_MIRRORED_REQUESTS
 from perennial_gateway.headers import (
     CALLER_HEADER,
@@ -46,7 +51,7 @@ _HTTP = "envoy.extensions.filters.http"
 def build_listeners(settings: EnvoySettings, epoch: str) -> list[dict[str, Any]]:
     """Return all listeners; `epoch` is part of the public one's statistics' name."""
     public = _inbound(STAT_PREFIX, ROUTE_CONFIG_NAME, settings.rds_path) | {
-        "access_log": [build_slow_log(), *build_grpc_logs(), build_clients_log()],
+        "access_log": [build_slow_log(), *build_grpc_logs(), build_unserved_log(), build_clients_log()],
         "early_header_mutation_extensions": _early([{"remove": REVISION_HEADER}]),
         "http_filters": [_answers(), _health(), _cookie(), _buffer(), _router()],
     }

@@ -153,7 +153,10 @@ def build_status(
     return {
         "pod": pod,
         "epoch": counters.epoch,
-        "routes": {str(key): _route(status) for key, status in sorted(statuses.items())},
+        "routes": {
+            str(key): _route(status) | {"unserved": counters.unserved.get(str(key), 0)}
+            for key, status in sorted(statuses.items())
+        },
         "counters": {
             name: _counts(
                 values,

@@ -66,3 +66,20 @@ async def test_explanations_reach_the_model_by_every_address_and_count_for_nothi
         # A model may be called so, and its predictions count.
         assert (await pod.call("/shop/wine/v2/models/explain/infer"))[0] == 500
         await pod.until_counts("shop/wine-a", requests=1, errors=1, slow=1)
+
+
+async def test_requests_that_no_server_is_ready_to_take_are_counted_by_route(pod) -> None:
+    async with running("a") as a:
+        await pod.apply(wine(), route("beer", Backend("beer-a", 100, (a.endpoint,))))
+        assert (await pod.call("/shop/wine/v2"))[0] == 503
+        assert (await pod.call("/shop/wine/v2/explain"))[0] == 503
+        # What was never a model's, and what a model answers, are none of them.
+        assert (await pod.call("/shop/cider/v2"))[0] == 404
+        a.status = 503
+        assert (await pod.call("/shop/beer/v2"))[0] == 503
+
+        async def counted() -> bool:
+            routes = (await pod.status())["routes"]
+            return {name: of["unserved"] for name, of in routes.items()} == {"shop/wine": 2, "shop/beer": 0}
+
+        await pod.until(counted, "two requests of wine found no server")

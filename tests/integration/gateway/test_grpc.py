@@ -235,6 +235,11 @@ async def test_refusals_of_the_gateway_itself_have_a_sentence_and_a_fitting_stat
         assert not details.startswith("{")
         assert metadata["x-prediction-id"]
 
+    async def counted() -> bool:
+        return (await pod.status())["routes"]["shop/wine"]["unserved"] == 1
+
+    await pod.until(counted, "the one that no server was ready to take is counted")
+
 
 async def test_requests_survive_while_endpoints_change(pod, wine) -> None:
     async with speaking("wine-a") as other, client(address(pod)) as triton:
