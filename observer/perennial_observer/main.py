@@ -21,6 +21,7 @@ from perennial_observer.cluster.reports import ClusterReports
 from perennial_observer.comparisons.look import Comparer
 from perennial_observer.detectors.sidecar import Sidecar
 from perennial_observer.errors import DetectorFailure, DetectorUnavailable, ObserverError, Unavailable
+from perennial_observer.expiry import Expiry
 from perennial_observer.ingest.event_time import EventTimes
 from perennial_observer.metrics import Metrics
 from perennial_observer.monitors.assessors import Assessors
@@ -29,7 +30,6 @@ from perennial_observer.registry import Registry
 from perennial_observer.reporting import Reporter, ReportWriter
 from perennial_observer.settings import Settings
 from perennial_observer.store.blobs import BlobStore
-from perennial_observer.store.log import delete_expired, settle_labels
 from perennial_observer.store.store import Store
 
 __all__ = ["Observer", "build_observer", "main"]
@@ -56,6 +56,7 @@ class Observer:
     metrics: Metrics
     sidecar: Sidecar
     clock: Callable[[], float]
+    expiry: Expiry
     context: Context | None = None
     last_look: float = field(default_factory=time.monotonic)
 
@@ -114,22 +115,10 @@ class Observer:
                 _LOG.info("detectors %s", found)
                 reported = found
             try:
-                await self._expire()
+                await self.expiry.run()
             except ObserverError as error:
                 _LOG.warning("retention failed reason=%s message=%s", error.reason, error.message)
             await asyncio.sleep(RETENTION_PAUSE_S)
-
-    async def _expire(self) -> None:
-        now = self.clock()
-        settings, writer = self.settings, self.store.writer
-        await asyncio.wrap_future(
-            writer.submit(lambda c: settle_labels(c, before=now - settings.pending_label_s), 0)
-        )
-        dropped = 1
-        while dropped:
-            # Small steps, so that log entries get their turn in between.
-            expiry = writer.submit(lambda c: delete_expired(c, before=now - settings.retention_s), 0)
-            dropped = await asyncio.wrap_future(expiry)
 
     async def check_health(self) -> None:
         """Raise Unavailable if writing or looking is stuck."""
@@ -170,6 +159,7 @@ def build_observer(
         metrics=metrics,
         sidecar=sidecar,
         clock=clock,
+        expiry=Expiry(store, registry, settings, clock, time.monotonic),
     )
     observer.context = Context(
         settings=settings,

@@ -53,7 +53,21 @@ class Settings(BaseSettings):
         86_400.0, description="Event times further ahead of the clock are rejected, seconds"
     )
     retention_s: float = Field(
-        90 * 86_400.0, description="Age by arrival at which predictions and labels go, seconds"
+        90 * 86_400.0,
+        description="Longest that predictions and labels are kept after their arrival, seconds; a ModelDeployment's"
+        " monitoring.retention.maxAge may be shorter",
+    )
+    max_log_bytes: int = Field(
+        10 << 30,
+        description="Room beyond which a ModelDeployment's oldest predictions and labels go, bytes; its"
+        " monitoring.retention.maxSize may be smaller",
+    )
+    window_retention_s: float = Field(
+        365 * 86_400.0,
+        description="How long verdicts on windows are kept, seconds; never shorter than PERENNIAL_RETENTION_S",
+    )
+    references_kept: int = Field(
+        20, description="Latest reference samples that each ModelDeployment keeps whatever their age"
     )
     pending_label_s: float = Field(86_400.0, description="How long a label waits for its prediction, seconds")
     max_pending_labels: int = Field(

@@ -1,6 +1,7 @@
 """What the store takes and gives: frozen rows, no SQL."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 __all__ = [
@@ -75,19 +76,30 @@ class LabelRow:
 
 @dataclass(frozen=True)
 class LogCounts:
-    """What became of a batch of log entries, in rows. `shadow` ones are accepted too, and counted apart."""
+    """What became of a batch of log entries, in rows. `shadow` ones are accepted too, and counted apart.
+
+    Parameters
+    ----------
+    unsampled
+        Left out because more came than `spec.monitoring.maxRowsPerSecond`.
+    reasons
+        How many were rejected for what.
+    """
 
     accepted: int
     duplicates: int
     rejected: int
     shadow: int = 0
+    unsampled: int = 0
+    reasons: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class FeedbackCounts:
     """What became of a batch of labels.
 
-    `kept` of the unknown ones wait for their prediction; none waits for one that is outside the sample.
+    `kept` of the unknown ones wait for their prediction; none waits for one that is outside the sample. Mistyped ones
+    can't be true of any answer of the model: a text where it answers numbers, or the other way round.
     """
 
     accepted: int
@@ -96,6 +108,7 @@ class FeedbackCounts:
     unknown: int
     kept: int
     unsampled: int = 0
+    mistyped: int = 0
 
 
 @dataclass(frozen=True)
