@@ -32,15 +32,24 @@ class Metrics:
         self._reports = reports
         self.log_rows = Counter(
             "perennial_log_rows",
-            "Rows received, by what became of them: accepted, duplicate, rejected or shadow (a mirrored answer).",
+            (
+                "Rows received, by what became of them: accepted, duplicate, rejected, shadow (a mirrored answer) or "
+                "unsampled (more came than maxRowsPerSecond)."
+            ),
             (*_BY_DEPLOYMENT, "result"),
+            registry=self.registry,
+        )
+        self.rejected_rows = Counter(
+            "perennial_log_rejected_rows",
+            "Rows kept apart because they don't fit, by reason.",
+            (*_BY_DEPLOYMENT, "reason"),
             registry=self.registry,
         )
         self.labels = Counter(
             "perennial_labels",
             (
-                "Labels received, by what became of them: accepted, duplicate, conflict, unknown, dropped, or "
-                "unsampled (of a prediction that isn't logged)."
+                "Labels received, by what became of them: accepted, duplicate, conflict, unknown, dropped, unsampled "
+                "(of a prediction that isn't logged) or mistyped (a text where the model answers numbers, or vice versa)."
             ),
             (*_BY_DEPLOYMENT, "result"),
             registry=self.registry,
@@ -92,6 +101,9 @@ class Metrics:
         self.log_rows.labels(*names, "duplicate").inc(counts.duplicates)
         self.log_rows.labels(*names, "rejected").inc(counts.rejected)
         self.log_rows.labels(*names, "shadow").inc(counts.shadow)
+        self.log_rows.labels(*names, "unsampled").inc(counts.unsampled)
+        for reason, rows in counts.reasons.items():
+            self.rejected_rows.labels(*names, reason).inc(rows)
 
     def count_feedback(self, key: DeploymentKey, counts: FeedbackCounts) -> None:
         """Count what became of a batch of labels."""
@@ -101,6 +113,7 @@ class Metrics:
         self.labels.labels(*names, "conflict").inc(counts.conflicts)
         self.labels.labels(*names, "unknown").inc(counts.kept)
         self.labels.labels(*names, "unsampled").inc(counts.unsampled)
+        self.labels.labels(*names, "mistyped").inc(counts.mistyped)
         self.labels.labels(*names, "dropped").inc(counts.unknown - counts.kept)
 
     def count_refusal(self, error: ObserverError) -> None:

@@ -1,6 +1,7 @@
 """Labels, sent by whoever knows a prediction's id."""
 
 import asyncio
+from dataclasses import replace
 from typing import Annotated
 
 import anyio.to_thread
@@ -13,6 +14,7 @@ from perennial_observer.api.bodies import answer_json, read_model
 from perennial_observer.api.context import Context, context_of
 from perennial_observer.errors import NotFound
 from perennial_observer.ingest.entries import PredictionId
+from perennial_observer.ingest.labels import is_mistyped
 from perennial_observer.store.log import register_deployment, write_feedback
 from perennial_observer.store.reads import find_deployment_uid
 from perennial_observer.store.rows import DeploymentKey, LabelRow
@@ -44,11 +46,15 @@ class FeedbackBody(BaseModel):
 async def post_feedback(request: Request) -> Response:
     """``POST /v1/namespaces/<ns>/deployments/<name>/feedback``."""
     context = context_of(request)
+    context.store.require_room()
     body, size = await read_model(request, FeedbackBody, context.settings.max_feedback_bytes)
     namespace, name = request.path_params["namespace"], request.path_params["name"]
     key = await anyio.to_thread.run_sync(lambda: _find(context, namespace, name))
+    schemas = await anyio.to_thread.run_sync(context.event_times.schemas, key)
     labels = [
-        LabelRow(item.prediction_id, item.row, orjson.dumps(item.label).decode()) for item in body.feedback
+        LabelRow(item.prediction_id, item.row, orjson.dumps(item.label).decode())
+        for item in body.feedback
+        if not is_mistyped(item.label, schemas)
     ]
     now, max_pending = context.clock(), context.settings.max_pending_labels
     future = context.store.writer.submit(
@@ -62,7 +68,7 @@ async def post_feedback(request: Request) -> Response:
         ),
         size,
     )
-    counts = await asyncio.wrap_future(future)
+    counts = replace(await asyncio.wrap_future(future), mistyped=len(body.feedback) - len(labels))
     context.metrics.count_feedback(key, counts)
     return answer_json(
         {
@@ -71,6 +77,7 @@ async def post_feedback(request: Request) -> Response:
             "conflicts": counts.conflicts,
             "unknown": counts.unknown,
             "unsampled": counts.unsampled,
+            "mistyped": counts.mistyped,
         }
     )
 

@@ -1,6 +1,7 @@
 """What servers send: log entries and the reference sample."""
 
 import asyncio
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 import anyio.to_thread
@@ -77,10 +78,19 @@ async def post_log(request: Request) -> Response:
     )
     now = context.clock()
     context.shares.note(key, body.revision, body.percent, now=now)
+    deployment = context.registry.get(key.uid)
+    max_rows_per_s = None if deployment is None else deployment.spec.monitoring.max_rows_per_second
+    share = context.shares.choose(key, body.n_rows, max_rows_per_s, now=now)
 
     def split() -> SplitRows:
         schema = context.event_times.schema(key, body.revision)
-        rules = Rules(schema, context.event_times.column(key, schema), now, context.settings.max_future_s)
+        rules = Rules(
+            schema,
+            context.event_times.column(key, schema),
+            now,
+            context.settings.max_future_s,
+            max_place=share * body.percent / 100.0 if share < 1.0 else 1.0,
+        )
         return split_entries(body, rules)
 
     rows = await anyio.to_thread.run_sync(split)
@@ -91,7 +101,8 @@ async def post_log(request: Request) -> Response:
         ),
         size,
     )
-    counts = await asyncio.wrap_future(future)
+    counts = replace(await asyncio.wrap_future(future), unsampled=rows.unsampled)
+    context.shares.count(key, body.n_rows, now=now)
     context.metrics.count_log(key, counts)
     return answer_json(
         {
@@ -99,6 +110,8 @@ async def post_log(request: Request) -> Response:
             "duplicates": counts.duplicates,
             "rejected": counts.rejected,
             "shadow": counts.shadow,
+            "unsampled": counts.unsampled,
+            "reasons": dict(counts.reasons),
         },
         202,
     )
@@ -108,6 +121,7 @@ async def post_reference(request: Request) -> Response:
     """``POST /v1/reference``."""
     context = context_of(request)
     key = (await identify(request)).require(ServiceAccountRole.SERVER)
+    context.store.require_room()
     body, size = await read_model(request, ReferenceBody, context.settings.max_body_bytes)
     unknown = set(body.rows) - set(body.schema_.by_name)
     if unknown:

@@ -69,10 +69,21 @@ def _fill(columns: dict[str, Any], prefix: str, tensors: dict[str, npt.NDArray[A
 
 
 def _as_list(tensor: npt.NDArray[Any]) -> list[Any]:
-    """Return values as JSON would have brought them: narrow ones in their shortest form, what isn't finite as missing."""
+    """Return values as JSON would have brought them: narrow ones in their shortest form, NaN as missing.
+
+    Infinities, which JSON has no word for, stay what they are: rows with them are kept apart.
+    """
     values: list[Any]
     if tensor.dtype.kind == "f" and (tensor.itemsize < 8 or not np.isfinite(tensor).all()):  # noqa: PLR2004  float64
         values = orjson.loads(orjson.dumps(tensor, option=orjson.OPT_SERIALIZE_NUMPY))
+        for place in np.argwhere(np.isinf(tensor)).tolist():
+            _put(values, place, float(tensor[tuple(place)]))
     else:
         values = tensor.tolist()
     return values
+
+
+def _put(values: list[Any], place: list[int], value: float) -> None:
+    for index in place[:-1]:
+        values = values[index]
+    values[place[-1]] = value

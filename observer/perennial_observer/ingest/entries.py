@@ -86,6 +86,14 @@ class LogBody(BaseModel):
     entries: Annotated[list[LogEntry], Field(max_length=MAX_ENTRIES)] = Field(default_factory=list)
     groups: Annotated[list[LogGroup], Field(max_length=MAX_ENTRIES)] = Field(default_factory=list)
 
+    @property
+    def n_rows(self) -> int:
+        """How many rows were predicted; mirrored answers are to the same ones."""
+        of_entries = sum(
+            max(map(len, entry.outputs.values()), default=0) for entry in self.entries if not entry.shadow
+        )
+        return of_entries + sum(group.n_rows for group in self.groups if not group.shadow)
+
 
 def split_entries(body: LogBody, rules: Rules) -> SplitRows:
     """Separate rows that fit from those that don't (which carry a reason), and both from mirrored ones."""
@@ -95,7 +103,7 @@ def split_entries(body: LogBody, rules: Rules) -> SplitRows:
     for group in body.groups:
         table = _spread(group, body.revision)
         if group.shadow:
-            split_shadow(table, result)
+            split_shadow(table, rules, result)
         else:
             split_columns(table, rules, result)
     return result
@@ -121,7 +129,7 @@ def _split_entry(entry: LogEntry, revision: str, rules: Rules, result: SplitRows
         outputs=entry.outputs,
     )
     if entry.shadow:
-        split_shadow(table, result)
+        split_shadow(table, rules, result)
     else:
         split_columns(table, rules, result)
 

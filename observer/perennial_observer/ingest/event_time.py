@@ -60,6 +60,12 @@ class EventTimes:
             self.remember(key, revision, reference.schema)
         return self._schemas[place]
 
+    def schemas(self, key: DeploymentKey) -> list[Schema]:
+        """Return the schemas of the revisions that have been heard of lately; at least the latest, if any has come."""
+        if self._any_schema(key) is None:
+            return []
+        return [schema for (uid, _), schema in list(self._schemas.items()) if uid == key.uid]
+
     def remember(self, key: DeploymentKey, revision: str, schema: Schema) -> None:
         """Take note of a schema that has just come."""
         if len(self._schemas) >= MAX_CACHED:

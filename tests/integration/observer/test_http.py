@@ -27,6 +27,8 @@ SCHEMA = {
 }
 SERVER = {"Authorization": "Bearer server"}
 TRAINER = {"X-Perennial-Token": "trainer"}
+NO_MORE = {"unsampled": 0, "reasons": {}}
+NONE_MORE = {"unsampled": 0, "mistyped": 0}
 FEEDBACK = f"/v1/namespaces/{KEY.namespace}/deployments/{KEY.name}/feedback"
 
 
@@ -57,9 +59,9 @@ def reference(**changes) -> dict:
 
 
 @pytest.fixture
-async def running(settings: Settings, cluster):
+async def running(on_each: Settings, cluster):
     deployments = [deployment({}), deployment({}, key=OTHER)]
-    async with run_observer(settings, cluster, *deployments) as running:
+    async with run_observer(on_each, cluster, *deployments) as running:
         yield running
 
 
@@ -67,8 +69,8 @@ async def test_rows_sent_twice_are_counted_once(running):
     first = await running.client.post("/v1/log", json=log(entry("p1", rows=3)), headers=SERVER)
     again = await running.client.post("/v1/log", json=log(entry("p1", rows=3), entry("p2")), headers=SERVER)
     assert first.status_code == 202
-    assert first.json() == {"accepted": 3, "duplicates": 0, "rejected": 0, "shadow": 0}
-    assert again.json() == {"accepted": 1, "duplicates": 3, "rejected": 0, "shadow": 0}
+    assert first.json() == {"accepted": 3, "duplicates": 0, "rejected": 0, "shadow": 0, **NO_MORE}
+    assert again.json() == {"accepted": 1, "duplicates": 3, "rejected": 0, "shadow": 0, **NO_MORE}
 
 
 async def test_rows_that_do_not_fit_are_kept_apart_and_the_rest_is_logged(running):
@@ -81,9 +83,16 @@ async def test_rows_that_do_not_fit_are_kept_apart_and_the_rest_is_logged(runnin
     timeless["inputs"]["at"] = [None]
     future = entry("p4", at=9e12)
     got = await running.client.post("/v1/log", json=log(uneven, wrong, timeless, future), headers=SERVER)
-    assert got.json() == {"accepted": 1, "duplicates": 0, "rejected": 4, "shadow": 0}
+    reasons = {"LengthMismatch": 1, "WrongType": 1, "NoEventTime": 1, "EventTimeInFuture": 1}
+    want = {"accepted": 1, "duplicates": 0, "rejected": 4, "shadow": 0, "unsampled": 0, "reasons": reasons}
+    assert got.json() == want
+    text = (await running.client.get("/metrics")).text
+    assert (
+        'perennial_log_rejected_rows_total{deployment="wine",namespace="shop",reason="EventTimeInFuture"} 1.0'
+        in text
+    )
     again = await running.client.post("/v1/log", json=log(uneven, wrong), headers=SERVER)
-    assert again.json() == {"accepted": 0, "duplicates": 3, "rejected": 0, "shadow": 0}
+    assert again.json() == {"accepted": 0, "duplicates": 3, "rejected": 0, "shadow": 0, **NO_MORE}
 
 
 async def test_gzip_bodies_are_read_and_a_bomb_is_refused(settings, cluster):
@@ -121,7 +130,8 @@ async def test_requests_sent_as_columns_are_rows_like_others(running):
     }
     body = {"revision": REVISION, "groups": [group, {**group, "shadow": True}]}
     got = await running.client.post("/v1/log", json=body, headers=SERVER)
-    assert got.json() == {"accepted": 2, "duplicates": 0, "rejected": 1, "shadow": 3}
+    want = {"accepted": 2, "duplicates": 0, "rejected": 1, "shadow": 3, "unsampled": 0}
+    assert got.json() == want | {"reasons": {"WrongType": 1}}
     again = await running.client.post("/v1/log", json=log(entry("p1", at=100.0, rows=2)), headers=SERVER)
     assert again.json()["duplicates"] == 2
     await running.client.post(
@@ -147,7 +157,7 @@ async def test_a_label_for_a_prediction_outside_the_sample_is_told_so_and_waits_
     items = [{"prediction_id": name, "row": 0, "label": 1} for name in ids]
     got = await running.client.post(FEEDBACK, json={"feedback": items})
     want = {"accepted": 5, "unknown": len(inside) - 5, "unsampled": len(ids) - len(inside)}
-    assert got.json() == want | {"duplicates": 0, "conflicts": 0}
+    assert got.json() == want | {"duplicates": 0, "conflicts": 0, "mistyped": 0}
     # A prediction that is logged all the same (by an older revision) takes its label.
     outside = next(name for name in ids if name not in inside)
     await running.client.post("/v1/log", json={**log(entry(outside)), "percent": 20}, headers=SERVER)
@@ -206,7 +216,7 @@ async def test_a_log_entry_goes_to_the_tokens_deployment_whatever_it_says(runnin
 async def test_labels_join_their_predictions_in_either_order(running):
     items = [{"prediction_id": "p1", "row": 1, "label": 0}, {"prediction_id": "p1", "row": 0, "label": 1}]
     early = await running.client.post(FEEDBACK, json={"feedback": items})
-    assert early.json() == {"accepted": 0, "duplicates": 0, "conflicts": 0, "unknown": 2, "unsampled": 0}
+    assert early.json() == {"accepted": 0, "duplicates": 0, "conflicts": 0, "unknown": 2, **NONE_MORE}
     await running.client.post("/v1/log", json=log(entry("p1", rows=2), entry("p2")), headers=SERVER)
     counts = (await running.client.get("/v1/watermark", headers=TRAINER)).json()
     assert (counts["predictions"], counts["labels"]) == (3, 2)
@@ -217,7 +227,7 @@ async def test_labels_join_their_predictions_in_either_order(running):
         {"prediction_id": "p2", "row": 7, "label": 1},
     ]
     late = await running.client.post(FEEDBACK, json={"feedback": items})
-    assert late.json() == {"accepted": 1, "duplicates": 1, "conflicts": 1, "unknown": 1, "unsampled": 0}
+    assert late.json() == {"accepted": 1, "duplicates": 1, "conflicts": 1, "unknown": 1, **NONE_MORE}
 
 
 async def test_labels_without_a_prediction_are_bounded_and_expire(settings, cluster):
@@ -228,7 +238,7 @@ async def test_labels_without_a_prediction_are_bounded_and_expire(settings, clus
         got = await running.client.post(FEEDBACK, json={"feedback": items})
         assert got.json()["unknown"] == 5
         now += 61.0
-        await running.observer._expire()
+        await running.observer.expiry.run()
         await running.client.post("/v1/log", json=log(*(entry(f"p{i}") for i in range(5))), headers=SERVER)
         assert (await running.client.get("/v1/watermark", headers=TRAINER)).json()["labels"] == 0
 
@@ -325,7 +335,7 @@ async def test_retention_drops_old_rows_but_never_lowers_the_watermark(settings,
         await running.client.post("/v1/reference", json=reference(), headers=SERVER)
         await running.client.post("/v1/log", json=log(entry("p1", at=500.0)), headers=SERVER)
         now += 101.0
-        await running.observer._expire()
+        await running.observer.expiry.run()
         await running.client.post("/v1/log", json=log(entry("p2", at=400.0)), headers=SERVER)
         got = (await running.client.get("/v1/watermark", headers=TRAINER)).json()
         assert got == {"watermark": 500.0, "predictions": 2, "labels": 0}

@@ -1,6 +1,9 @@
+import math
+
 import orjson
 import pytest
 from perennial_bundle import Rows, Schema
+from perennial_bundle.sampling import sample_place
 from perennial_observer.ingest.entries import LogBody, Rules, split_entries
 
 SCHEMA = Schema.model_validate(
@@ -59,6 +62,55 @@ def test_a_row_that_does_not_fit_has_a_reason(changes, reason):
     rows, rejected = split({"x": [1.5], "kind": ["a"], "at": ["2013-01-01T05:00:00Z"], **changes})
     assert rows == []
     assert [item.reason for item in rejected] == [reason]
+
+
+@pytest.mark.parametrize(
+    ("side", "value"), [("x", math.inf), ("score", -math.inf), ("scores", [0.5, math.inf])]
+)
+def test_an_infinity_is_never_taken_for_a_missing_value(side, value):
+    table = {"x": [1.0, None, 2.0], "score": [0.1, 0.2, None], "scores": [[0.5, 0.5]] * 3}
+    table[side] = [table[side][0], value, table[side][2]]
+    outputs = {name: table[name] for name in ("score", "scores")}
+    got = split_all({"x": table["x"]}, outputs, schema=None, event_time=None)
+    assert [row.row for row in got.fitting] == [0, 2]
+    assert [row.reason for row in got.rejected] == ["InvalidOutput" if side == "scores" else "NotFinite"]
+
+
+def test_numbers_that_only_sum_up_to_infinity_fit():
+    got = split_all({"x": [1.7e308, 1.7e308]}, {"predict": [1, 1]}, schema=None, event_time=None)
+    assert len(got.fitting) == 2
+
+
+def test_of_more_rows_than_are_recorded_whole_requests_are_left_out_with_their_copies():
+    ids = [f"p{i}" for i in range(40)]
+    group = {
+        "ids": ids,
+        "times": [NOW] * 40,
+        "sizes": [2] * 40,
+        "clients": ids,
+        "inputs": {"x": [float(i) for i in range(80)]},
+        "outputs": {"predict": list(range(80))},
+        "flags": [[row, "x", "OutOfRange", "Passed"] for row in range(80)],
+    }
+    entries = [
+        {"prediction_id": name, "time": NOW, "inputs": {"x": ["odd"]}, "outputs": {"predict": [1]}}
+        for name in ids
+    ]
+    body = LogBody.model_validate(
+        {"revision": "r", "entries": entries, "groups": [group, {**group, "shadow": True}]}
+    )
+    got = split_entries(body, Rules(SCHEMA, None, NOW, 86_400.0, max_place=0.3))
+    inside = [name for name in ids if sample_place(name) < 0.3]
+    assert 0 < len(inside) < 40
+    rows = [(name, row, 2 * ids.index(name) + row) for name in inside for row in (0, 1)]
+    assert [(row.prediction_id, row.row, row.outputs) for row in got.fitting] == [
+        (name, row, f'{{"predict":{n}}}') for name, row, n in rows
+    ]
+    assert [row.client for row in got.fitting] == [name for name, _, _ in rows]
+    assert all(row.flags for row in got.fitting)
+    assert [(row.prediction_id, row.row) for row in got.shadow] == [(name, row) for name, row, _ in rows]
+    assert [row.prediction_id for row in got.rejected] == inside
+    assert got.unsampled == 5 * (40 - len(inside))
 
 
 def test_an_entry_without_rows_or_outputs_is_rejected():

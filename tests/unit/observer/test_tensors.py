@@ -20,9 +20,9 @@ def group(**inputs):
 @pytest.mark.parametrize(
     ("values", "want"),
     [
-        (np.array([1.5, np.nan, np.inf]), [1.5, None, None]),
-        (np.array([[0.25, -np.inf]]), [[0.25, None]]),
-        (np.array([0.1, np.nan], np.float32), [0.1, None]),
+        (np.array([1.5, np.nan, np.inf]), [1.5, None, np.inf]),
+        (np.array([[0.25, -np.inf], [np.nan, 1.0]]), [[0.25, -np.inf], [None, 1.0]]),
+        (np.array([0.1, np.nan, -np.inf], np.float32), [0.1, None, -np.inf]),
         (np.array([0.5], np.float16), [0.5]),
         (np.array([True, False]), [True, False]),
         (np.array([2**63 - 1]), [2**63 - 1]),
