@@ -1,21 +1,20 @@
 """Prometheus metrics. Gauges are built from the latest look at each scrape, so that nothing stale is ever shown."""
 
 from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 
-from perennial_api.monitorreport import MonitorState
 from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import Metric
 
 from perennial_observer.errors import ObserverError
+from perennial_observer.gauges import MonitorGauges
 from perennial_observer.monitors.evaluation import DeploymentReport
-from perennial_observer.monitors.verdicts import Assessment, Memory
 from perennial_observer.store.rows import DeploymentKey, FeedbackCounts, LogCounts
 from perennial_observer.store.store import Store
 
 __all__ = ["Metrics"]
 
 _BY_DEPLOYMENT = ("namespace", "deployment")
-_BY_MONITOR = (*_BY_DEPLOYMENT, "monitor")
 
 
 class Metrics:
@@ -72,6 +71,12 @@ class Metrics:
             ("result",),
             registry=self.registry,
         )
+        self.webhooks = Counter(
+            "perennial_observer_webhooks",
+            "Attempts to post a webhook, by result: delivered, failed (tried again later), refused or given_up.",
+            ("result",),
+            registry=self.registry,
+        )
         self.look_seconds = Gauge(
             "perennial_observer_look_duration_seconds", "Duration of the latest look.", registry=self.registry
         )
@@ -120,80 +125,25 @@ class Metrics:
         """Count a request that was answered with an error."""
         self.refused.labels(error.reason).inc()
 
+    def count_webhook(self, result: str) -> None:
+        """Count an attempt to post a webhook, by what became of it."""
+        self.webhooks.labels(result).inc()
+
+    def keep_only(self, known: AbstractSet[tuple[str, str]]) -> None:
+        """Forget counts of deployments, (namespace, name), that don't exist any more: names must not pile up."""
+        for counter in (self.log_rows, self.labels):
+            samples = [sample for metric in counter.collect() for sample in metric.samples]
+            found = {(sample.labels["namespace"], sample.labels["deployment"]) for sample in samples}
+            for namespace, name in found - known:
+                counter.remove_by_labels({"namespace": namespace, "deployment": name})
+
     def describe(self) -> list[Metric]:
         """Tell the registry that names are only known at a scrape."""
         return []
 
     def collect(self) -> Iterator[Metric]:
         """Build the monitors' gauges."""
-        gauges = _MonitorGauges()
+        gauges = MonitorGauges()
         for report in self._reports().values():
             gauges.add(report)
         yield from gauges.families()
-
-
-class _MonitorGauges:
-    """The gauges of one scrape."""
-
-    def __init__(self) -> None:
-        self.statistic = GaugeMetricFamily(
-            "perennial_monitor_statistic",
-            "Statistic of the latest window; feature _max is the one that decides.",
-            labels=(*_BY_MONITOR, "feature"),
-        )
-        self.threshold = _gauge("perennial_monitor_threshold", "Value beyond which a window breaches.")
-        self.breach = _gauge("perennial_monitor_breach", "Whether the latest window breached (0 or 1).")
-        self.samples = _gauge("perennial_monitor_window_samples", "Rows of the latest window.")
-        self.state = GaugeMetricFamily(
-            "perennial_monitor_state",
-            "1 for the state that the monitor is in.",
-            labels=(*_BY_MONITOR, "state"),
-        )
-        self.evaluated = _gauge(
-            "perennial_monitor_last_evaluation_timestamp_seconds",
-            "When the latest window was judged.",
-        )
-        self.performance = GaugeMetricFamily(
-            "perennial_model_performance",
-            "Performance of the latest mature window.",
-            labels=(*_BY_MONITOR, "metric", "kind"),
-        )
-        self.watermark = GaugeMetricFamily(
-            "perennial_log_watermark_timestamp_seconds",
-            "Event time up to which rows have probably all arrived.",
-            labels=_BY_DEPLOYMENT,
-        )
-
-    def families(self) -> list[GaugeMetricFamily]:
-        """Return all of them."""
-        return list(vars(self).values())
-
-    def add(self, report: DeploymentReport) -> None:
-        """Add one deployment's figures."""
-        names = [report.key.namespace, report.key.name]
-        if report.status.log.watermark is not None:
-            self.watermark.add_metric(names, report.status.log.watermark.timestamp())
-        for verdict in report.status.monitors:
-            place = [*names, verdict.name]
-            for known in MonitorState:
-                self.state.add_metric([*place, known.value], float(verdict.state is known))
-            memory = report.memories.get(verdict.name)
-            if memory is not None and memory.latest is not None:
-                self._add_window(place, memory, memory.latest)
-
-    def _add_window(self, place: list[str], memory: Memory, latest: Assessment) -> None:
-        self.samples.add_metric(place, latest.samples)
-        self.breach.add_metric(place, float(bool(latest.breached)))
-        self.evaluated.add_metric(place, memory.evaluated_at or 0.0)
-        if latest.statistic is None or latest.threshold is None:
-            return
-        self.threshold.add_metric(place, latest.threshold)
-        self.statistic.add_metric([*place, "_max"], latest.statistic)
-        for feature, value in latest.features:
-            self.statistic.add_metric([*place, feature], value)
-        if latest.metric is not None:
-            self.performance.add_metric([*place, latest.metric, "realised"], latest.statistic)
-
-
-def _gauge(name: str, documentation: str) -> GaugeMetricFamily:
-    return GaugeMetricFamily(name, documentation, labels=_BY_MONITOR)

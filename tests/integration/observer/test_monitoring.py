@@ -142,7 +142,7 @@ async def test_drift_is_seen_named_and_cleared(with_sidecar, cluster):
 
         metrics = (await running.client.get("/metrics")).text
         assert (
-            'perennial_monitor_statistic{deployment="wine",feature="_max",monitor="drift",namespace="shop"}'
+            'perennial_monitor_statistic{deployment="wine",feature="_max",monitor="drift",namespace="shop",severity="Ticket",type="Drift"}'
             in metrics
         )
         episodes = {v.breach_id for s in cluster.written for v in s.monitors if v.breach_id}
