@@ -67,9 +67,14 @@ class ConditionType(StrEnum):
     CANARY_READY = "CanaryReady"  # the revision on trial has ready pods
     ROUTE_READY = "RouteReady"  # every router has applied the route
     MONITORED = "Monitored"  # the observer reports on it
-    DRIFT_DETECTED = "DriftDetected"  # a Drift monitor is in alarm
+    DRIFT_DETECTED = "DriftDetected"  # a Drift or PredictionDrift monitor is in alarm
     OUTLIERS_DETECTED = "OutliersDetected"  # an Outlier monitor is in alarm
-    PERFORMANCE_DEGRADED = "PerformanceDegraded"  # a Performance monitor is in alarm
+    DATA_QUALITY_DEGRADED = "DataQualityDegraded"  # a DataQuality monitor is in alarm
+    PERFORMANCE_DEGRADED = "PerformanceDegraded"  # a Performance or Concept monitor is in alarm
+    ESTIMATED_PERFORMANCE_DEGRADED = "EstimatedPerformanceDegraded"  # one of that type is in alarm
+    SERVICE_LEVEL_DEGRADED = "ServiceLevelDegraded"  # a ServiceLevel monitor is in alarm
+    UNFAIRNESS_DETECTED = "UnfairnessDetected"  # a Fairness monitor is in alarm
+    CUSTOM_ALARM = "CustomAlarm"  # a Custom monitor is in alarm
     RETRAINING = "Retraining"  # a run is under way
     RETRAINING_BLOCKED = "RetrainingBlocked"  # an alarm waits for its run; the reason says for what
     NAME_TAKEN = "NameTaken"  # a child's name belongs to somebody else

@@ -1,6 +1,6 @@
 """Turn what a pass found into conditions, each by a small check of its own."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -76,7 +76,7 @@ def assess_conditions(
         _assess_route(facts),
         _assess_monitored(facts),
         _fact(ConditionType.SCALING, facts.scales) if facts.scales else None,
-        *(_assess_alarm(facts, kind, type_) for kind, type_ in _ALARMS.items()),
+        *(_assess_alarm(facts, type_, kinds) for type_, kinds in _ALARMS.items()),
         *_assess_retraining(facts),
         *(_Fact(p.type, ConditionStatus.TRUE, p.reason, p.message) for p in facts.problems),
     ]
@@ -276,15 +276,20 @@ def _assess_monitored(facts: Facts) -> _Fact:
     return _fact(ConditionType.MONITORED, verdict)
 
 
-_ALARMS = {
-    MonitorType.DRIFT: ConditionType.DRIFT_DETECTED,
-    MonitorType.OUTLIER: ConditionType.OUTLIERS_DETECTED,
-    MonitorType.PERFORMANCE: ConditionType.PERFORMANCE_DEGRADED,
+_ALARMS: Mapping[ConditionType, frozenset[MonitorType]] = {
+    ConditionType.DRIFT_DETECTED: frozenset({MonitorType.DRIFT, MonitorType.PREDICTION_DRIFT}),
+    ConditionType.OUTLIERS_DETECTED: frozenset({MonitorType.OUTLIER}),
+    ConditionType.DATA_QUALITY_DEGRADED: frozenset({MonitorType.DATA_QUALITY}),
+    ConditionType.PERFORMANCE_DEGRADED: frozenset({MonitorType.PERFORMANCE, MonitorType.CONCEPT}),
+    ConditionType.ESTIMATED_PERFORMANCE_DEGRADED: frozenset({MonitorType.ESTIMATED_PERFORMANCE}),
+    ConditionType.SERVICE_LEVEL_DEGRADED: frozenset({MonitorType.SERVICE_LEVEL}),
+    ConditionType.UNFAIRNESS_DETECTED: frozenset({MonitorType.FAIRNESS}),
+    ConditionType.CUSTOM_ALARM: frozenset({MonitorType.CUSTOM}),
 }
 
 
-def _assess_alarm(facts: Facts, kind: MonitorType, type_: ConditionType) -> _Fact | None:
-    names = {m.name for m in facts.spec.monitoring.monitors if m.type is kind}
+def _assess_alarm(facts: Facts, type_: ConditionType, kinds: Collection[MonitorType]) -> _Fact | None:
+    names = {m.name for m in facts.spec.monitoring.monitors if m.type in kinds}
     if not names:
         return None
     verdicts = [v for v in (facts.report.monitors if facts.report else ()) if v.name in names]

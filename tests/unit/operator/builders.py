@@ -57,7 +57,18 @@ def deployment_of(spec: ModelDeploymentSpec, **status: Any) -> ModelDeployment:
 
 def report_of(labels: int = 1000, **states: str) -> MonitorReportStatus:
     """Build a report from monitor=state; an alarm's breach is `<monitor>-1` or what follows a colon."""
-    types = {"accuracy": "Performance", "drift": "Drift", "outliers": "Outlier"}
+    types = {
+        "accuracy": "Performance",
+        "answers": "PredictionDrift",
+        "concept": "Concept",
+        "drift": "Drift",
+        "estimate": "EstimatedPerformance",
+        "fair": "Fairness",
+        "outliers": "Outlier",
+        "own": "Custom",
+        "quality": "DataQuality",
+        "service": "ServiceLevel",
+    }
     monitors = []
     for name, text in states.items():
         state, _, breach = text.partition(":")

@@ -114,6 +114,39 @@ def test_monitors_become_conditions_by_their_type() -> None:
     assert got["RetrainingBlocked"] == ("False", "NoAlarmWaiting")
 
 
+@pytest.mark.parametrize(
+    ("monitor", "want"),
+    [
+        ({"name": "answers", "type": "PredictionDrift"}, "DriftDetected"),
+        ({"name": "concept", "type": "Concept"}, "PerformanceDegraded"),
+        ({"name": "quality", "type": "DataQuality"}, "DataQualityDegraded"),
+        (
+            {
+                "name": "estimate",
+                "type": "EstimatedPerformance",
+                "estimatedPerformance": {"method": "CBPE", "metric": "accuracy", "min": 0.8},
+            },
+            "EstimatedPerformanceDegraded",
+        ),
+        (
+            {"name": "service", "type": "ServiceLevel", "serviceLevel": {"availability": 0.99}},
+            "ServiceLevelDegraded",
+        ),
+        (
+            {"name": "own", "type": "Custom", "custom": {"entryPoint": "team.checks:mean", "max": 1.0}},
+            "CustomAlarm",
+        ),
+        ({"name": "fair", "type": "Fairness", "fairness": {"slices": ["old", "new"]}}, "UnfairnessDetected"),
+    ],
+)
+def test_alarm_of_any_monitor_is_a_condition(monitor: dict[str, Any], want: str) -> None:
+    slices = [{"name": "old", "where": "age > 60"}, {"name": "new", "where": "age <= 60"}]
+    spec = spec_of("a", monitoring={"monitors": [monitor], "slices": slices})
+    report = report_of(**{monitor["name"]: "Alarm"})
+    got = conditions(facts_of(settled(rollout_spec()), spec=spec, report=report))
+    assert got[want] == ("True", "Told")
+
+
 def test_run_under_way_is_a_condition() -> None:
     facts = facts_of(settled(rollout_spec()), spec=retrained_spec(), runs=(run_of(phase="Running"),))
     assert conditions(facts)["Retraining"] == ("True", "Running")
