@@ -25,6 +25,7 @@ from perennial_observer.expiry import Expiry
 from perennial_observer.ingest.event_time import EventTimes
 from perennial_observer.metrics import Metrics
 from perennial_observer.monitors.assessors import Assessors
+from perennial_observer.monitors.custom import CustomCalls, CustomLimits
 from perennial_observer.monitors.evaluation import Evaluator
 from perennial_observer.registry import Registry
 from perennial_observer.reporting import Reporter, ReportWriter
@@ -147,7 +148,10 @@ def build_observer(
     sidecar = Sidecar(settings.detector_socket, settings.detector_timeout_s)
     hasty = Sidecar(settings.detector_socket, min(settings.detector_timeout_s, COMPARISON_TIMEOUT_S))
     event_times = EventTimes(store, registry, settings, clock)
-    evaluator = Evaluator(store, registry, Assessors(store, sidecar), event_times, settings, clock)
+    limits = CustomLimits(settings.custom_urls, settings.custom_modules, settings.custom_memory_bytes)
+    evaluator = Evaluator(
+        store, registry, Assessors(store, sidecar, custom=CustomCalls(limits)), event_times, settings, clock
+    )
     metrics = Metrics(store, lambda: evaluator.reports)
     observer = Observer(
         settings=settings,

@@ -85,6 +85,21 @@ class Settings(BaseSettings):
     report_interval_s: float = Field(
         15.0, description="Statistics in a MonitorReport are at most this old, seconds"
     )
+    custom_urls: tuple[str, ...] = Field(
+        (),
+        description="Addresses that a monitor of type Custom may name, each with all below it, as a JSON list; the"
+        " observer asks no other",
+    )
+    custom_modules: tuple[str, ...] = Field(
+        (),
+        description="Python packages in the observer's image whose functions a monitor of type Custom may name, each"
+        " with all below it, as a JSON list",
+    )
+    custom_memory_bytes: int = Field(
+        512 << 20,
+        ge=64 << 20,
+        description="Most data that the process of a Custom monitor's function may hold, bytes; two run at once",
+    )
     detector_socket: Path = Field(
         Path("/var/run/perennial-detectors/detectors.sock"), description="Unix socket of the detector sidecar"
     )

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,6 +21,7 @@ from perennial_observer.detectors.base import Floats
 from perennial_observer.detectors.isolation_forest import IsolationForestDetector
 from perennial_observer.detectors.ks import KSDetector
 from perennial_observer.detectors.sidecar import Sidecar
+from perennial_observer.monitors.custom import Asked, CustomCalls, assess_answer
 from perennial_observer.monitors.drift import DriftMonitor
 from perennial_observer.monitors.encoding import Encoder, build_encoder
 from perennial_observer.monitors.outlier import OutlierMonitor
@@ -27,7 +29,7 @@ from perennial_observer.monitors.performance import assess_performance
 from perennial_observer.monitors.quality.assess import assess_quality
 from perennial_observer.monitors.quality.rejections import read_rejected
 from perennial_observer.monitors.slices import slice_reference
-from perennial_observer.monitors.verdicts import Assessment
+from perennial_observer.monitors.verdicts import Assessment, assess_too_few
 from perennial_observer.store.references import StoredReference, read_reference
 from perennial_observer.store.rows import DeploymentKey, LoggedRow
 from perennial_observer.store.store import Store
@@ -84,6 +86,7 @@ class Assessors:
 
     store: Store
     sidecar: Sidecar
+    custom: CustomCalls = field(default_factory=CustomCalls)
     _prepared: dict[Scope, Prepared] = field(default_factory=dict)
 
     def assess(
@@ -177,7 +180,29 @@ def _judge_quality(assessors: Assessors, question: Question) -> Assessment:
     )
 
 
+def _judge_custom(assessors: Assessors, question: Question) -> Assessment:
+    """Judge by the user's number; raises NotYetJudged until it is there."""
+    scope, rows, spec = question.scope, question.rows, question.monitor.custom
+    assert spec is not None, "the API demands it"
+    if len(rows) < question.settings.window.min_samples:
+        return assess_too_few(len(rows), question.settings.window.min_samples)
+    reference = None
+    with suppress(MissingReference):
+        reference = assessors.prepare(scope).reference
+    name = question.monitor.name
+    about = {
+        "namespace": scope.key.namespace,
+        "deployment": scope.key.name,
+        "revision": scope.revision,
+        "monitor": name,
+    }
+    place = (scope.key.uid, scope.revision, name)
+    answer = assessors.custom.ask(place, spec, Asked(about, rows, reference))
+    return assess_answer(answer, spec, len(rows))
+
+
 _JUDGES: Mapping[MonitorType, Callable[[Assessors, Question], Assessment]] = {
+    MonitorType.CUSTOM: _judge_custom,
     MonitorType.DATA_QUALITY: _judge_quality,
     MonitorType.DRIFT: _judge_drift,
     MonitorType.OUTLIER: _judge_outliers,

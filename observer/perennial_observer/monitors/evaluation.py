@@ -23,6 +23,7 @@ from perennial_observer.explaining.explainer import Breach, Explainer
 from perennial_observer.explaining.findings import Explanation
 from perennial_observer.ingest.event_time import EventTimes
 from perennial_observer.monitors.assessors import Assessors, MissingReference, Scope
+from perennial_observer.monitors.custom import NotYetJudged
 from perennial_observer.monitors.records import (
     forget_monitors,
     read_last_position,
@@ -244,6 +245,8 @@ class Evaluator:
             rows = slice_rows(condition, found)
             try:
                 assessment = self.assessors.assess(scope, monitor, settings, rows)
+            except NotYetJudged:
+                return memory
             except DetectorFailure as error:
                 assessment = Assessment(
                     breached=None, failed=True, reason=error.reason, message=error.message, samples=len(rows)

@@ -124,7 +124,8 @@ class DataQuality(Model):
     max_missing: Annotated[Float, Field(ge=0, le=1)] = 0.05
     """Share of missing values that a feature may have beyond the reference's own, a fraction from 0 to 1."""
     max_invalid: Annotated[Float, Field(ge=0, le=1)] = 0.01
-    """Share of rows that may not fit the schema at all, a fraction from 0 to 1."""
+    """Share of rows that may not fit the schema at all, and of a feature's values that may be of another type, a
+    fraction from 0 to 1."""
     unseen_categories: Reaction = Reaction.ALERT
     """Alert on categories that the reference doesn't have, or Ignore them."""
     range: Reaction = Reaction.ALERT
@@ -132,6 +133,8 @@ class DataQuality(Model):
     max_odd: Annotated[Float, Field(ge=0, le=1)] = 0.01
     """Share of a feature's values that may be unseen or out of range, a fraction from 0 to 1."""
     min_per_hour: Annotated[Int, Field(ge=1)] | None = None
-    """Fewest rows an hour that are normal; fewer are an alarm. Left out, volume isn't watched."""
+    """Fewest rows an hour that are normal; a window of fewer, beyond chance, is a breach. Left out, volume isn't
+    watched."""
     max_silence: Annotated[Duration, AtLeast("1m")] | None = None
-    """Longest time without any row, by the clock. Left out, silence isn't watched."""
+    """Longest time without any row, by the clock; then it is an alarm at once, until a row comes. Left out, silence
+    isn't watched."""

@@ -78,6 +78,10 @@ def _member_fits_type(monitor: "Monitor") -> bool:
     return given <= {monitor.type} and (monitor.type not in _DEMANDING or monitor.type in given)
 
 
+def _counts_rows(quality: DataQuality | None) -> bool:
+    return quality is not None and (quality.min_per_hour is not None or quality.max_silence is not None)
+
+
 class Monitor(Model):
     """One thing that is watched."""
 
@@ -98,6 +102,12 @@ class Monitor(Model):
             holds=lambda self: (
                 self.slice is None or self.type not in {MonitorType.SERVICE_LEVEL, MonitorType.FAIRNESS}
             ),
+        ),
+        Rule(
+            cel="!has(self.slice) || !has(self.dataQuality)"
+            " || !(has(self.dataQuality.minPerHour) || has(self.dataQuality.maxSilence))",
+            message="minPerHour and maxSilence count all rows, not a slice's: give them to a monitor without slice",
+            holds=lambda self: self.slice is None or not _counts_rows(self.data_quality),
         ),
         Rule(
             cel="!has(self.window) || self.type != 'ServiceLevel'",

@@ -12,6 +12,7 @@ from perennial_api.types import Float, Int, Name, PositiveDuration, Unique
 
 __all__ = ["Custom", "Fairness", "FairnessMetric", "LatencyObjective", "ServiceLevel"]
 
+LONGEST_CUSTOM_S = 60.0
 _Objective = Annotated[Float, Field(gt=0, lt=1)]
 
 
@@ -90,6 +91,11 @@ class Custom(Model):
             message="custom.min is above custom.max: no value would be good",
             holds=lambda self: self.min is None or self.max is None or self.min <= self.max,
         ),
+        Rule(
+            cel="self.timeout <= duration('1m')",
+            message="custom.timeout is above 1m: others wait for their turn meanwhile",
+            holds=lambda self: self.timeout.seconds <= LONGEST_CUSTOM_S,
+        ),
     )
 
     entry_point: (
@@ -100,7 +106,7 @@ class Custom(Model):
         | None
     ) = None
     """Python function `package.module:function` in the observer's image; it gets the window and the reference as
-    DataFrames and returns a number."""
+    pandas DataFrames, in a process of its own, and returns a number. The installation allows packages one by one."""
     url: (
         Annotated[
             str,
@@ -110,10 +116,10 @@ class Custom(Model):
         ]
         | None
     ) = None
-    """HTTP endpoint that is posted the window as JSON and answers {"value": number}. The installation allows addresses
-    one by one."""
+    """HTTP endpoint that is posted the window as JSON, by column, and answers {"value": number}. The installation allows
+    addresses one by one; redirects aren't followed."""
     timeout: PositiveDuration = Duration("10s")
-    """How long one window may take."""
+    """How long one window may take, 1s to 1m."""
     min: Float | None = None
     """Smallest good value."""
     max: Float | None = None
