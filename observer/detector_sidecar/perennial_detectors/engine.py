@@ -10,15 +10,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from perennial_detectors.columns import TESTS, compare_columns
 from perennial_detectors.errors import EngineUnavailable, InvalidRequest, ModelNotFitted
+from perennial_detectors.together import compare_by_classifier, compare_uncertainty
 
 __all__ = ["Engine", "installed_version", "is_apache_release"]
 
 Floats = npt.NDArray[np.float64]
-
-# A two-sample test on fewer values says nothing; the answer for such a feature is NaN, which the caller must treat as
-# "not tested", never as "no drift".
-MIN_VALUES = 2
 
 
 def installed_version() -> str:
@@ -76,45 +74,38 @@ class Engine:
                 "LicenceForbids",
             )
         try:
-            self._loaded["KSDrift"] = importlib.import_module("alibi_detect.cd").KSDrift
+            drift = importlib.import_module("alibi_detect.cd")
+            for name in (*TESTS.values(), "ClassifierDrift", "ClassifierUncertaintyDrift"):
+                self._loaded[name] = getattr(drift, name)
             self._loaded["IForest"] = importlib.import_module("alibi_detect.od").IForest
         except ImportError as error:
             raise EngineUnavailable(
                 f"alibi-detect {self.version} does not import: {error}", "EngineBroken"
             ) from error
 
-    def ks(self, reference: Floats, windows: list[Floats]) -> tuple[Floats, Floats]:
-        """Kolmogorov-Smirnov distance of every feature of every window from the reference.
-
-        Missing values (NaN) are left out, feature by feature: alibi-detect answers NaN or p = 0 otherwise.
-
-        Parameters
-        ----------
-        reference
-            float64 (m, d).
-        windows
-            float64 (n_i, d) each.
-
-        Returns
-        -------
-        tuple
-            statistic and p-value, float64 (len(windows), d); NaN where too few values remain.
-        """
-        shape = (len(windows), reference.shape[1])
-        statistic, p_value = np.full(shape, np.nan), np.full(shape, np.nan)
+    def compare_columns(
+        self, test: str, reference: Floats, windows: list[Floats], is_category: npt.NDArray[np.bool_]
+    ) -> Floats:
+        """Statistic of every column of every window; see :func:`perennial_detectors.columns.compare_columns`."""
         with self._lock:
-            for column in range(reference.shape[1]):
-                known = _finite(reference[:, column])
-                if len(known) < MIN_VALUES:
-                    continue
-                detector = self._loaded["KSDrift"](known, p_val=0.05)
-                for i, window in enumerate(windows):
-                    values = _finite(window[:, column])
-                    if len(values) < MIN_VALUES:
-                        continue
-                    p, distance = detector.feature_score(known, values)
-                    statistic[i, column], p_value[i, column] = distance[0], p[0]
-        return statistic, p_value
+            return compare_columns(self._loaded, test, reference, windows, is_category)
+
+    def compare_by_classifier(self, reference: Floats, window: Floats, *, seed: int) -> float:
+        """How well a classifier tells the two apart."""
+        _require_known(reference, window)
+        with self._lock:
+            return compare_by_classifier(self._loaded, reference, window, seed)
+
+    def compare_uncertainty(self, reference: Floats, window: Floats) -> float:
+        """How much the certainty of predicted probabilities has changed."""
+        _require_known(reference, window)
+        for name, rows in (("reference", reference), ("window", window)):
+            if rows.min() < 0 or not np.allclose(rows.sum(axis=1), 1.0, atol=1e-3):
+                raise InvalidRequest(
+                    f"the {name}'s rows must be probabilities that sum to 1", "NotProbabilities"
+                )
+        with self._lock:
+            return compare_uncertainty(self._loaded, reference, window)
 
     def isolation_forest(
         self, key: str, reference: Floats | None, window: Floats, *, seed: int, n_estimators: int
@@ -126,10 +117,7 @@ class Engine:
         ModelNotFitted
             If nothing is kept under `key` and `reference` is None.
         """
-        if reference is not None and not np.isfinite(reference).all():
-            raise InvalidRequest("the reference holds missing values: impute them first", "MissingValues")
-        if not np.isfinite(window).all():
-            raise InvalidRequest("the window holds missing values: impute them first", "MissingValues")
+        _require_known(window, *(() if reference is None else (reference,)))
         with self._lock:
             model = self._models.get(key)
             if model is None:
@@ -151,6 +139,6 @@ class Engine:
             return np.asarray(model.score(window), dtype=np.float64)
 
 
-def _finite(values: Floats) -> Floats:
-    kept: Floats = values[np.isfinite(values)]
-    return kept.reshape(-1, 1)
+def _require_known(*sides: Floats) -> None:
+    if not all(np.isfinite(side).all() for side in sides):
+        raise InvalidRequest("there are missing values: impute them first", "MissingValues")

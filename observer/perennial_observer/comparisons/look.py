@@ -228,7 +228,7 @@ class Comparer:
         spec = monitor.outlier or Outlier()
 
         def flag(revision: str, inputs: Sequence[Mapping[str, Any]]) -> Sequence[bool] | None:
-            scope = Scope(key_of(deployment), revision, deployment.spec.logger.exclude)
+            scope = Scope.of(deployment, revision)
             try:
                 return [bool(odd) for odd in self.assessors.flag_outliers(scope, spec, inputs)]
             except MissingReference:

@@ -1,1 +1,1 @@
-"""Detectors behind one small interface; the sidecar with alibi-detect is what implements it today."""
+"""Detectors behind one small interface: alibi-detect's in the sidecar, and our own in ``native``."""

@@ -6,7 +6,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Detector", "Floats", "Result"]
+__all__ = ["Detector", "Floats", "Result", "RowDetector", "largest"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -18,7 +18,8 @@ class Result:
     Parameters
     ----------
     statistic
-        One number: the largest KS distance, or the share of outliers. NaN if nothing could be tested.
+        One number: the largest distance of a column, a distance of all columns together, or the share of outliers. NaN if
+        nothing could be tested.
     per_column
         float64 (d,): the statistic of each column, NaN where it was not tested; empty if the detector looks at rows.
     n
@@ -40,3 +41,16 @@ class Detector(Protocol):
     def score(self, window: Floats) -> Result:
         """Compare `window`, float64 (n, d)."""
         ...
+
+
+class RowDetector(Detector, Protocol):
+    """Also says which single rows are odd."""
+
+    def flag(self, window: Floats) -> npt.NDArray[np.bool_]:
+        """Tell which of the window's rows are odd, bool (n,)."""
+        ...
+
+
+def largest(values: Floats) -> float:
+    """Largest of the values that are known; NaN without any."""
+    return float(np.fmax.reduce(values)) if len(values) else float("nan")

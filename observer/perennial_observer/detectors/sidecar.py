@@ -55,14 +55,38 @@ class Sidecar:
         answer, _ = self._call({"op": "version"}, {})
         return str(answer.get("alibi_detect", ""))
 
-    def ks(self, reference: Floats, windows: Sequence[Floats]) -> Floats:
-        """Kolmogorov-Smirnov distances, float64 (windows, d); NaN where too few values are known."""
+    def compare_columns(
+        self, test: str, reference: Floats, windows: Sequence[Floats], is_category: Sequence[bool] = ()
+    ) -> Floats:
+        """Statistics of single columns, float64 (windows, d); NaN where too few values are known.
+
+        Parameters
+        ----------
+        test
+            ``ks``, ``cvm``, ``chi_square``, ``fet`` or ``tabular``.
+        is_category
+            Which columns hold codes, for ``tabular``; empty for none.
+        """
         ends = np.cumsum([len(window) for window in windows])
         arrays = {"reference": reference, "window": np.concatenate(list(windows)), "window_ends": ends}
-        _, results = self._call({"op": "ks"}, arrays)
+        if is_category:
+            arrays["is_category"] = np.array(is_category, dtype=np.bool_)
+        _, results = self._call({"op": "columns", "test": test}, arrays)
         return self._result(
             results, "statistic", (len(windows), reference.shape[1] if reference.ndim > 1 else 0)
         )
+
+    def compare_by_classifier(self, reference: Floats, window: Floats, *, seed: int) -> float:
+        """How well a classifier tells window from reference, 0 to 1; NaN for a handful of rows."""
+        _, results = self._call(
+            {"op": "classifier", "seed": seed}, {"reference": reference, "window": window}
+        )
+        return float(self._result(results, "statistic", ()))
+
+    def compare_uncertainty(self, reference: Floats, window: Floats) -> float:
+        """How much the certainty of predicted probabilities, a column per class, has changed, 0 to 1."""
+        _, results = self._call({"op": "uncertainty"}, {"reference": reference, "window": window})
+        return float(self._result(results, "statistic", ()))
 
     def isolation_forest(self, key: str, reference: Floats, window: Floats, *, seed: int) -> Floats:
         """Outlier scores, float64 (n,), higher is stranger. The reference is sent only if the sidecar lacks the fit."""

@@ -1,5 +1,6 @@
 """Finds or builds the monitor that judges a window, and remembers it while its reference is in force."""
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
@@ -10,53 +11,32 @@ import numpy as np
 import numpy.typing as npt
 from perennial_api.modeldeployment.monitoring import (
     DataQuality,
+    Drift,
     Monitor,
     MonitorSettings,
     MonitorType,
     Outlier,
+    ReferenceSource,
 )
-from perennial_api.where import Condition
 
-from perennial_observer.detectors.base import Floats
-from perennial_observer.detectors.isolation_forest import IsolationForestDetector
-from perennial_observer.detectors.ks import KSDetector
 from perennial_observer.detectors.sidecar import Sidecar
+from perennial_observer.monitors.comparing import Prepared, prepare_reference
 from perennial_observer.monitors.custom import Asked, CustomCalls, assess_answer
-from perennial_observer.monitors.drift import DriftMonitor
-from perennial_observer.monitors.encoding import Encoder, build_encoder
-from perennial_observer.monitors.outlier import OutlierMonitor
 from perennial_observer.monitors.performance import assess_performance
 from perennial_observer.monitors.quality.assess import assess_quality
 from perennial_observer.monitors.quality.rejections import read_rejected
+from perennial_observer.monitors.reference_sources import MissingReference, Scope, find_reference
 from perennial_observer.monitors.slices import slice_reference
 from perennial_observer.monitors.verdicts import Assessment, assess_too_few
-from perennial_observer.store.references import StoredReference, read_reference
-from perennial_observer.store.rows import DeploymentKey, LoggedRow
+from perennial_observer.store.references import StoredReference
+from perennial_observer.store.rows import LoggedRow
 from perennial_observer.store.store import Store
 
 __all__ = ["Assessors", "MissingReference", "Prepared", "Question", "Scope"]
 
 
-class MissingReference(Exception):
-    """The revision's server hasn't sent a usable reference (yet)."""
-
-
-@dataclass(frozen=True)
-class Scope:
-    """Whose windows are judged against which reference.
-
-    Parameters
-    ----------
-    exclude
-        Columns that the logger leaves out.
-    condition
-        Of the slice that is looked at; None for all rows.
-    """
-
-    key: DeploymentKey
-    revision: str
-    exclude: tuple[str, ...] = ()
-    condition: Condition | None = None
+# A file that can't be fetched is asked for again after a while, not at every look.
+RETRY_S = 60.0
 
 
 @dataclass(frozen=True)
@@ -70,24 +50,15 @@ class Question:
 
 
 @dataclass
-class Prepared:
-    """One revision's reference, as it was sent and encoded, with the monitors built on it."""
-
-    reference: StoredReference
-    encoder: Encoder
-    matrix: Floats
-    drift: DriftMonitor
-    outliers: dict[float, OutlierMonitor] = field(default_factory=dict)
-
-
-@dataclass
 class Assessors:
     """Judges windows of any monitor type."""
 
     store: Store
     sidecar: Sidecar
+    monotonic: Callable[[], float] = time.monotonic
     custom: CustomCalls = field(default_factory=CustomCalls)
     _prepared: dict[Scope, Prepared] = field(default_factory=dict)
+    _missing: dict[Scope, tuple[float, MissingReference]] = field(default_factory=dict)
 
     def assess(
         self, scope: Scope, monitor: Monitor, settings: MonitorSettings, rows: Sequence[LoggedRow]
@@ -98,6 +69,8 @@ class Assessors:
         ------
         MissingReference
             If the monitor needs one and there is none.
+        UnknownFeature
+            If the monitor names features that there aren't.
         DetectorUnavailable, DetectorFailure
             From the sidecar.
         """
@@ -107,23 +80,18 @@ class Assessors:
         self, scope: Scope, spec: Outlier, rows: Sequence[Mapping[str, Any]]
     ) -> npt.NDArray[np.bool_]:
         """Tell which rows are odd by the scope's reference, bool (n,); raises as :meth:`assess` does."""
-        return self.outlier_monitor(scope, spec).flag(rows)
-
-    def outlier_monitor(self, scope: Scope, spec: Outlier) -> OutlierMonitor:
-        """Find or build what judges single rows by the scope's reference; raises as :meth:`assess` does."""
-        prepared = self.prepare(scope)
-        if spec.contamination not in prepared.outliers:
-            detector = IsolationForestDetector(self.sidecar, spec.contamination)
-            prepared.outliers[spec.contamination] = OutlierMonitor(
-                prepared.encoder, prepared.matrix, detector
-            )
-        return prepared.outliers[spec.contamination]
+        return self.prepare(scope).outliers(spec).flag(rows)
 
     def keep_only(self, in_force: AbstractSet[tuple[str, str]]) -> None:
         """Drop what was built for (uid, revision) pairs that are not in force any more."""
         self._prepared = {
             scope: kept
             for scope, kept in self._prepared.items()
+            if (scope.key.uid, scope.revision) in in_force
+        }
+        self._missing = {
+            scope: missing
+            for scope, missing in self._missing.items()
             if (scope.key.uid, scope.revision) in in_force
         }
 
@@ -136,18 +104,29 @@ class Assessors:
             There is none, or none that can be compared with.
         """
         if scope not in self._prepared:
-            with self.store.read() as connection:
-                reference = read_reference(connection, scope.key.uid, scope.revision)
-            if reference is None:
-                raise MissingReference(f"revision {scope.revision} has sent no reference sample")
-            reference = slice_reference(scope.condition, reference)
-            encoder = build_encoder(reference.schema, reference.columns, scope.exclude)
-            if encoder is None:
-                raise MissingReference("the reference sample holds none of the logged features")
-            matrix = encoder.encode(reference.columns)
-            drift = DriftMonitor(encoder, matrix, lambda: KSDetector(self.sidecar))
-            self._prepared[scope] = Prepared(reference, encoder, matrix, drift)
+            reference = slice_reference(scope.condition, self._find(scope))
+            prepared = prepare_reference(reference, scope, self.sidecar)
+            # A spec that was edited leaves a reference behind which nobody asks for any more.
+            same = (scope.key.uid, scope.revision, scope.condition)
+            self._prepared = {
+                other: kept
+                for other, kept in self._prepared.items()
+                if (other.key.uid, other.revision, other.condition) != same
+            }
+            self._prepared[scope] = prepared
         return self._prepared[scope]
+
+    def _find(self, scope: Scope) -> StoredReference:
+        until, missing = self._missing.get(scope, (float("-inf"), None))
+        if missing is not None and self.monotonic() < until:
+            raise missing
+        self._missing.pop(scope, None)
+        try:
+            return find_reference(self.store, scope)
+        except MissingReference as found:
+            if scope.reference.source is ReferenceSource.URI:
+                self._missing[scope] = (self.monotonic() + RETRY_S, found)
+            raise
 
 
 def _judge_performance(_: Assessors, question: Question) -> Assessment:
@@ -157,12 +136,21 @@ def _judge_performance(_: Assessors, question: Question) -> Assessment:
 
 
 def _judge_drift(assessors: Assessors, question: Question) -> Assessment:
-    return assessors.prepare(question.scope).drift.assess(question.rows, question.settings)
+    spec = question.monitor.drift or Drift()
+    monitor = assessors.prepare(question.scope).drift(spec, of_outputs=False)
+    return monitor.assess(question.rows, question.settings)
+
+
+def _judge_prediction_drift(assessors: Assessors, question: Question) -> Assessment:
+    spec = question.monitor.prediction_drift or Drift()
+    monitor = assessors.prepare(question.scope).drift(spec, of_outputs=True)
+    return monitor.assess(question.rows, question.settings)
 
 
 def _judge_outliers(assessors: Assessors, question: Question) -> Assessment:
     spec = question.monitor.outlier or Outlier()
-    return assessors.outlier_monitor(question.scope, spec).assess(question.rows, question.settings, spec)
+    monitor = assessors.prepare(question.scope).outliers(spec)
+    return monitor.assess(question.rows, question.settings, spec)
 
 
 def _judge_quality(assessors: Assessors, question: Question) -> Assessment:
@@ -207,4 +195,5 @@ _JUDGES: Mapping[MonitorType, Callable[[Assessors, Question], Assessment]] = {
     MonitorType.DRIFT: _judge_drift,
     MonitorType.OUTLIER: _judge_outliers,
     MonitorType.PERFORMANCE: _judge_performance,
+    MonitorType.PREDICTION_DRIFT: _judge_prediction_drift,
 }

@@ -27,9 +27,13 @@ Floats = npt.NDArray[np.float64]
 
 # Below so many blocks their spread says too little.
 MIN_BLOCKS = 10
+# Of fewer nothing is known at all; a statistic without a known distribution can't be judged then.
+FEWEST_BLOCKS = 2
 # Windows larger than the reference's fifth are calibrated on blocks of that fifth.
 SMALLEST_NUMBER_OF_BLOCKS = 5
 STANDARD_DEVIATIONS = 3.0
+# Neither scale has a place for 0 or for the end itself.
+SMALLEST_SHARE = 1e-3
 # A feature with a block this far from the rest of the reference (a calendar column) could hardly alarm itself, and its
 # threshold would hide all others.
 RESTLESS_DISTANCE = 0.9
@@ -37,12 +41,22 @@ RESTLESS_DISTANCE = 0.9
 
 @dataclass(frozen=True)
 class Threshold:
-    """Value beyond which a window breaches, and how far it can be trusted."""
+    """Value beyond which a window breaches, and how far it can be trusted.
+
+    Parameters
+    ----------
+    blocks
+        How many blocks it was learnt from.
+    false_breach_rate
+        Probability that a window like the blocks exceeds it, as far as they tell; None if they are smaller than it.
+    """
 
     distance: float
     calibrated: bool
     reason: str
     message: str
+    blocks: int = 0
+    false_breach_rate: float | None = None
 
 
 def block_bounds(n_rows: int, block_rows: int) -> list[tuple[int, int]]:
@@ -99,39 +113,72 @@ def bonferroni_distance(p: float, n_features: int, n_reference: int, n_window: i
 
 
 def calibrate_threshold(
-    statistics: Sequence[float], p: float, *, same_size: bool, min_effect: float, fallback_distance: float
-) -> Threshold:
+    statistics: Sequence[float],
+    p: float,
+    *,
+    same_size: bool,
+    min_effect: float,
+    fallback_distance: float | None,
+    highest: float | None = 1.0,
+) -> Threshold | None:
     """Choose the threshold for a per-window false-breach probability `p`.
 
-    With at least 1/p blocks it is the smallest block that a window exceeds with at most `p`. With fewer, but enough to know their spread, the widest honest
-    one: the largest block or mean + 3 sd on the logit scale (distances end at 1), whichever is larger. With fewer still,
-    Bonferroni's distance or the largest block. Never below `min_effect`: a shift too small to matter is no drift.
+    With at least 1/p blocks it is the smallest block that a window exceeds with at most `p`. With fewer, but enough to
+    know their spread, the widest honest one: the largest block or mean + 3 sd on a scale without ends, whichever is
+    larger. With fewer still, the same beside Bonferroni's distance, where the statistic has one. Never below
+    `min_effect`: a shift too small to matter is no drift.
 
     Parameters
     ----------
     same_size
         Whether the blocks have a window's size; smaller ones are cautious but promise no rate.
+    fallback_distance
+        What stands in while there are hardly any blocks; None for a statistic whose distribution nobody knows.
+    highest
+        Largest value that the statistic can have; infinite where there is none, None where chance often gives exactly
+        0, which has no logarithm.
+
+    Returns
+    -------
+    Threshold
+        None if there are hardly any blocks and nothing stands in: then nothing can be said.
     """
     blocks = np.sort(np.asarray(statistics, dtype=np.float64))
     needed = math.ceil(1.0 / p)
-    if same_size and len(blocks) >= needed:
+    n = len(blocks)
+    if same_size and n >= needed:
         # A window exceeds the k-th smallest of b exchangeable blocks with probability 1 - k/(b + 1).
-        distance = float(blocks[math.ceil((len(blocks) + 1) * (1.0 - p)) - 1])
+        place = math.ceil((n + 1) * (1.0 - p))
+        distance = max(float(blocks[place - 1]), min_effect)
         return Threshold(
-            max(distance, min_effect), True, "Calibrated", f"{len(blocks)} blocks of the reference"
+            distance, True, "Calibrated", f"{n} blocks of the reference", n, 1.0 - place / (n + 1)
         )
-    if len(blocks) >= MIN_BLOCKS:
-        on_logit = logit(np.clip(blocks, 1e-3, 1 - 1e-3))
-        spread = float(expit(on_logit.mean() + STANDARD_DEVIATIONS * on_logit.std(ddof=1)))
-        distance = max(float(blocks.max()), spread)
-        how = "the widest of them is used"
-    else:
-        distance = max(fallback_distance, float(blocks.max()) if len(blocks) else 0.0)
+    if n < FEWEST_BLOCKS and fallback_distance is None:
+        return None
+    how = "the widest of them is used"
+    distance = float(blocks.max()) if n else 0.0
+    if n >= MIN_BLOCKS or (n >= FEWEST_BLOCKS and fallback_distance is None):
+        distance = max(distance, _widen(blocks, highest))
+    elif fallback_distance is not None:
+        distance = max(distance, fallback_distance)
         how = "a Bonferroni test or the widest of them is used"
     what = "blocks of a window's size" if same_size else "blocks, smaller than a window"
     return Threshold(
         max(distance, min_effect),
         calibrated=False,
         reason="TooFewReferenceBlocks",
-        message=f"not calibrated: the reference holds {len(blocks)} {what}, falseAlarmEvery needs {needed}; {how}",
+        message=f"the reference holds {n} {what}, falseAlarmEvery needs {needed}; {how}",
+        blocks=n,
+        false_breach_rate=1.0 / (n + 1) if same_size and n >= MIN_BLOCKS else None,
     )
+
+
+def _widen(blocks: Floats, highest: float | None) -> float:
+    """Mean + 3 sd, on the logit scale where the statistic has an upper end and on the logarithm's where it has none."""
+    if highest is None:
+        return float(blocks.mean() + STANDARD_DEVIATIONS * blocks.std(ddof=1))
+    if math.isinf(highest):
+        on_log = np.log(np.maximum(blocks, SMALLEST_SHARE))
+        return float(np.exp(on_log.mean() + STANDARD_DEVIATIONS * on_log.std(ddof=1)))
+    on_logit = logit(np.clip(blocks / highest, SMALLEST_SHARE, 1 - SMALLEST_SHARE))
+    return highest * float(expit(on_logit.mean() + STANDARD_DEVIATIONS * on_logit.std(ddof=1)))

@@ -13,10 +13,14 @@ import numpy as np
 import numpy.typing as npt
 from perennial_bundle import Column, Schema
 
-__all__ = ["Encoder", "build_encoder"]
+__all__ = ["Encoder", "build_column_encoder", "build_encoder"]
 
 Floats = npt.NDArray[np.float64]
 MAX_CATEGORIES = 20
+# Squares of larger numbers would be infinite, and so would whatever is summed with them.
+LARGEST_NUMBER = 1e100
+# Of one feature in a compact matrix: its value, and whether that is missing.
+PARTS = 2
 
 
 @dataclass(frozen=True)
@@ -25,13 +29,21 @@ class _Feature:
     is_category: bool
     categories: tuple[str, ...]
 
+    @property
+    def width(self) -> int:
+        """How many columns it has."""
+        return len(self.categories) + 2 if self.is_category else 2
+
     def encode(self, values: Sequence[Any]) -> list[Floats]:
-        missing = np.fromiter((value is None for value in values), dtype=np.float64, count=len(values))
         if not self.is_category:
-            numbers = [np.nan if value is None else float(value) for value in values]
-            return [np.array(numbers, dtype=np.float64), missing]
+            numbers = np.array([np.nan if value is None else float(value) for value in values], np.float64)
+            # Infinity is no measurement: it counts as missing, which is tested too.
+            numbers[~np.isfinite(numbers)] = np.nan
+            return [np.clip(numbers, -LARGEST_NUMBER, LARGEST_NUMBER), np.isnan(numbers).astype(np.float64)]
+        missing = np.fromiter((value is None for value in values), dtype=np.float64, count=len(values))
         texts = np.array(["" if value is None else str(value) for value in values], dtype=object)
-        shares = [(texts == category).astype(np.float64) for category in self.categories]
+        known = missing == 0
+        shares = [((texts == category) & known).astype(np.float64) for category in self.categories]
         other = 1.0 - missing - np.sum(shares, axis=0) if shares else 1.0 - missing
         return [*shares, np.maximum(other, 0.0), missing]
 
@@ -47,8 +59,17 @@ class Encoder:
     """
 
     features: tuple[_Feature, ...]
-    owner: tuple[int, ...]
     fill: Floats
+
+    @property
+    def owner(self) -> tuple[int, ...]:
+        """Which feature each column belongs to."""
+        return tuple(i for i, feature in enumerate(self.features) for _ in range(feature.width))
+
+    @property
+    def compact_is_category(self) -> tuple[bool, ...]:
+        """Which columns of a compact matrix hold codes."""
+        return tuple(flag for feature in self.features for flag in (feature.is_category, False))
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -68,13 +89,33 @@ class Encoder:
         """Put the reference's median where a number is missing."""
         return np.where(np.isnan(matrix), self.fill, matrix)
 
-    def by_feature(self, statistics: Floats) -> Floats:
+    def compact(self, matrix: Floats) -> Floats:
+        """Make two columns of each feature: its number or category's code (NaN if missing), and whether it's missing."""
+        parts, start = [], 0
+        for feature in self.features:
+            part = matrix[:, start : start + feature.width]
+            missing = part[:, -1]
+            value = np.argmax(part[:, :-1], axis=1).astype(np.float64) if feature.is_category else part[:, 0]
+            parts += [np.where(missing > 0, np.nan, value), missing]
+            start += feature.width
+        return np.column_stack(parts)
+
+    def choose(self, names: Collection[str]) -> tuple["Encoder", npt.NDArray[np.bool_]]:
+        """Keep some features: an encoder for them, and which columns of this one's matrices are its own, bool (d,)."""
+        kept = np.array([feature.name in names for feature in self.features], dtype=np.bool_)
+        columns = kept[list(self.owner)]
+        features = tuple(feature for feature in self.features if feature.name in names)
+        return Encoder(features, self.fill[columns]), columns
+
+    def by_feature(self, statistics: Floats, *, compact: bool = False) -> Floats:
         """Largest statistic of each feature's columns.
 
         Parameters
         ----------
         statistics
             float64 (..., d).
+        compact
+            Whether they are those of a compact matrix.
 
         Returns
         -------
@@ -82,7 +123,8 @@ class Encoder:
             float64 (..., features); NaN where nothing of a feature was tested.
         """
         result = np.full((*statistics.shape[:-1], len(self.features)), np.nan)
-        for column, feature in enumerate(self.owner):
+        owner = np.repeat(np.arange(len(self.features)), PARTS) if compact else np.array(self.owner)
+        for column, feature in enumerate(owner):
             result[..., feature] = np.fmax(result[..., feature], statistics[..., column])
         return result
 
@@ -91,19 +133,23 @@ def build_encoder(
     schema: Schema, reference: Mapping[str, Sequence[Any]], exclude: Collection[str] = ()
 ) -> Encoder | None:
     """Choose the columns: all features that the reference holds and the log keeps. None if there are none."""
-    kept = [c for c in schema.features if c.name in reference and c.name not in exclude]
+    return build_column_encoder(schema.features, reference, exclude)
+
+
+def build_column_encoder(
+    columns: Sequence[Column], reference: Mapping[str, Sequence[Any]], exclude: Collection[str] = ()
+) -> Encoder | None:
+    """Do so with any columns of a schema, of inputs or outputs."""
+    kept = [c for c in columns if c.name in reference and c.name not in exclude]
     if not kept:
         return None
     features = tuple(_build_feature(column, reference[column.name]) for column in kept)
-    owner: list[int] = []
-    for i, feature in enumerate(features):
-        owner += [i] * (len(feature.categories) + 2 if feature.is_category else 2)
-    draft = Encoder(features, tuple(owner), np.zeros(len(owner)))
+    draft = Encoder(features, np.empty(0))
     matrix = draft.encode(reference)
     known = ~np.isnan(matrix).all(axis=0)
-    fill = np.zeros(len(owner))
+    fill = np.zeros(matrix.shape[1])
     fill[known] = np.nanmedian(matrix[:, known], axis=0)
-    return Encoder(features, tuple(owner), fill)
+    return Encoder(features, fill)
 
 
 def _build_feature(column: Column, values: Sequence[Any]) -> _Feature:

@@ -166,7 +166,7 @@ class Evaluator:
         try:
             memory = self._judge_windows(subject, monitor, settings, memory)
         except MissingReference as missing:
-            return memory, _overlay(monitor, memory, MonitorState.INSUFFICIENT, "NoReference", str(missing))
+            return memory, _overlay(monitor, memory, MonitorState.INSUFFICIENT, missing.reason, str(missing))
         except UnknownFeature as unknown:
             return memory, _overlay(monitor, memory, MonitorState.ERROR, unknown.reason, unknown.message)
         except DetectorUnavailable as error:
@@ -218,7 +218,7 @@ class Evaluator:
         assert subject.deployment_id is not None
         assert subject.watermark is not None
         condition = self._find_slice(subject, monitor)
-        scope = Scope(subject.key, memory.revision, subject.exclude, condition)
+        scope = Scope.of(subject.deployment, memory.revision, condition)
         horizon = subject.watermark
         if monitor.performance is not None:
             horizon -= monitor.performance.labels.maturity.seconds

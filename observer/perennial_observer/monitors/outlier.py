@@ -6,18 +6,34 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from perennial_api.modeldeployment.monitoring import MonitorSettings, Outlier
+from perennial_api.modeldeployment.monitoring import MonitorSettings, Outlier, OutlierDetector
 from scipy.stats import binomtest
 
-from perennial_observer.detectors.base import Floats
+from perennial_observer.detectors.base import Floats, RowDetector
 from perennial_observer.detectors.isolation_forest import IsolationForestDetector
+from perennial_observer.detectors.native.oddness import Mahalanobis, Neighbours, OddRows
+from perennial_observer.detectors.sidecar import Sidecar
+from perennial_observer.errors import DetectorFailure
 from perennial_observer.monitors.encoding import Encoder
 from perennial_observer.monitors.verdicts import Assessment, assess_too_few
 from perennial_observer.store.rows import LoggedRow
 
-__all__ = ["OutlierMonitor"]
+__all__ = ["OutlierMonitor", "make_detector"]
 
 CONFIDENCE = 0.95
+# The cut is a quantile of held-out rows' scores; of fewer rows it is the largest of a handful.
+MIN_REFERENCE_ROWS = 50
+
+
+def make_detector(spec: Outlier, sidecar: Sidecar) -> RowDetector:
+    """Build the detector that the spec asks for, unfitted."""
+    match spec.detector:
+        case OutlierDetector.ISOLATION_FOREST:
+            return IsolationForestDetector(sidecar, spec.contamination)
+        case OutlierDetector.MAHALANOBIS:
+            return OddRows(Mahalanobis, spec.contamination)
+        case OutlierDetector.KNN:
+            return OddRows(Neighbours, spec.contamination)
 
 
 @dataclass
@@ -32,7 +48,7 @@ class OutlierMonitor:
 
     encoder: Encoder
     reference: Floats
-    detector: IsolationForestDetector
+    detector: RowDetector
     _is_fitted: bool = False
 
     def flag(self, rows: Sequence[Mapping[str, Any]]) -> npt.NDArray[np.bool_]:
@@ -42,7 +58,15 @@ class OutlierMonitor:
         ------
         DetectorUnavailable, DetectorFailure
             From the sidecar.
+        DetectorFailure
+            ``ReferenceTooSmall``.
         """
+        if len(self.reference) < MIN_REFERENCE_ROWS:
+            raise DetectorFailure(
+                f"the reference has {len(self.reference)} rows, {MIN_REFERENCE_ROWS} are needed to say what is odd:"
+                " give a larger one",
+                "ReferenceTooSmall",
+            )
         if not self._is_fitted:
             self.detector.fit(self.encoder.impute(self.reference))
             self._is_fitted = True
@@ -54,7 +78,7 @@ class OutlierMonitor:
         Raises
         ------
         DetectorUnavailable, DetectorFailure
-            From the sidecar.
+            As :meth:`flag` does.
         """
         if len(rows) < settings.window.min_samples:
             return assess_too_few(len(rows), settings.window.min_samples)
@@ -66,8 +90,8 @@ class OutlierMonitor:
         return Assessment(
             breached=breached,
             reason="MaxRateExceeded" if breached else "WithinMaxRate",
-            message=f"{count} of {len(rows)} rows are odd ({interval.low:.3f} to {interval.high:.3f}), "
-            f"maxRate is {spec.max_rate:g}",
+            message=f"{count} of {len(rows)} rows are odd by {spec.detector.value}"
+            f" ({interval.low:.3f} to {interval.high:.3f}), maxRate is {spec.max_rate:g}",
             samples=len(rows),
             statistic=rate,
             threshold=spec.max_rate,

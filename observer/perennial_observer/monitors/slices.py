@@ -44,7 +44,7 @@ Columns = Mapping[str, Sequence[Any]]
 
 
 class UnknownFeature(ObserverError):
-    """A condition names a column that no logged row can have; the user edits the slice."""
+    """A condition or a monitor names a column that no logged row can have; the user edits it."""
 
 
 _CALLS: Mapping[Operator, Callable[[Any, Any], bool]] = {

@@ -28,6 +28,12 @@ class Assessment(BaseModel):
         95 % interval of the statistic, where there is one.
     metric
         Which performance metric the statistic is, if it is one.
+    calibration
+        How the threshold was found, in one CamelCase word.
+    blocks
+        How many blocks of the reference it was learnt from.
+    false_breach_rate
+        Probability that a window without drift exceeds it, as far as the blocks tell.
     coverage
         Share of the window's rows that have a label, a fraction, where labels are what is judged.
     """
@@ -45,6 +51,9 @@ class Assessment(BaseModel):
     upper: float | None = None
     metric: str | None = None
     calibrated: bool | None = None
+    calibration: str | None = None
+    blocks: int | None = None
+    false_breach_rate: float | None = None
     coverage: float | None = None
     features: tuple[tuple[str, float], ...] = ()
 

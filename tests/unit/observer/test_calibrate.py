@@ -10,8 +10,10 @@ from perennial_observer.monitors.calibrate import (
 from scipy.stats import ks_2samp
 
 
-def threshold(blocks, p, *, same_size=True, fallback=0.05):
-    return calibrate_threshold(blocks, p, same_size=same_size, min_effect=0.1, fallback_distance=fallback)
+def threshold(blocks, p, *, same_size=True, fallback=0.05, highest=1.0):
+    return calibrate_threshold(
+        blocks, p, same_size=same_size, min_effect=0.1, fallback_distance=fallback, highest=highest
+    )
 
 
 def test_with_enough_blocks_the_threshold_is_their_quantile():
@@ -46,7 +48,35 @@ def test_with_hardly_any_blocks_bonferroni_stands_in_but_never_below_what_the_re
 
 
 def test_smaller_blocks_promise_no_rate():
-    assert not threshold(np.full(200, 0.2), 0.01, same_size=False).calibrated
+    got = threshold(np.full(200, 0.2), 0.01, same_size=False)
+    assert not got.calibrated
+    assert got.false_breach_rate is None
+
+
+def test_the_rate_that_was_reached_and_the_blocks_it_stands_on_are_told():
+    """Pain 9: what a threshold means. 101 blocks, p = 0.05: the 97th of them, which 5 of 102 windows exceed."""
+    got = threshold(np.linspace(0.2, 0.3, 101), 0.05)
+    assert (got.blocks, got.false_breach_rate) == (101, pytest.approx(5 / 102))
+
+
+def test_a_statistic_without_a_known_distribution_takes_the_widest_of_few_blocks_and_a_margin():
+    got = threshold([0.2, 0.25, 0.3], 0.01, fallback=None)
+    assert not got.calibrated
+    assert 0.3 < got.distance < 0.5
+
+
+@pytest.mark.parametrize("blocks", [[], [0.3]])
+def test_without_blocks_it_can_not_be_judged_at_all(blocks):
+    assert threshold(blocks, 0.01, fallback=None) is None
+
+
+def test_a_statistic_without_an_upper_end_may_have_a_threshold_beyond_one():
+    assert threshold([0.9, 1.4, 1.1] * 4, 0.001, highest=np.inf).distance > 1.4
+    assert threshold([0.9, 0.8, 0.7] * 4, 0.001).distance < 1.0
+
+
+def test_the_threshold_of_cvm_stays_below_its_own_end():
+    assert threshold([0.25, 0.3] * 6, 0.001, highest=1 / 3).distance < 1 / 3
 
 
 def test_the_effect_floor_holds_always():

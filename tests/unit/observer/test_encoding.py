@@ -87,3 +87,44 @@ def test_integers_and_all_missing_columns_encode(values):
     )
     encoder = build_encoder(schema, {"n": values})
     assert np.isfinite(encoder.impute(encoder.encode({"n": values}))).all()
+
+
+def test_nan_and_infinity_count_as_missing_and_huge_numbers_stay_finite_when_squared():
+    encoder = build_encoder(SCHEMA, REFERENCE)
+    rows = [{"x": x, "kind": "a", "flag": True} for x in (float("nan"), float("inf"), -float("inf"), 1e308)]
+    got = encoder.encode_rows(rows)
+    assert np.isnan(got[:3, 0]).all()
+    assert got[:, 1].tolist() == [1.0, 1.0, 1.0, 0.0]
+    assert np.isfinite(got[3, 0] ** 2)
+
+
+def test_an_empty_text_is_a_category_and_not_a_missing_value():
+    encoder = build_encoder(SCHEMA, {**REFERENCE, "kind": ["", "", "b", None]})
+    got = encoder.encode_rows([{"x": 1.0, "kind": "", "flag": True}, {"x": 1.0, "kind": None, "flag": True}])
+    assert got[:, 2].tolist() == [1.0, 0.0]
+    assert got[:, 5].tolist() == [0.0, 1.0]
+
+
+def test_a_compact_matrix_has_one_code_for_a_category_and_tells_missing_apart():
+    encoder = build_encoder(SCHEMA, REFERENCE)
+    got = encoder.compact(encoder.encode(REFERENCE))
+    want = [
+        [1.0, 0, 0, 0, 1, 0],
+        [2.0, 0, 0, 0, 0, 0],
+        [np.nan, 1, 1, 0, 1, 0],
+        [4.0, 0, np.nan, 1, 1, 0],
+    ]
+    np.testing.assert_array_equal(got, want)
+    assert encoder.compact_is_category == (False, False, True, False, False, False)
+    np.testing.assert_array_equal(
+        encoder.by_feature(np.array([0.1, 0.4, 0.2, np.nan, np.nan, np.nan]), compact=True),
+        [0.4, 0.2, np.nan],
+    )
+
+
+def test_chosen_features_keep_their_columns_and_medians():
+    encoder = build_encoder(SCHEMA, REFERENCE)
+    chosen, columns = encoder.choose(["flag", "x"])
+    assert chosen.names == ("x", "flag")
+    np.testing.assert_array_equal(chosen.encode(REFERENCE), encoder.encode(REFERENCE)[:, columns])
+    np.testing.assert_array_equal(chosen.fill, encoder.fill[columns])

@@ -54,4 +54,5 @@ class MMDDetector:
         """Mean of the random features, float64 (2 * FEATURES,)."""
         angles = (rows - self._center) / self._scale @ self._frequencies
         mean: Floats = np.concatenate([np.cos(angles).mean(axis=0), np.sin(angles).mean(axis=0)])
-        return mean / np.sqrt(FEATURES)
+        scaled: Floats = mean / np.sqrt(FEATURES)
+        return scaled
