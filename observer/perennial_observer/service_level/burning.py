@@ -18,7 +18,7 @@ from scipy.stats import binom
 from perennial_observer.monitors.verdicts import Assessment
 from perennial_observer.service_level.counting import Tally
 
-__all__ = ["BUDGET_S", "WINDOWS_S", "Burn", "Promise", "Windows", "assess_burn", "measure"]
+__all__ = ["BUDGET_S", "WINDOWS_S", "Burn", "Judgement", "Promise", "Windows", "judge_burn", "measure"]
 
 BUDGET_S = 30 * 86_400
 _5_MINUTES, _30_MINUTES, _HOUR, _6_HOURS, _3_DAYS = 300, 1800, 3600, 21_600, 259_200
@@ -126,6 +126,14 @@ class _Found:
         return self.rate / self.limit
 
 
+@dataclass(frozen=True)
+class Judgement:
+    """What was found, and the length of the window that decided."""
+
+    assessment: Assessment
+    window_s: int
+
+
 def measure(spec: ServiceLevel, all_requests: Windows, by_budget: Windows) -> tuple[Burn, ...]:
     """Put a promise beside what was counted.
 
@@ -142,9 +150,9 @@ def measure(spec: ServiceLevel, all_requests: Windows, by_budget: Windows) -> tu
     return tuple(burns)
 
 
-def assess_burn(
+def judge_burn(
     burns: Sequence[Burn], *, min_requests: int, severity: Severity, false_alarm_every_s: float
-) -> Assessment:
+) -> Judgement:
     """Judge how fast the budgets burn now.
 
     A pair of windows burns if both are above its limit and the long one has more bad requests than chance gives a service
@@ -162,7 +170,7 @@ def assess_burn(
     if not judged:
         longest_s = max(pair.long_s for pair in pairs)
         requests = min(burn.windows[longest_s].requests for burn in burns)
-        return Assessment(
+        few = Assessment(
             breached=None,
             reason="TooFewRequests",
             message=(
@@ -170,8 +178,9 @@ def assess_burn(
             ),
             samples=requests,
         )
-    worst = max(judged, key=lambda one: (one.is_burning, one.excess))
-    return Assessment(
+        return Judgement(few, longest_s)
+    worst = max(judged, key=lambda one: (one.is_burning, one.is_burning and one.pair.is_fast, one.excess))
+    assessment = Assessment(
         breached=worst.is_burning,
         reason=_name(worst),
         message=f"{_describe(worst)}; {_describe_budgets(burns)}{_describe_unjudged(found, min_requests)}",
@@ -179,6 +188,7 @@ def assess_burn(
         statistic=worst.rate,
         threshold=worst.limit,
     )
+    return Judgement(assessment, worst.pair.long_s)
 
 
 def _judge(burn: Burn, pair: _Pair, min_requests: int, false_alarm_every_s: float) -> _Found:
