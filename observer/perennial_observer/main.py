@@ -29,6 +29,9 @@ from perennial_observer.monitors.custom import CustomCalls, CustomLimits
 from perennial_observer.monitors.evaluation import Evaluator
 from perennial_observer.registry import Registry
 from perennial_observer.reporting import Reporter, ReportWriter
+from perennial_observer.service_level.metrics import BudgetMetrics
+from perennial_observer.service_level.polling import Poller
+from perennial_observer.service_level.routers import Routers
 from perennial_observer.settings import Settings
 from perennial_observer.store.blobs import BlobStore
 from perennial_observer.store.store import Store
@@ -58,6 +61,7 @@ class Observer:
     sidecar: Sidecar
     clock: Callable[[], float]
     expiry: Expiry
+    poller: Poller
     context: Context | None = None
     last_look: float = field(default_factory=time.monotonic)
 
@@ -121,6 +125,10 @@ class Observer:
                 _LOG.warning("retention failed reason=%s message=%s", error.reason, error.message)
             await asyncio.sleep(RETENTION_PAUSE_S)
 
+    async def run_service_levels(self) -> None:
+        """Ask the gateway's routers what they have counted, until cancelled."""
+        await self.poller.run()
+
     async def check_health(self) -> None:
         """Raise Unavailable if writing or looking is stuck."""
         try:
@@ -153,6 +161,8 @@ def build_observer(
         store, registry, Assessors(store, sidecar, custom=CustomCalls(limits)), event_times, settings, clock
     )
     metrics = Metrics(store, lambda: evaluator.reports)
+    metrics.registry.register(BudgetMetrics(registry, evaluator.service_levels))
+    routers = Routers(settings.router_host, settings.router_port, settings.router_timeout_s)
     observer = Observer(
         settings=settings,
         store=store,
@@ -164,6 +174,7 @@ def build_observer(
         sidecar=sidecar,
         clock=clock,
         expiry=Expiry(store, registry, settings, clock, time.monotonic),
+        poller=Poller(store, registry, routers, settings.router_interval_s, clock),
     )
     observer.context = Context(
         settings=settings,
@@ -217,7 +228,11 @@ async def _serve(settings: Settings) -> None:
         @asynccontextmanager
         async def lifespan(_: Starlette) -> AsyncIterator[None]:
             async with _running(
-                watching.run, observer.run_looks, observer.run_comparisons, observer.run_housekeeping
+                watching.run,
+                observer.run_looks,
+                observer.run_comparisons,
+                observer.run_housekeeping,
+                observer.run_service_levels,
             ):
                 yield
 

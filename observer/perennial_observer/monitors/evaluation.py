@@ -13,7 +13,7 @@ from typing import Any
 
 import orjson
 from perennial_api import ModelDeployment
-from perennial_api.modeldeployment.monitoring import Monitor, Monitoring, MonitorSettings
+from perennial_api.modeldeployment.monitoring import Monitor, Monitoring, MonitorSettings, MonitorType
 from perennial_api.monitorreport import LogCounts, MonitorReportStatus, MonitorState, MonitorVerdict
 from perennial_api.where import Condition
 
@@ -37,6 +37,7 @@ from perennial_observer.monitors.step import step
 from perennial_observer.monitors.verdicts import Assessment, Memory, build_verdict, utc
 from perennial_observer.monitors.windows import close_window
 from perennial_observer.registry import Registry, key_of
+from perennial_observer.service_level.judging import Promised, ServiceLevels
 from perennial_observer.settings import Settings
 from perennial_observer.store.arrivals import read_latest_arrival
 from perennial_observer.store.log import find_deployment_id
@@ -104,6 +105,10 @@ class Evaluator:
     settings: Settings
     clock: Callable[[], float] = time.time
     reports: dict[str, DeploymentReport] = field(default_factory=dict)
+    service_levels: ServiceLevels = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.service_levels = ServiceLevels(self.store, self.clock)
 
     def look(self) -> dict[str, DeploymentReport]:
         """Judge what has closed since the last look, a bounded number of windows for each monitor."""
@@ -121,6 +126,7 @@ class Evaluator:
                 continue
             reports[report.key.uid] = report
         self.reports = reports
+        self.service_levels.keep_only(set(reports))
         self.assessors.keep_only({(uid, report.status.revision or "") for uid, report in reports.items()})
         return reports
 
@@ -140,7 +146,9 @@ class Evaluator:
         )
         verdicts, kept = [], {}
         for monitor in deployment.spec.monitoring.monitors:
-            memory, verdict = self._look_at_monitor(subject, monitor, memories.get(monitor.name))
+            is_service = monitor.type is MonitorType.SERVICE_LEVEL
+            look = self._look_at_service_level if is_service else self._look_at_monitor
+            memory, verdict = look(subject, monitor, memories.get(monitor.name))
             memory, verdict = self._watch_silence(subject, monitor, memory, verdict)
             verdicts.append(verdict)
             if memory is not None:
@@ -173,6 +181,17 @@ class Evaluator:
             _LOG.warning("detectors unavailable reason=%s message=%s", error.reason, error.message)
             return memory, _overlay(monitor, memory, MonitorState.ERROR, error.reason, error.message)
         return memory, build_verdict(monitor, memory)
+
+    def _look_at_service_level(
+        self, subject: _Subject, monitor: Monitor, memory: Memory | None
+    ) -> tuple[Memory | None, MonitorVerdict]:
+        if subject.deployment_id is None:
+            return None, _waiting(monitor, "NoRouters", "no router of the gateway has answered yet")
+        promise = Promised(subject.deployment, subject.deployment_id, monitor)
+        following = self.service_levels.look(promise, memory)
+        if memory is None or following.state is not memory.state:
+            _log_transition(subject.key, monitor.name, following)
+        return following, build_verdict(monitor, following)
 
     def _watch_silence(
         self, subject: _Subject, monitor: Monitor, memory: Memory | None, verdict: MonitorVerdict
