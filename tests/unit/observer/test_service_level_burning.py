@@ -3,7 +3,7 @@
 import pytest
 from perennial_api.modeldeployment.monitoring import ServiceLevel, Severity
 from perennial_observer.monitors.verdicts import Assessment
-from perennial_observer.service_level.burning import WINDOWS_S, Burn, Windows, assess_burn, measure
+from perennial_observer.service_level.burning import WINDOWS_S, Burn, Windows, judge_burn, measure
 from perennial_observer.service_level.counting import Tally
 
 MONTH_S = 30 * 86_400.0
@@ -24,12 +24,12 @@ def judge(
     counts: Windows, *, severity: Severity = Severity.TICKET, spec: dict | None = None, least: int = 200
 ) -> Assessment:
     promise = ServiceLevel.model_validate(spec or {"availability": 0.999})
-    return assess_burn(
+    return judge_burn(
         measure(promise, counts, counts),
         min_requests=least,
         severity=severity,
         false_alarm_every_s=MONTH_S,
-    )
+    ).assessment
 
 
 @pytest.mark.parametrize(
