@@ -35,6 +35,7 @@ from perennial_observer.service_level.routers import Routers
 from perennial_observer.settings import Settings
 from perennial_observer.store.blobs import BlobStore
 from perennial_observer.store.store import Store
+from perennial_observer.webhooks.sender import Sender
 
 __all__ = ["Observer", "build_observer", "main"]
 
@@ -62,6 +63,7 @@ class Observer:
     clock: Callable[[], float]
     expiry: Expiry
     poller: Poller
+    sender: Sender
     context: Context | None = None
     last_look: float = field(default_factory=time.monotonic)
 
@@ -77,6 +79,7 @@ class Observer:
         self.metrics.looks.labels("ok").inc()
         self.metrics.look_seconds.set(time.monotonic() - started)
         self.last_look = time.monotonic()
+        self.metrics.keep_only({(d.metadata.namespace, d.metadata.name) for d in self.registry.all()})
         await self.reporter.publish(reports, self.comparer.arms)
 
     async def compare(self) -> None:
@@ -175,6 +178,7 @@ def build_observer(
         clock=clock,
         expiry=Expiry(store, registry, settings, clock, time.monotonic),
         poller=Poller(store, registry, routers, settings.router_interval_s, clock),
+        sender=Sender(store, registry, settings.webhooks, clock, metrics.count_webhook),
     )
     observer.context = Context(
         settings=settings,
@@ -186,6 +190,7 @@ def build_observer(
         metrics=metrics,
         clock=clock,
         check_health=observer.check_health,
+        reports=lambda: evaluator.reports,
     )
     return observer
 
@@ -232,6 +237,7 @@ async def _serve(settings: Settings) -> None:
                 observer.run_looks,
                 observer.run_comparisons,
                 observer.run_housekeeping,
+                observer.sender.run,
                 observer.run_service_levels,
             ):
                 yield

@@ -5,6 +5,8 @@ from pathlib import Path
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from perennial_observer.webhooks.targets import MAX_TARGETS, WebhookTarget
+
 __all__ = ["Settings"]
 
 
@@ -100,14 +102,10 @@ class Settings(BaseSettings):
         ge=64 << 20,
         description="Most data that the process of a Custom monitor's function may hold, bytes; two run at once",
     )
-    router_host: str = Field(
-        "perennial-gateway-agents",
-        description="DNS name of all gateway pods, whose router agents count requests",
-    )
-    router_port: int = Field(9902, description="Port of the router agents")
-    router_timeout_s: float = Field(2.0, gt=0, description="Longest wait for a router agent, seconds")
-    router_interval_s: float = Field(
-        15.0, gt=0, description="Pause between two looks at the router agents' counts, seconds"
+    webhooks: tuple[WebhookTarget, ...] = Field(
+        (),
+        max_length=MAX_TARGETS,
+        description='Receivers of alarms, as JSON: `[{"url": "https://…", "minSeverity": "Page"}]`',
     )
     detector_socket: Path = Field(
         Path("/var/run/perennial-detectors/detectors.sock"), description="Unix socket of the detector sidecar"

@@ -16,12 +16,15 @@ from perennial_observer.api.bundles import get_bundle, put_bundle
 from perennial_observer.api.context import Context, context_of
 from perennial_observer.api.feedback import post_feedback
 from perennial_observer.api.log import post_log, post_reference
+from perennial_observer.api.monitors import get_monitors, get_window, get_windows
 from perennial_observer.api.training import get_export, get_watermark
 from perennial_observer.errors import ObserverError
 
 __all__ = ["build_app"]
 
 _LOG = logging.getLogger(__name__)
+
+_MONITORS = "/v1/deployments/{namespace}/{name}/monitors"
 
 Lifespan = Callable[[Starlette], AbstractAsyncContextManager[None]]
 
@@ -37,6 +40,9 @@ def build_app(context: Context, lifespan: Lifespan | None = None) -> Starlette:
             Route("/v1/export", get_export, methods=["GET"]),
             Route("/v1/watermark", get_watermark, methods=["GET"]),
             Route("/v1/namespaces/{namespace}/deployments/{name}/feedback", post_feedback, methods=["POST"]),
+            Route(_MONITORS, get_monitors, methods=["GET"]),
+            Route(f"{_MONITORS}/{{monitor}}/windows", get_windows, methods=["GET"]),
+            Route(f"{_MONITORS}/{{monitor}}/windows/{{id}}", get_window, methods=["GET"]),
             Route("/healthz", _get_healthz, methods=["GET"]),
             Route("/livez", _get_livez, methods=["GET"]),
             Route("/metrics", _get_metrics, methods=["GET"]),

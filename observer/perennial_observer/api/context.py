@@ -1,6 +1,6 @@
 """What every route needs, handed over once when the application is built."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
 from starlette.requests import Request
@@ -9,6 +9,7 @@ from perennial_observer.auth import Authenticator, Caller
 from perennial_observer.ingest.event_time import EventTimes
 from perennial_observer.ingest.shares import Shares
 from perennial_observer.metrics import Metrics
+from perennial_observer.monitors.evaluation import DeploymentReport
 from perennial_observer.registry import Registry
 from perennial_observer.settings import Settings
 from perennial_observer.store.blobs import BlobStore
@@ -29,6 +30,8 @@ class Context:
         Raises Unavailable with what is broken.
     check_alive
         Raises Unavailable with what only a restart mends.
+    reports
+        Gives the latest look, by uid.
     """
 
     settings: Settings
@@ -41,6 +44,7 @@ class Context:
     clock: Callable[[], float]
     check_health: Callable[[], Awaitable[None]]
     check_alive: Callable[[], Awaitable[None]]
+    reports: Callable[[], Mapping[str, DeploymentReport]] = dict
     shares: Shares = field(default_factory=Shares)
 
 

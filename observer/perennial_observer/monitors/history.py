@@ -58,7 +58,7 @@ def read_windows(
     monitor: str,
     *,
     since: float,
-    before: int | None,
+    before: int,
     limit: int,
 ) -> list[JudgedWindow]:
     """Read a page of a monitor's windows that end at `since` or later, the newest first.
@@ -66,15 +66,16 @@ def read_windows(
     Parameters
     ----------
     before
-        Id of the last window of the page before; only older ones follow it.
+        Only windows with smaller ids: the id of the last one of the page before.
     """
     w = t.window.c
-    query = select(t.window).where(
-        w.deployment_id == deployment_id, w.monitor == monitor, w.end_event >= since
+    query = (
+        select(t.window)
+        .where(w.deployment_id == deployment_id, w.monitor == monitor, w.end_event >= since, w.id < before)
+        .order_by(w.id.desc())
+        .limit(limit)
     )
-    if before is not None:
-        query = query.where(w.id < before)
-    return _decode(connection.execute(query.order_by(w.id.desc()).limit(limit)).all())
+    return _decode(connection.execute(query).all())
 
 
 def find_window(connection: Connection, deployment_id: int, window_id: int) -> JudgedWindow | None:

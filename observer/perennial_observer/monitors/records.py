@@ -9,6 +9,7 @@ from perennial_observer.monitors.verdicts import Assessment, Memory
 from perennial_observer.store import tables as t
 from perennial_observer.store.inserts import insert_or_skip, put
 from perennial_observer.store.reads import Position
+from perennial_observer.webhooks.outbox import note_transition
 
 __all__ = ["forget_monitors", "read_last_position", "read_memories", "write_memory", "write_window"]
 
@@ -36,7 +37,13 @@ def read_last_position(
 
 
 def write_memory(connection: Connection, deployment_id: int, monitor: str, memory: Memory) -> None:
-    """Store what a monitor remembers."""
+    """Store what a monitor remembers, and note a change that somebody is to be told of."""
+    m = t.monitor_state.c
+    held = connection.execute(
+        select(m.state).where(m.deployment_id == deployment_id, m.monitor == monitor)
+    ).scalar()
+    if held is not None:
+        note_transition(connection, deployment_id, monitor, Memory.model_validate_json(held), memory)
     values = {
         "revision": memory.revision,
         "spec_digest": memory.spec_digest,
@@ -91,4 +98,7 @@ def write_window(
 def forget_monitors(connection: Connection, deployment_id: int, names: set[str]) -> None:
     """Drop what monitors that are gone from the spec remember; their windows stay."""
     m = t.monitor_state.c
+    for name, memory in read_memories(connection, deployment_id).items():
+        if name in names:
+            note_transition(connection, deployment_id, name, memory, None)
     connection.execute(delete(t.monitor_state).where(m.deployment_id == deployment_id, m.monitor.in_(names)))

@@ -38,6 +38,7 @@ __all__ = [
     "service_level",
     "service_level_bucket",
     "shadow_row",
+    "webhook_event",
     "window",
 ]
 
@@ -153,6 +154,21 @@ window = Table(
     Column("verdict", Text, nullable=False),
     Column("evaluated_at", Float, nullable=False),
     UniqueConstraint("deployment_id", "monitor", "revision", "end_event", "end_id"),
+)
+
+# What is to be told of monitors until it has arrived: notes without a target, then one row for each receiver, whose
+# target is a digest of its address.
+webhook_event = Table(
+    "webhook_event",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    _deployment_id(),
+    Column("event_id", String(160), nullable=False),
+    Column("target", String(64), nullable=False),
+    Column("body", Text, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("due", Float, nullable=False),
+    Index("webhook_event_by_due", "due", "id"),
 )
 
 monitor_state = Table(

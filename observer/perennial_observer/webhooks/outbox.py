@@ -1,0 +1,159 @@
+"""What is still to be told, in the database.
+
+A change of a monitor is noted in the transaction that writes the monitor's memory. So an observer that is killed has
+either written neither, or will tell of the change after its restart. Notes become one event for each receiver later:
+what is judged needn't know who is told.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import orjson
+from perennial_api import ModelDeployment
+from sqlalchemy import Connection, delete, func, insert, select, update
+
+from perennial_observer.monitors.verdicts import Memory
+from perennial_observer.store import tables as t
+from perennial_observer.store.rows import DeploymentKey
+from perennial_observer.webhooks.targets import WebhookTarget
+from perennial_observer.webhooks.transitions import Transition, find_change, tell
+
+__all__ = ["Due", "address_notes", "claim_due", "drop", "has_due", "note_transition", "postpone"]
+
+# With a body of some 8 KiB each, what waits stays below 20 MiB however long a receiver is away: the oldest go.
+MAX_WAITING = 2_000
+# The target of what hasn't been addressed yet.
+NOBODY = ""
+
+
+@dataclass(frozen=True)
+class Due:
+    """One event that is to be sent to one receiver now.
+
+    Parameters
+    ----------
+    attempts
+        How many have been made, this one not counted.
+    """
+
+    id: int
+    event_id: str
+    target: str
+    body: str
+    attempts: int
+
+
+def note_transition(
+    connection: Connection, deployment_id: int, monitor: str, before: Memory, after: Memory | None
+) -> None:
+    """Note a change that somebody may want to know of."""
+    change = find_change(before, after)
+    if change is None:
+        return
+    transition = Transition(monitor=monitor, before=before, after=after)
+    values = {
+        "deployment_id": deployment_id,
+        "event_id": change.value,
+        "target": NOBODY,
+        "body": transition.model_dump_json(),
+        "attempts": 0,
+        "due": 0.0,
+    }
+    connection.execute(insert(t.webhook_event).values(**values))
+    _bound(connection)
+
+
+def address_notes(
+    connection: Connection,
+    find: Callable[[str], ModelDeployment | None],
+    targets: Sequence[WebhookTarget],
+    *,
+    now: float,
+) -> None:
+    """Turn notes into events, one for each receiver that wants it, and forget receivers that aren't named any more.
+
+    Of a deployment that was deleted nothing is told. A removed monitor's severity isn't known any more: the end of its
+    alarm goes to every receiver.
+
+    Parameters
+    ----------
+    find
+        Gives a deployment by uid.
+    """
+    w, d = t.webhook_event.c, t.deployment.c
+    connection.execute(
+        delete(t.webhook_event).where(w.target.not_in([NOBODY, *(target.digest for target in targets)]))
+    )
+    query = (
+        select(w.id, w.deployment_id, w.body, d.uid, d.namespace, d.name)
+        .select_from(t.webhook_event.join(t.deployment))
+        .where(w.target == NOBODY)
+        .order_by(w.id)
+    )
+    for note in connection.execute(query).all():
+        connection.execute(delete(t.webhook_event).where(w.id == note.id))
+        deployment = find(note.uid)
+        if deployment is None:
+            continue
+        transition = Transition.model_validate_json(note.body)
+        spec = next((m for m in deployment.spec.monitoring.monitors if m.name == transition.monitor), None)
+        told = tell(DeploymentKey(note.uid, note.namespace, note.name), spec, transition)
+        receivers = [target for target in targets if spec is None or target.wants(spec.severity)]
+        if told is None or not receivers:
+            continue
+        same = {
+            "deployment_id": note.deployment_id,
+            "event_id": told.id,
+            "body": orjson.dumps(told.body).decode(),
+            "attempts": 0,
+            "due": now,
+        }
+        connection.execute(
+            insert(t.webhook_event), [{**same, "target": target.digest} for target in receivers]
+        )
+    _bound(connection)
+
+
+def has_due(connection: Connection, *, now: float) -> bool:
+    """Whether anything is due; asked before anything is written."""
+    query = select(t.webhook_event.c.id).where(t.webhook_event.c.due <= now).limit(1)
+    return connection.execute(query).scalar() is not None
+
+
+def claim_due(connection: Connection, *, now: float, until: float, limit: int) -> list[Due]:
+    """Take what is due, and put it off until `until`, so that no other replica sends it meanwhile."""
+    w = t.webhook_event.c
+    query = (
+        select(w.id, w.event_id, w.target, w.body, w.attempts)
+        .where(w.due <= now, w.target != NOBODY)
+        .order_by(w.due, w.id)
+        .limit(limit)
+    )
+    found = [Due(*row) for row in connection.execute(query)]
+    if found:
+        ids = [due.id for due in found]
+        connection.execute(update(t.webhook_event).where(w.id.in_(ids)).values(due=until))
+    return found
+
+
+def drop(connection: Connection, ids: Sequence[int]) -> None:
+    """Forget events that arrived or never will."""
+    if ids:
+        connection.execute(delete(t.webhook_event).where(t.webhook_event.c.id.in_(ids)))
+
+
+def postpone(connection: Connection, until: Mapping[int, float]) -> None:
+    """Note failed attempts, and when the next ones are due."""
+    w = t.webhook_event.c
+    for id_, due in until.items():
+        connection.execute(
+            update(t.webhook_event).where(w.id == id_).values(due=due, attempts=w.attempts + 1)
+        )
+
+
+def _bound(connection: Connection) -> None:
+    w = t.webhook_event.c
+    surplus = connection.execute(select(func.count()).select_from(t.webhook_event)).scalar_one() - MAX_WAITING
+    if surplus > 0:
+        oldest = list(connection.execute(select(w.id).order_by(w.id).limit(surplus)).scalars())
+        connection.execute(delete(t.webhook_event).where(w.id.in_(oldest)))

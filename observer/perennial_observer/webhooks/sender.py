@@ -1,0 +1,158 @@
+"""Posts what is in the outbox, until it arrived or too many attempts failed. Looks never wait for it."""
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from http import HTTPStatus
+
+import aiohttp
+import anyio.to_thread
+from sqlalchemy import Connection
+
+from perennial_observer.errors import ObserverError
+from perennial_observer.registry import Registry
+from perennial_observer.store.store import Store
+from perennial_observer.webhooks.outbox import Due, address_notes, claim_due, drop, has_due, postpone
+from perennial_observer.webhooks.targets import WebhookTarget
+
+__all__ = ["Outcome", "Sender", "judge_answer", "pause_s"]
+
+_LOG = logging.getLogger(__name__)
+
+TIMEOUT_S = 10.0
+# Twelve attempts with pauses that double up to ten minutes take about an hour.
+MAX_ATTEMPTS = 12
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 5.0, 600.0
+BATCH = 50
+AT_ONCE = 8
+# Longer than a batch takes: a replica that died leaves its events to the others after that.
+CLAIM_S = 120.0
+POLL_S = 2.0
+WRITE_TIMEOUT_S = 60.0
+
+_PASSING = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS}
+
+
+class Outcome(StrEnum):
+    """What became of one attempt."""
+
+    DELIVERED = "delivered"
+    FAILED = "failed"
+    REFUSED = "refused"
+    GIVEN_UP = "given_up"
+
+
+def judge_answer(status: int, attempts: int) -> Outcome:
+    """Tell from a status (0 for none) and the attempts made, this one counted, what becomes of an event."""
+    if 200 <= status < 300:  # noqa: PLR2004
+        return Outcome.DELIVERED
+    if status and status < 500 and status not in _PASSING:  # noqa: PLR2004
+        return Outcome.REFUSED
+    return Outcome.GIVEN_UP if attempts >= MAX_ATTEMPTS else Outcome.FAILED
+
+
+def pause_s(attempts: int, jitter: float) -> float:
+    """Pause after so many failed attempts; `jitter` from 0 to 1 takes off up to a half."""
+    longest = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2.0 ** (attempts - 1))
+    return longest * (1 - jitter / 2)
+
+
+@dataclass
+class Sender:
+    """Sends events to the receivers that the installation names.
+
+    Parameters
+    ----------
+    clock
+        Seconds since the epoch.
+    count
+        Told the result of each attempt.
+    """
+
+    store: Store
+    registry: Registry
+    targets: Sequence[WebhookTarget]
+    clock: Callable[[], float]
+    count: Callable[[str], None]
+
+    async def run(self) -> None:
+        """Send until cancelled."""
+        timeout = aiohttp.ClientTimeout(total=TIMEOUT_S)
+        async with aiohttp.ClientSession(timeout=timeout) as session:
+            while True:
+                try:
+                    # Until it is known which deployments there are, changes would be taken for those of deleted ones.
+                    sent = await self.send_due(session) if self.registry.synced else 0
+                except ObserverError as error:
+                    _LOG.warning("webhooks wait reason=%s message=%s", error.reason, error.message)
+                    sent = 0
+                if sent < BATCH:
+                    await asyncio.sleep(POLL_S)
+
+    async def send_due(self, session: aiohttp.ClientSession) -> int:
+        """Send one batch of what is due; return how many attempts were made."""
+        due = await anyio.to_thread.run_sync(self._claim)
+        if not due:
+            return 0
+        places = asyncio.Semaphore(AT_ONCE)
+        outcomes = await asyncio.gather(*(self._send(session, places, item) for item in due))
+        now = self.clock()
+        gone, later = [], {}
+        for item, outcome in zip(due, outcomes, strict=True):
+            self.count(outcome.value)
+            if outcome is Outcome.FAILED:
+                later[item.id] = now + pause_s(item.attempts + 1, random.random())  # noqa: S311  jitter
+            else:
+                gone.append(item.id)
+        await anyio.to_thread.run_sync(lambda: self._settle(gone, later))
+        return len(due)
+
+    def _claim(self) -> list[Due]:
+        now = self.clock()
+        with self.store.read() as connection:
+            # Nothing is written while nothing is due.
+            if not has_due(connection, now=now):
+                return []
+
+        def work(connection: Connection) -> list[Due]:
+            address_notes(connection, self.registry.get, self.targets, now=now)
+            return claim_due(connection, now=now, until=now + CLAIM_S, limit=BATCH)
+
+        return self.store.writer.submit(work, 0).result(WRITE_TIMEOUT_S)
+
+    def _settle(self, gone: Sequence[int], later: Mapping[int, float]) -> None:
+        def work(connection: Connection) -> None:
+            drop(connection, gone)
+            postpone(connection, later)
+
+        self.store.writer.submit(work, 0).result(WRITE_TIMEOUT_S)
+
+    async def _send(self, session: aiohttp.ClientSession, places: asyncio.Semaphore, due: Due) -> Outcome:
+        url = next(target.url for target in self.targets if target.digest == due.target)
+        async with places:
+            status, why = await _post(session, url, due.body)
+        outcome = judge_answer(status, due.attempts + 1)
+        if outcome is not Outcome.DELIVERED:
+            # Without the address, which may hold a secret.
+            _LOG.warning(
+                "webhook %s event=%s target=%s attempt=%d answer=%s",
+                outcome.value,
+                due.event_id,
+                due.target[:8],
+                due.attempts + 1,
+                why,
+            )
+        return outcome
+
+
+async def _post(session: aiohttp.ClientSession, url: str, body: str) -> tuple[int, str]:
+    """Post one event; return the status, 0 if there is none, and what to write into the log."""
+    headers = {"content-type": "application/cloudevents+json; charset=utf-8"}
+    try:
+        async with session.post(url, data=body.encode(), headers=headers, allow_redirects=False) as answer:
+            return answer.status, str(answer.status)
+    except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+        return 0, type(error).__name__

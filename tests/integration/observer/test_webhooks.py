@@ -1,0 +1,248 @@
+"""Alarms of a real observer arrive at a real HTTP server, once for all attempts, also after a restart."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import aiohttp
+import pytest
+from aiohttp import web
+from perennial_observer.main import Observer
+from perennial_observer.settings import Settings
+from perennial_observer.webhooks.targets import WebhookTarget
+
+from .conftest import KEY, deployment, run_observer
+
+SERVER = {"Authorization": "Bearer server"}
+STABLE = "wine-00000001"
+WINDOW = 100
+MONITORING = {
+    "eventTime": "at",
+    "defaults": {
+        "window": {"size": WINDOW, "maxAge": "1h", "minSamples": 50},
+        "alarm": {"breaches": 1, "of": 1},
+        "clear": {"consecutive": 1},
+    },
+    "monitors": [
+        {
+            "name": "accuracy",
+            "type": "Performance",
+            "severity": "Page",
+            "performance": {
+                "metric": "accuracy",
+                "min": 0.8,
+                "labels": {"maturity": "0s", "minCoverage": 0.5, "minLabels": 50},
+            },
+        }
+    ],
+}
+
+
+@dataclass
+class Receiver:
+    """Answers with the next of `answers`, then with 204."""
+
+    answers: list[int] = field(default_factory=list)
+    bodies: list[dict] = field(default_factory=list)
+    kinds: list[str] = field(default_factory=list)
+    port: int = 0
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/hook?token=s3cret"
+
+    async def handle(self, request: web.Request) -> web.Response:
+        self.bodies.append(await request.json())
+        self.kinds.append(request.headers["content-type"])
+        return web.Response(status=self.answers.pop(0) if self.answers else 204)
+
+
+@pytest.fixture
+async def receiver() -> AsyncIterator[Receiver]:
+    found = Receiver()
+    app = web.Application()
+    app.router.add_post("/hook", found.handle)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    found.port = site._server.sockets[0].getsockname()[1]
+    try:
+        yield found
+    finally:
+        await runner.cleanup()
+
+
+@dataclass
+class Clock:
+    """Time that a test sets; the log's event times are its seconds, too."""
+
+    now: float = 1_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Rows:
+    """Sends windows of predictions with labels, right ones or wrong ones."""
+
+    def __init__(self, running) -> None:
+        self.running = running
+        self.at = 0
+
+    async def send(self, *, right: bool) -> None:
+        name = f"p{self.at}"
+        columns = {"at": [float(self.at + i) for i in range(WINDOW)], "sugar": [1.0] * WINDOW}
+        self.at += WINDOW
+        entry = {
+            "prediction_id": name,
+            "time": 0.0,
+            "inputs": columns,
+            "outputs": {"predict": [1] * WINDOW},
+        }
+        body = {"revision": STABLE, "entries": [entry]}
+        assert (await self.running.client.post("/v1/log", json=body, headers=SERVER)).status_code == 202
+        labels = [{"prediction_id": name, "row": i, "label": int(right)} for i in range(WINDOW)]
+        address = f"/v1/namespaces/{KEY.namespace}/deployments/{KEY.name}/feedback"
+        answer = await self.running.client.post(address, json={"feedback": labels})
+        assert answer.json()["accepted"] == WINDOW
+        await self.running.look()
+
+
+@asynccontextmanager
+async def watch(settings: Settings, cluster, clock: Clock):
+    async with run_observer(
+        settings, cluster, deployment({"monitoring": MONITORING}), clock=clock
+    ) as running:
+        schema = {
+            "inputs": [
+                {"name": "sugar", "datatype": "FP64"},
+                {"name": "at", "datatype": "FP64", "role": "EventTime"},
+            ],
+            "outputs": [{"name": "predict", "datatype": "INT64", "role": "Output"}],
+        }
+        reference = {
+            "revision": STABLE,
+            "bundle_digest": "sha256:" + "a" * 64,
+            "schema": schema,
+            "task": "Classification",
+            "rows": {"at": [float(i) for i in range(WINDOW)], "sugar": [0.0] * WINDOW},
+            "outputs": {"predict": [1] * WINDOW},
+            "event_time": [float(i) for i in range(WINDOW)],
+        }
+        answer = await running.client.post("/v1/reference", json=reference, headers=SERVER)
+        assert answer.status_code == 204
+        yield running
+
+
+async def send_due(observer: Observer) -> int:
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10.0)) as session:
+        return await observer.sender.send_due(session)
+
+
+def told(receiver: Receiver) -> list[tuple[str, str]]:
+    return [(body["type"].split(".")[-2], body["data"]["breachId"]) for body in receiver.bodies]
+
+
+def aimed(settings: Settings, receiver: Receiver, **changes) -> Settings:
+    target = WebhookTarget.model_validate({"url": receiver.url, **changes})
+    return settings.model_copy(update={"webhooks": (target,)})
+
+
+async def test_an_alarm_and_its_end_arrive_as_cloudevents(settings, cluster, receiver):
+    async with watch(aimed(settings, receiver), cluster, Clock()) as running:
+        rows = Rows(running)
+        await rows.send(right=True)
+        assert await send_due(running.observer) == 0
+        await rows.send(right=False)
+        assert await send_due(running.observer) == 1
+        await rows.send(right=True)
+        assert await send_due(running.observer) == 1
+        assert await send_due(running.observer) == 0
+        metrics = (await running.client.get("/metrics")).text
+    kinds, episodes = zip(*told(receiver), strict=True)
+    assert kinds == ("raised", "cleared")
+    assert len(set(episodes)) == 1
+    assert set(receiver.kinds) == {"application/cloudevents+json; charset=utf-8"}
+    data = receiver.bodies[0]["data"]
+    assert (data["severity"], data["state"], data["statistic"]) == ("Page", "Alarm", 0.0)
+    assert "moved most: sugar (1.00)" in data["explanation"]
+    assert 'perennial_observer_webhooks_total{result="delivered"} 2.0' in metrics
+    assert "s3cret" not in metrics
+
+
+async def test_an_attempt_that_failed_is_made_again_with_the_same_id(settings, cluster, receiver):
+    receiver.answers = [503, 429]
+    clock = Clock()
+    async with watch(aimed(settings, receiver), cluster, clock) as running:
+        await Rows(running).send(right=False)
+        for want in (1, 2, 3):
+            assert await send_due(running.observer) == 1
+            assert len(receiver.bodies) == want
+            assert await send_due(running.observer) == 0
+            clock.now += 60.0
+        assert await send_due(running.observer) == 0
+    assert len({body["id"] for body in receiver.bodies}) == 1
+    assert receiver.bodies[0] == receiver.bodies[2]
+
+
+async def test_what_a_receiver_refuses_is_not_sent_again(settings, cluster, receiver):
+    receiver.answers = [400]
+    clock = Clock()
+    async with watch(aimed(settings, receiver), cluster, clock) as running:
+        await Rows(running).send(right=False)
+        assert await send_due(running.observer) == 1
+        clock.now += 3_600.0
+        assert await send_due(running.observer) == 0
+    assert len(receiver.bodies) == 1
+
+
+async def test_an_alarm_outlives_the_observer_that_found_it(settings, cluster, receiver):
+    clock = Clock()
+    async with watch(aimed(settings, receiver), cluster, clock) as running:
+        await Rows(running).send(right=False)
+        breach = (await running.look()).monitors[0].breach_id
+    assert receiver.bodies == []
+    async with watch(aimed(settings, receiver), cluster, clock) as running:
+        assert await send_due(running.observer) == 1
+        clock.now += 3_600.0
+        assert await send_due(running.observer) == 0
+    assert told(receiver) == [("raised", breach)]
+
+
+async def test_a_receiver_that_never_answers_is_given_up_and_looks_go_on(settings, cluster, unused_port):
+    clock = Clock()
+    target = WebhookTarget(url=f"http://127.0.0.1:{unused_port}/hook")
+    async with watch(settings.model_copy(update={"webhooks": (target,)}), cluster, clock) as running:
+        rows = Rows(running)
+        await rows.send(right=False)
+        attempts = 0
+        while sent := await send_due(running.observer):
+            attempts += sent
+            assert attempts <= 12
+            clock.now += 3_600.0
+        assert attempts == 12
+        await rows.send(right=True)
+        assert (await running.look()).monitors[0].state.value == "Ok"
+        text = (await running.client.get("/metrics")).text
+    assert 'perennial_observer_webhooks_total{result="given_up"} 1.0' in text
+
+
+async def test_what_is_less_severe_than_asked_for_is_not_sent(settings, cluster, receiver):
+    quiet = {**MONITORING["monitors"][0], "severity": "Ticket"}
+    changed = deployment({"monitoring": {**MONITORING, "monitors": [quiet]}})
+    async with watch(aimed(settings, receiver, minSeverity="Page"), cluster, Clock()) as running:
+        running.observer.registry.replace([changed])
+        await Rows(running).send(right=False)
+        assert (await running.look()).monitors[0].state.value == "Alarm"
+        assert await send_due(running.observer) == 0
+
+
+@pytest.fixture
+async def unused_port() -> int:
+    server = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    server.close()
+    await server.wait_closed()
+    return port

@@ -1,0 +1,283 @@
+from pathlib import Path
+
+import pytest
+from perennial_api import ModelDeployment
+from perennial_api.modeldeployment.monitoring import Monitor, Severity
+from perennial_api.monitorreport import MonitorState
+from perennial_observer.monitors.alarm import AlarmState
+from perennial_observer.monitors.records import forget_monitors, write_memory
+from perennial_observer.monitors.verdicts import Assessment, Memory
+from perennial_observer.settings import Settings
+from perennial_observer.store import tables as t
+from perennial_observer.store.log import register_deployment
+from perennial_observer.store.rows import DeploymentKey
+from perennial_observer.store.store import Store
+from perennial_observer.webhooks import outbox
+from perennial_observer.webhooks.outbox import address_notes, claim_due, has_due, note_transition, postpone
+from perennial_observer.webhooks.sender import (
+    LONGEST_PAUSE_S,
+    MAX_ATTEMPTS,
+    Outcome,
+    judge_answer,
+    pause_s,
+)
+from perennial_observer.webhooks.targets import WebhookTarget
+from perennial_observer.webhooks.transitions import Change, Transition, find_change, tell
+from pydantic import ValidationError
+from sqlalchemy import func, select
+
+KEY = DeploymentKey("uid-1", "shop", "wine")
+DRIFT = Monitor.model_validate({"name": "drift", "type": "Drift", "severity": "Page"})
+EVERYBODY = WebhookTarget(url="https://a.example/hook", min_severity=Severity.LOG)
+PAGER = WebhookTarget(url="https://b.example/hook", min_severity=Severity.PAGE)
+
+
+def memory(state: MonitorState = MonitorState.OK, breach: str | None = None, **changes) -> Memory:
+    latest = Assessment(
+        breached=breach is not None,
+        reason="ThresholdExceeded",
+        message="sugar moved",
+        samples=100,
+        statistic=0.4,
+        threshold=0.1,
+        features=(("sugar", 0.4),),
+    )
+    return Memory(
+        revision="wine-1",
+        spec_digest="d",
+        alarm=AlarmState(breach_id=breach),
+        state=state,
+        reason="ThresholdExceeded",
+        message="sugar moved",
+        latest=latest,
+        window_start=0.0,
+        window_end=60.0,
+        evaluated_at=100.0,
+    ).model_copy(update=changes)
+
+
+OK, ALARM, NEXT = memory(), memory(MonitorState.ALARM, "drift-1"), memory(MonitorState.ALARM, "drift-2")
+FAILED = memory(MonitorState.ERROR)
+
+
+def deployment(severity: str = "Page", monitors: int = 1) -> ModelDeployment:
+    spec = [{"name": "drift", "type": "Drift", "severity": severity}][:monitors]
+    return ModelDeployment.model_validate(
+        {
+            "apiVersion": "perennial.dev/v1alpha1",
+            "kind": "ModelDeployment",
+            "metadata": {"name": KEY.name, "namespace": KEY.namespace, "uid": KEY.uid},
+            "spec": {"model": {"uri": "perennial://sha256:" + "0" * 64}, "monitoring": {"monitors": spec}},
+        }
+    )
+
+
+@pytest.fixture
+def store(tmp_path: Path):
+    opened = Store.open(Settings(data_dir=tmp_path))
+    try:
+        yield opened
+    finally:
+        opened.close()
+
+
+def write(store: Store, work):
+    return store.writer.submit(work, 0).result(60)
+
+
+def count(store: Store) -> int:
+    with store.read() as connection:
+        return connection.execute(select(func.count()).select_from(t.webhook_event)).scalar_one()
+
+
+def due(store: Store, find, *targets: WebhookTarget, now: float = 1.0):
+    def work(connection):
+        address_notes(connection, find, targets, now=now)
+        return claim_due(connection, now=now, until=now + 120.0, limit=50)
+
+    return write(store, work)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "want"),
+    [
+        (OK, ALARM, Change.RAISED),
+        (ALARM, ALARM, None),
+        (ALARM, NEXT, Change.RAISED),
+        (ALARM, OK, Change.CLEARED),
+        (ALARM, None, Change.CLEARED),
+        (OK, None, None),
+        (OK, FAILED, Change.FAILED),
+        (FAILED, FAILED, None),
+        (FAILED, OK, None),
+        (OK, memory(MonitorState.WARNING), None),
+    ],
+)
+def test_alarms_their_ends_and_failures_are_told_and_nothing_else(before, after, want):
+    assert find_change(before, after) is want
+
+
+def test_an_event_is_a_cloudevent_with_everything_that_the_receiver_needs():
+    after = ALARM.model_copy(update={"explanation": "moved most: sugar (0.40)"})
+    got = tell(KEY, DRIFT, Transition(monitor="drift", before=OK, after=after))
+    assert got.body == {
+        "specversion": "1.0",
+        "type": "dev.perennial.monitor.raised.v1",
+        "source": "/shop/wine",
+        "subject": "drift",
+        "id": "drift-1/raised",
+        "time": "1970-01-01T00:01:40Z",
+        "datacontenttype": "application/json",
+        "data": {
+            "namespace": "shop",
+            "deployment": "wine",
+            "uid": "uid-1",
+            "revision": "wine-1",
+            "monitor": "drift",
+            "type": "Drift",
+            "severity": "Page",
+            "breachId": "drift-1",
+            "state": "Alarm",
+            "previousState": "Ok",
+            "reason": "ThresholdExceeded",
+            "message": "sugar moved",
+            "explanation": "moved most: sugar (0.40)",
+            "statistic": 0.4,
+            "threshold": 0.1,
+            "windowStart": "1970-01-01T00:00:00Z",
+            "windowEnd": "1970-01-01T00:01:00Z",
+            "features": [{"name": "sugar", "statistic": 0.4}],
+        },
+    }
+
+
+def test_an_end_has_the_episode_of_its_beginning():
+    raised = tell(KEY, DRIFT, Transition(monitor="drift", before=OK, after=ALARM))
+    cleared = tell(KEY, DRIFT, Transition(monitor="drift", before=ALARM, after=OK))
+    assert (raised.id, cleared.id) == ("drift-1/raised", "drift-1/cleared")
+    assert raised.body["data"]["breachId"] == cleared.body["data"]["breachId"]
+
+
+def test_the_same_failure_has_the_same_id_and_another_one_another():
+    first = Transition(monitor="drift", before=OK, after=FAILED)
+    other = Transition(monitor="drift", before=OK, after=memory(MonitorState.ERROR, window_end=120.0))
+    assert tell(KEY, DRIFT, first).id == tell(KEY, DRIFT, first).id
+    assert tell(KEY, DRIFT, first).id != tell(KEY, DRIFT, other).id
+
+
+@pytest.mark.parametrize(
+    ("least", "want"),
+    [("Log", ["Log", "Ticket", "Page"]), ("Ticket", ["Ticket", "Page"]), ("Page", ["Page"])],
+)
+def test_a_receiver_gets_what_is_severe_enough(least, want):
+    target = WebhookTarget.model_validate({"url": "http://a/", "minSeverity": least})
+    assert {kind.value for kind in Severity if target.wants(kind)} == set(want)
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"url": "ftp://a/"},
+        {"url": "/hook"},
+        {"url": "http://"},
+        {"minSeverity": "Page"},
+        {"url": "http://a/", "minSeverity": "page"},
+        {"url": "http://a/", "retries": 3},
+    ],
+)
+def test_a_receiver_that_makes_no_sense_is_refused(bad):
+    with pytest.raises(ValidationError):
+        WebhookTarget.model_validate(bad)
+
+
+@pytest.mark.parametrize(
+    ("status", "attempts", "want"),
+    [
+        (200, 1, Outcome.DELIVERED),
+        (204, MAX_ATTEMPTS, Outcome.DELIVERED),
+        (302, 1, Outcome.REFUSED),
+        (404, 1, Outcome.REFUSED),
+        (408, 1, Outcome.FAILED),
+        (429, 1, Outcome.FAILED),
+        (500, 1, Outcome.FAILED),
+        (0, 1, Outcome.FAILED),
+        (503, MAX_ATTEMPTS, Outcome.GIVEN_UP),
+        (0, MAX_ATTEMPTS, Outcome.GIVEN_UP),
+    ],
+)
+def test_what_may_pass_is_tried_again_a_limited_number_of_times(status, attempts, want):
+    assert judge_answer(status, attempts) is want
+
+
+def test_pauses_grow_to_a_bound():
+    pauses = [pause_s(attempts, 0.0) for attempts in range(1, MAX_ATTEMPTS + 1)]
+    assert pauses == sorted(pauses)
+    assert pauses[-1] == LONGEST_PAUSE_S
+    assert pause_s(3, 1.0) == pauses[2] / 2
+
+
+def test_a_change_of_memory_waits_in_the_database_for_each_receiver_that_wants_it(store):
+    id_ = write(store, lambda c: register_deployment(c, KEY))
+    write(store, lambda c: write_memory(c, id_, "drift", OK))
+    assert count(store) == 0
+    write(store, lambda c: write_memory(c, id_, "drift", ALARM))
+    write(store, lambda c: write_memory(c, id_, "drift", ALARM))
+    assert count(store) == 1
+    got = due(store, lambda _: deployment("Ticket"), EVERYBODY, PAGER)
+    assert [(item.event_id, item.target) for item in got] == [("drift-1/raised", EVERYBODY.digest)]
+    write(store, lambda c: write_memory(c, id_, "drift", OK))
+    got = due(store, lambda _: deployment("Page"), EVERYBODY, PAGER)
+    assert {(item.event_id, item.target) for item in got} == {
+        ("drift-1/cleared", EVERYBODY.digest),
+        ("drift-1/cleared", PAGER.digest),
+    }
+
+
+def test_the_end_of_a_removed_monitors_alarm_goes_to_everybody(store):
+    id_ = write(store, lambda c: register_deployment(c, KEY))
+    write(store, lambda c: write_memory(c, id_, "drift", ALARM))
+    write(store, lambda c: forget_monitors(c, id_, {"drift"}))
+    got = due(store, lambda _: deployment(monitors=0), EVERYBODY, PAGER)
+    assert [item.event_id for item in got] == ["drift-1/cleared"] * 2
+
+
+def test_what_is_claimed_is_nobody_elses_until_the_claim_ends_and_counts_its_attempts(store):
+    id_ = write(store, lambda c: register_deployment(c, KEY))
+    write(store, lambda c: note_transition(c, id_, "drift", OK, ALARM))
+    (first,) = due(store, lambda _: deployment(), EVERYBODY, now=1.0)
+    assert due(store, lambda _: deployment(), EVERYBODY, now=100.0) == []
+    (again,) = due(store, lambda _: deployment(), EVERYBODY, now=200.0)
+    assert (again.event_id, again.body, again.attempts) == (first.event_id, first.body, 0)
+    write(store, lambda c: postpone(c, {again.id: 300.0}))
+    with store.read() as connection:
+        assert not has_due(connection, now=299.0)
+    (third,) = due(store, lambda _: deployment(), EVERYBODY, now=300.0)
+    assert third.attempts == 1
+
+
+def test_nothing_is_kept_for_deployments_and_receivers_that_are_gone(store):
+    id_ = write(store, lambda c: register_deployment(c, KEY))
+    write(store, lambda c: note_transition(c, id_, "drift", OK, ALARM))
+    assert due(store, lambda _: None, EVERYBODY) == []
+    assert count(store) == 0
+    write(store, lambda c: note_transition(c, id_, "drift", OK, ALARM))
+    assert len(due(store, lambda _: deployment(), EVERYBODY)) == 1
+    assert due(store, lambda _: deployment(), PAGER, now=1_000.0) == []
+    assert count(store) == 0
+
+
+def test_what_waits_is_bounded_and_the_oldest_go(store, monkeypatch):
+    monkeypatch.setattr(outbox, "MAX_WAITING", 3)
+    id_ = write(store, lambda c: register_deployment(c, KEY))
+    for number in range(5):
+        alarm = memory(MonitorState.ALARM, f"drift-{number}")
+        write(store, lambda c, alarm=alarm: note_transition(c, id_, "drift", OK, alarm))
+    got = due(store, lambda _: deployment(), EVERYBODY)
+    assert [item.event_id for item in got] == [f"drift-{n}/raised" for n in (2, 3, 4)]
+
+
+def test_an_address_is_not_in_the_database(store):
+    id_ = write(store, lambda c: register_deployment(c, KEY))
+    write(store, lambda c: note_transition(c, id_, "drift", OK, ALARM))
+    (got,) = due(store, lambda _: deployment(), EVERYBODY)
+    assert "a.example" not in f"{got}"
