@@ -29,7 +29,7 @@ def parts(ids: Sequence[str]) -> Iterable[Sequence[str]]:
 def insert_or_skip(connection: Connection, table: Table, values: Mapping[str, Any]) -> bool:
     """Insert one row unless its unique key is there; whether it was inserted."""
     statement = _dialect_insert(connection, table).values(**values).on_conflict_do_nothing()
-    return connection.execute(statement).rowcount == 1
+    return connection.execute(statement.returning(*table.primary_key)).first() is not None
 
 
 def put(connection: Connection, table: Table, place: Mapping[str, Any], values: Mapping[str, Any]) -> None:
