@@ -48,9 +48,9 @@ class UriReference(Model):
     """A Parquet file."""
 
     uri: Annotated[
-        str, StringConstraints(min_length=8, max_length=512, pattern=r"^(s3|gs|az|https|file)://.+$")
+        str, StringConstraints(min_length=8, max_length=512, pattern=r"^(s3|file)://.+$")
     ]
-    """Where it is; the observer's own credentials are used."""
+    """`s3://<bucket>/<key>`, read with the observer's own credentials, or `file:///<path>` on the observer's volume."""
     sha256: Sha256
     """Its digest (hex)."""
 
