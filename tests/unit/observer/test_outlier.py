@@ -1,0 +1,59 @@
+"""The outlier monitor with our own detectors; the sidecar's forest is tested by contract and integration."""
+
+import numpy as np
+import pytest
+from perennial_api.modeldeployment.monitoring import Outlier, OutlierDetector
+from perennial_observer.errors import DetectorFailure
+
+from tests.unit.observer.drift_streams import autocorrelated, logged, prepare, settings, stored
+
+NATIVE = [OutlierDetector.MAHALANOBIS, OutlierDetector.KNN]
+
+
+@pytest.mark.parametrize("detector", NATIVE)
+def test_a_window_with_too_many_odd_rows_breaches_and_a_usual_one_does_not(detector):
+    random = np.random.default_rng(5)
+    spec = Outlier(detector=detector, contamination=0.01, max_rate=0.05)
+    monitor = prepare(stored(autocorrelated(random, 2_000))).outliers(spec)
+    window = autocorrelated(random, 250)
+    quiet = monitor.assess(logged(window), settings(), spec)
+    window[::5] += 8.0
+    got = monitor.assess(logged(window), settings(), spec)
+    assert (quiet.breached, got.breached) == (False, True)
+    assert got.statistic == pytest.approx(0.2, abs=0.05)
+    assert detector.value in got.message
+
+
+@pytest.mark.parametrize("detector", NATIVE)
+def test_missing_and_constant_columns_break_nothing(detector):
+    random = np.random.default_rng(6)
+    reference, window = autocorrelated(random, 500), autocorrelated(random, 250)
+    reference[:, 0] = window[:, 0] = 1.0
+    reference[:, 1] = window[:, 1] = np.nan
+    spec = Outlier(detector=detector)
+    got = prepare(stored(reference)).outliers(spec).assess(logged(window), settings(), spec)
+    assert got.breached is False
+
+
+@pytest.mark.parametrize("detector", NATIVE)
+def test_a_reference_too_small_to_say_what_is_odd_is_told(detector):
+    spec = Outlier(detector=detector)
+    with pytest.raises(DetectorFailure) as caught:
+        prepare(stored(np.zeros((20, 2)))).outliers(spec).flag([{"x0": 1.0, "x1": 2.0}])
+    assert caught.value.reason == "ReferenceTooSmall"
+
+
+def test_too_small_a_window_is_insufficient():
+    """Pain 5, for single rows."""
+    spec = Outlier(detector=OutlierDetector.KNN)
+    monitor = prepare(stored(np.zeros((500, 2)))).outliers(spec)
+    got = monitor.assess(logged(np.zeros((50, 2))), settings(), spec)
+    assert (got.breached, got.reason) == (None, "TooFewSamples")
+
+
+def test_the_bound_may_change_without_another_fit():
+    prepared = prepare(stored(np.zeros((500, 2))))
+    one, other = (
+        prepared.outliers(Outlier(detector=OutlierDetector.KNN, max_rate=rate)) for rate in (0.1, 0.2)
+    )
+    assert one is other
