@@ -121,7 +121,6 @@ async def post_reference(request: Request) -> Response:
     """``POST /v1/reference``."""
     context = context_of(request)
     key = (await identify(request)).require(ServiceAccountRole.SERVER)
-    context.store.require_room()
     body, size = await read_model(request, ReferenceBody, context.settings.max_body_bytes)
     unknown = set(body.rows) - set(body.schema_.by_name)
     if unknown:

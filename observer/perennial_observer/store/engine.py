@@ -5,6 +5,7 @@ what it is on SQLite, the only writer: it may look first and insert then, and id
 everybody who follows the log by id depends on.
 """
 
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,7 +18,15 @@ from perennial_observer.errors import Unavailable
 from perennial_observer.store.failures import translate
 from perennial_observer.store.migrations import migrate
 
-__all__ = ["begin_reading", "begin_writing", "database_bytes", "is_shared", "open_database"]
+__all__ = [
+    "begin_reading",
+    "begin_writing",
+    "database_bytes",
+    "free_bytes",
+    "is_shared",
+    "open_database",
+    "reusable_bytes",
+]
 
 BUSY_TIMEOUT_S = 10
 CONNECT_TIMEOUT_S = 5
@@ -172,3 +181,20 @@ def database_bytes(engine: Engine) -> int:
     base = Path(engine.url.database or "")
     parts = (base, base.with_name(base.name + "-wal"))
     return sum(part.stat().st_size for part in parts if part.exists())
+
+
+def reusable_bytes(engine: Engine) -> int:
+    """Pages of an embedded database's file that hold nothing any more: the file never shrinks, it is filled again."""
+    if is_shared(engine):
+        return 0
+    with engine.connect() as connection:
+        pages = connection.exec_driver_sql("PRAGMA freelist_count").scalar_one()
+        page_bytes = connection.exec_driver_sql("PRAGMA page_size").scalar_one()
+    return int(pages * page_bytes)
+
+
+def free_bytes(engine: Engine) -> int | None:
+    """Space on the volume of an embedded database; None where it is elsewhere."""
+    if is_shared(engine):
+        return None
+    return shutil.disk_usage(Path(engine.url.database or ".").parent).free

@@ -9,7 +9,14 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from perennial_observer.errors import Overloaded
 from perennial_observer.settings import Settings
-from perennial_observer.store.engine import begin_reading, database_bytes, is_shared, open_database
+from perennial_observer.store.engine import (
+    begin_reading,
+    database_bytes,
+    free_bytes,
+    is_shared,
+    open_database,
+    reusable_bytes,
+)
 from perennial_observer.store.failures import translate
 from perennial_observer.store.writer import Jobs, Writer
 
@@ -19,6 +26,7 @@ __all__ = ["Store"]
 @dataclass
 class _Measured:
     size_bytes: int = 0
+    reusable_bytes: int = 0
 
 
 @dataclass(frozen=True)
@@ -28,13 +36,15 @@ class Store:
     engine: Engine
     writer: Jobs
     max_database_bytes: int
+    min_free_bytes: int = 0
     _measured: _Measured = field(default_factory=_Measured)
 
     @classmethod
     def open(cls, settings: Settings) -> "Store":
         """Open the database that `settings` name."""
         engine = open_database(settings.database_url, settings.data_dir)
-        return cls(engine, Writer(engine, settings.write_queue_bytes), settings.max_database_bytes)
+        writer = Writer(engine, settings.write_queue_bytes)
+        return cls(engine, writer, settings.max_database_bytes, settings.min_free_bytes)
 
     @property
     def is_shared(self) -> bool:
@@ -57,11 +67,14 @@ class Store:
             raise translate(error) from error
 
     def measure(self) -> None:
-        """Ask a database elsewhere for its size, which takes it a while; to be called every few seconds."""
-        if not self.is_shared:
-            return
+        """Ask the database what takes it a while to say; to be called every few seconds.
+
+        That is the size of one elsewhere, and how much of an embedded one's file is free to be filled again.
+        """
         try:
-            self._measured.size_bytes = database_bytes(self.engine)
+            self._measured.reusable_bytes = reusable_bytes(self.engine)
+            if self.is_shared:
+                self._measured.size_bytes = database_bytes(self.engine)
         except SQLAlchemyError as error:
             raise translate(error) from error
 
@@ -70,8 +83,19 @@ class Store:
         return self._measured.size_bytes if self.is_shared else database_bytes(self.engine)
 
     def require_room(self) -> None:
-        """Raise Overloaded while the database is at its limit."""
-        if self.size_bytes() > self.max_database_bytes:
+        """Raise Overloaded while the database is at its limit, or its volume.
+
+        What retention has emptied counts as room in both. What the volume is to keep free lets retention work: to delete
+        takes room, too, in SQLite's log.
+        """
+        reusable = self._measured.reusable_bytes
+        free = free_bytes(self.engine)
+        if free is not None and free + reusable < self.min_free_bytes:
+            raise Overloaded(
+                "the observer's volume is full: enlarge it or wait for retention (PERENNIAL_MIN_FREE_BYTES stays free)",
+                "VolumeFull",
+            )
+        if self.size_bytes() - reusable > self.max_database_bytes:
             raise Overloaded(
                 "the database is at PERENNIAL_MAX_DATABASE_BYTES: enlarge it or wait for retention",
                 "DatabaseFull",

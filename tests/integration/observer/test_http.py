@@ -9,7 +9,7 @@ import json
 import pyarrow.parquet as pq
 import pytest
 import zstandard
-from perennial_bundle.sampling import is_sampled
+from perennial_bundle.sampling import is_sampled, sample_place
 from perennial_observer.settings import Settings
 from perennial_observer.store import tables as t
 from sqlalchemy import select
@@ -163,6 +163,49 @@ async def test_a_label_for_a_prediction_outside_the_sample_is_told_so_and_waits_
     await running.client.post("/v1/log", json={**log(entry(outside)), "percent": 20}, headers=SERVER)
     items = [{"prediction_id": outside, "row": 0, "label": 1}]
     assert (await running.client.post(FEEDBACK, json={"feedback": items})).json()["accepted"] == 1
+
+
+async def test_of_more_rows_than_a_second_may_bring_a_share_is_kept_and_labels_of_the_rest_are_told_so(
+    settings, cluster
+):
+    now = 1_000.0
+    capped = deployment({"monitoring": {"maxRowsPerSecond": 10}})
+    async with run_observer(settings, cluster, capped, clock=lambda: now) as running:
+        ids = [f"p{i}" for i in range(2_000)]
+        total, shares = {"accepted": 0, "unsampled": 0}, []
+        for start in range(0, 2_000, 100):
+            now += 10.0
+            body = log(*map(entry, ids[start : start + 100]))
+            got = (await running.client.post("/v1/log", json=body, headers=SERVER)).json()
+            total = {name: total[name] + got[name] for name in total}
+            shares.append(got["accepted"] / 100)
+        assert sum(total.values()) == 2_000
+        # 10 rows a second come in rare batches, and each is measured at its worst.
+        assert 0.5 < sum(shares[10:]) / 10 < 0.8
+        now += 1.0
+        burst = [f"q{i}" for i in range(2_000)]
+        got = (await running.client.post("/v1/log", json=log(*map(entry, burst)), headers=SERVER)).json()
+        assert 0 < got["accepted"] < 200
+        with running.observer.store.read() as connection:
+            logged = set(connection.execute(select(t.prediction.c.prediction_id)).scalars())
+        outside = [name for name in burst if sample_place(name) > 0.9]
+        items = [{"prediction_id": name, "label": 1} for name in (*sorted(logged), *outside)]
+        got = (await running.client.post(FEEDBACK, json={"feedback": items})).json()
+        assert (got["accepted"], got["unsampled"], got["unknown"]) == (len(logged), len(outside), 0)
+        text = (await running.client.get("/metrics")).text
+        assert 'perennial_log_rows_total{deployment="wine",namespace="shop",result="unsampled"}' in text
+
+
+async def test_a_label_that_the_model_cannot_answer_is_told_apart_and_the_rest_is_taken(running):
+    await running.client.post("/v1/reference", json=reference(), headers=SERVER)
+    await running.client.post("/v1/log", json=log(entry("p1"), entry("p2")), headers=SERVER)
+    items = [{"prediction_id": "p1", "label": "sour"}, {"prediction_id": "p2", "label": 1}]
+    got = (await running.client.post(FEEDBACK, json={"feedback": items})).json()
+    assert (got["accepted"], got["mistyped"]) == (1, 1)
+    corrected = [{"prediction_id": "p1", "label": 0}]
+    assert (await running.client.post(FEEDBACK, json={"feedback": corrected})).json()["accepted"] == 1
+    text = (await running.client.get("/metrics")).text
+    assert 'perennial_labels_total{deployment="wine",namespace="shop",result="mistyped"} 1.0' in text
 
 
 async def test_a_full_write_queue_answers_429_with_retry_after(settings, cluster):
