@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 from perennial_localcluster.errors import CommandError, PreconditionError
@@ -30,6 +31,24 @@ def find_missing() -> list[str]:
     return [package for package, proof in PACKAGES.items() if not shutil.which(proof, path=search_path)]
 
 
+def install(packages: Sequence[str]) -> None:
+    """Install Debian packages, or say which ones somebody has to install by hand.
+
+    Raises
+    ------
+    PreconditionError
+        If that isn't possible here.
+    """
+    quiet = {"DEBIAN_FRONTEND": "noninteractive"}
+    try:
+        run(["apt-get", "update", "-qq"], env=quiet)
+        run(["apt-get", "install", "-y", "-qq", "--no-install-recommends", *packages], env=quiet)
+    except CommandError as error:
+        raise PreconditionError(
+            f"apt-get could not install {' '.join(packages)}. Install them by hand, then run again.\n{error}"
+        ) from error
+
+
 def install_missing() -> None:
     """Install what is missing; called by `up` before anything starts.
 
@@ -44,13 +63,6 @@ def install_missing() -> None:
             f"These programs are missing: {', '.join(PACKAGES[name] for name in missing)}. "
             "Install them with this system's package manager; only Debian's apt-get is known here."
         )
-    quiet = {"DEBIAN_FRONTEND": "noninteractive"}
-    try:
-        run(["apt-get", "update", "-qq"], env=quiet)
-        run(["apt-get", "install", "-y", "-qq", "--no-install-recommends", *missing], env=quiet)
-    except CommandError as error:
-        raise PreconditionError(
-            f"apt-get could not install {' '.join(missing)}. Install them by hand, then run again.\n{error}"
-        ) from error
+    install(missing)
     if "containerd" in missing and Path("/run/systemd/system").exists():
         run(["systemctl", "disable", "--now", "containerd"])

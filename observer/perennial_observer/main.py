@@ -3,12 +3,13 @@
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 
 import anyio.to_thread
 import uvicorn
+from perennial_api.arms import Arms
 from starlette.applications import Starlette
 
 from perennial_observer.api.app import build_app
@@ -19,6 +20,7 @@ from perennial_observer.cluster.deployments import DeploymentWatch
 from perennial_observer.cluster.identity import ClusterIdentity
 from perennial_observer.cluster.reports import ClusterReports
 from perennial_observer.comparisons.look import Comparer
+from perennial_observer.comparisons.published import read_arms
 from perennial_observer.detectors.sidecar import Sidecar
 from perennial_observer.errors import DetectorFailure, DetectorUnavailable, ObserverError, Unavailable
 from perennial_observer.expiry import Expiry
@@ -26,7 +28,7 @@ from perennial_observer.ingest.event_time import EventTimes
 from perennial_observer.metrics import Metrics
 from perennial_observer.monitors.assessors import Assessors
 from perennial_observer.monitors.custom import CustomCalls, CustomLimits
-from perennial_observer.monitors.evaluation import Evaluator
+from perennial_observer.monitors.evaluation import DeploymentReport, Evaluator
 from perennial_observer.registry import Registry
 from perennial_observer.reporting import Reporter, ReportWriter
 from perennial_observer.service_level.metrics import BudgetMetrics
@@ -34,6 +36,7 @@ from perennial_observer.service_level.polling import Poller
 from perennial_observer.service_level.routers import Routers
 from perennial_observer.settings import Settings
 from perennial_observer.store.blobs import BlobStore
+from perennial_observer.store.leases import Leases, fence_store, open_leases
 from perennial_observer.store.store import Store
 from perennial_observer.webhooks.sender import Sender
 
@@ -42,10 +45,14 @@ __all__ = ["Observer", "build_observer", "main"]
 _LOG = logging.getLogger(__name__)
 
 RETENTION_PAUSE_S = 60.0
+# Leases of what one observer does for all deployments.
+COMPARISONS, RETENTION = "comparisons", "retention"
 # Counts of a comparison are seconds old; they go on without the detectors rather than wait for them.
 COMPARISON_TIMEOUT_S = 5.0
 # After so many ticks without a finished look the process is taken for stuck, and restarted by its liveness probe.
 STUCK_AFTER_S = 600.0
+# Times that a lease is renewed before it ends.
+RENEWALS = 4
 
 
 @dataclass
@@ -62,13 +69,35 @@ class Observer:
     sidecar: Sidecar
     clock: Callable[[], float]
     expiry: Expiry
+    leases: Leases
+    make_comparer: Callable[[], Comparer]
     poller: Poller
     sender: Sender
     context: Context | None = None
     last_look: float = field(default_factory=time.monotonic)
+    arms: Mapping[str, Arms] = field(default_factory=dict)
+    _last_shared: float = float("-inf")
+    _comparing: bool = False
+
+    async def share(self) -> None:
+        """Renew the leases, if it is time: what is held is worked at, the rest is other observers'."""
+        if (
+            time.monotonic() - self._last_shared < self.settings.lease_s / RENEWALS
+            or not self.registry.synced
+        ):
+            return
+        names = {deployment.metadata.uid for deployment in self.registry.all()} | {COMPARISONS, RETENTION}
+        try:
+            await anyio.to_thread.run_sync(self.leases.refresh, names)
+            await anyio.to_thread.run_sync(self.store.measure)
+        except ObserverError as error:
+            _LOG.warning("leases not renewed reason=%s message=%s", error.reason, error.message)
+        else:
+            self._last_shared = time.monotonic()
 
     async def tick(self) -> None:
         """Take one look and publish what it found."""
+        await self.share()
         started = time.monotonic()
         try:
             reports = await anyio.to_thread.run_sync(self.evaluator.look)
@@ -80,18 +109,33 @@ class Observer:
         self.metrics.look_seconds.set(time.monotonic() - started)
         self.last_look = time.monotonic()
         self.metrics.keep_only({(d.metadata.namespace, d.metadata.name) for d in self.registry.all()})
-        await self.reporter.publish(reports, self.comparer.arms)
+        await self._publish(reports)
+
+    async def _publish(self, reports: Mapping[str, DeploymentReport]) -> None:
+        """Publish what is still ours to publish: another observer may have found out more since."""
+        mine = {uid: report for uid, report in reports.items() if self.leases.holds(uid)}
+        await self.reporter.publish(mine, self.arms)
 
     async def compare(self) -> None:
         """Count what revisions that answer side by side have answered, and publish it."""
+        await self.share()
         try:
-            arms = await anyio.to_thread.run_sync(self.comparer.look)
+            self.arms = await anyio.to_thread.run_sync(self._count_arms)
         except Exception:  # noqa: BLE001  the top of a loop
             _LOG.exception("comparison failed")
             self.metrics.comparisons.labels("error").inc()
             return
         self.metrics.comparisons.labels("ok").inc()
-        await self.reporter.publish(self.evaluator.reports, arms)
+        await self._publish(self.evaluator.reports)
+
+    def _count_arms(self) -> Mapping[str, Arms]:
+        if self.leases.holds(COMPARISONS):
+            self._comparing = True
+            return self.comparer.look()
+        if self._comparing:
+            # What it remembers of the log is out of date when the lease comes back.
+            self._comparing, self.comparer = False, self.make_comparer()
+        return read_arms(self.store, now=self.clock())
 
     async def run_comparisons(self) -> None:
         """Compare until cancelled."""
@@ -99,6 +143,12 @@ class Observer:
             if self.registry.synced:
                 await self.compare()
             await asyncio.sleep(self.settings.compare_interval_s)
+
+    async def run_sharing(self) -> None:
+        """Renew leases until cancelled, also while a look takes long."""
+        while True:
+            await self.share()
+            await asyncio.sleep(self.settings.lease_s / RENEWALS)
 
     async def run_looks(self) -> None:
         """Look at the windows until cancelled."""
@@ -123,7 +173,8 @@ class Observer:
                 _LOG.info("detectors %s", found)
                 reported = found
             try:
-                await self.expiry.run()
+                if self.leases.holds(RETENTION):
+                    await self.expiry.run()
             except ObserverError as error:
                 _LOG.warning("retention failed reason=%s message=%s", error.reason, error.message)
             await asyncio.sleep(RETENTION_PAUSE_S)
@@ -132,14 +183,32 @@ class Observer:
         """Ask the gateway's routers what they have counted, until cancelled."""
         await self.poller.run()
 
+    async def check_alive(self) -> None:
+        """Raise Unavailable if only a restart helps: it mends no database that is elsewhere."""
+        if self.store.is_shared:
+            self._check_looks()
+        else:
+            await self.check_health()
+
     async def check_health(self) -> None:
         """Raise Unavailable if writing or looking is stuck."""
         try:
             await asyncio.wait_for(asyncio.wrap_future(self.store.writer.submit(lambda _: None, 0)), 30.0)
         except TimeoutError as error:
             raise Unavailable("the database takes no writes", "DatabaseStuck") from error
+        self._check_looks()
+
+    def _check_looks(self) -> None:
         if time.monotonic() - self.last_look > STUCK_AFTER_S:
             raise Unavailable("no look has finished for ten minutes", "LooksStuck")
+
+    def close(self) -> None:
+        """Give back the leases, write what is queued, and close the database."""
+        try:
+            self.leases.release()
+        except ObserverError as error:
+            _LOG.warning("leases not given back reason=%s message=%s", error.reason, error.message)
+        self.store.close()
 
 
 def build_observer(
@@ -152,6 +221,7 @@ def build_observer(
 ) -> Observer:
     """Open the database and tie the parts together. Nothing runs yet."""
     store = Store.open(settings)
+    leases = open_leases(store, settings.lease_s, time.monotonic)
     blobs = BlobStore(settings.data_dir / "bundles", settings.max_bundle_bytes, settings.min_free_bytes)
     blobs.prepare()
     for left in settings.data_dir.glob(".export-*"):
@@ -161,8 +231,19 @@ def build_observer(
     event_times = EventTimes(store, registry, settings, clock)
     limits = CustomLimits(settings.custom_urls, settings.custom_modules, settings.custom_memory_bytes)
     evaluator = Evaluator(
-        store, registry, Assessors(store, sidecar, custom=CustomCalls(limits)), event_times, settings, clock
+        store,
+        registry,
+        Assessors(store, sidecar, custom=CustomCalls(limits)),
+        event_times,
+        settings,
+        clock,
+        leases=leases,
     )
+
+    def make_comparer() -> Comparer:
+        fenced = fence_store(store, leases, COMPARISONS)
+        return Comparer(fenced, registry, Assessors(store, hasty), event_times, settings, clock)
+
     metrics = Metrics(store, lambda: evaluator.reports)
     metrics.registry.register(BudgetMetrics(registry, evaluator.service_levels))
     routers = Routers(settings.router_host, settings.router_port, settings.router_timeout_s)
@@ -171,12 +252,14 @@ def build_observer(
         store=store,
         registry=registry,
         evaluator=evaluator,
-        comparer=Comparer(store, registry, Assessors(store, hasty), event_times, settings, clock),
+        comparer=make_comparer(),
         reporter=Reporter(reports, settings.report_interval_s, settings.compare_interval_s, time.monotonic),
         metrics=metrics,
         sidecar=sidecar,
         clock=clock,
-        expiry=Expiry(store, registry, settings, clock, time.monotonic),
+        expiry=Expiry(fence_store(store, leases, RETENTION), registry, settings, clock, time.monotonic),
+        leases=leases,
+        make_comparer=make_comparer,
         poller=Poller(store, registry, routers, settings.router_interval_s, clock),
         sender=Sender(store, registry, settings.webhooks, clock, metrics.count_webhook),
     )
@@ -190,6 +273,7 @@ def build_observer(
         metrics=metrics,
         clock=clock,
         check_health=observer.check_health,
+        check_alive=observer.check_alive,
         reports=lambda: evaluator.reports,
     )
     return observer
@@ -227,13 +311,14 @@ async def _serve(settings: Settings) -> None:
             reports=ClusterReports(api, timeout_s),
             registry=registry,
         )
-        stack.callback(observer.store.close)
+        stack.callback(observer.close)
         watching = DeploymentWatch(api, registry, timeout_s)
 
         @asynccontextmanager
         async def lifespan(_: Starlette) -> AsyncIterator[None]:
             async with _running(
                 watching.run,
+                observer.run_sharing,
                 observer.run_looks,
                 observer.run_comparisons,
                 observer.run_housekeeping,

@@ -18,7 +18,15 @@ class Settings(BaseSettings):
     host: str = Field("0.0.0.0", description="Address that the HTTP API listens on")  # noqa: S104
     port: int = Field(8080, description="Port of the HTTP API")
     data_dir: Path = Field(Path("/var/lib/perennial"), description="Volume for the database and the bundles")
-    database_url: str = Field("", description="SQLAlchemy URL; empty: SQLite in the data directory")
+    database_url: str = Field(
+        "",
+        description="postgresql+psycopg://user:password@host:5432/database; empty: SQLite in the data directory",
+    )
+    lease_s: float = Field(
+        20.0,
+        gt=0,
+        description="How long the work of an observer that died waits for another one at the same database, seconds",
+    )
     namespace: str = Field(
         "perennial-system", description="Namespace of the installation, where pushers live"
     )
@@ -86,6 +94,15 @@ class Settings(BaseSettings):
     windows_per_tick: int = Field(20, description="Windows that one monitor evaluates in one look")
     report_interval_s: float = Field(
         15.0, description="Statistics in a MonitorReport are at most this old, seconds"
+    )
+    router_host: str = Field(
+        "perennial-gateway-agents",
+        description="DNS name of all gateway pods, whose router agents count requests",
+    )
+    router_port: int = Field(9902, description="Port of the router agents")
+    router_timeout_s: float = Field(2.0, gt=0, description="Longest wait for a router agent, seconds")
+    router_interval_s: float = Field(
+        15.0, gt=0, description="Pause between two looks at the router agents' counts, seconds"
     )
     custom_urls: tuple[str, ...] = Field(
         (),

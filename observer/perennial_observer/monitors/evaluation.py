@@ -17,7 +17,7 @@ from perennial_api.modeldeployment.monitoring import Monitor, Monitoring, Monito
 from perennial_api.monitorreport import LogCounts, MonitorReportStatus, MonitorState, MonitorVerdict
 from perennial_api.where import Condition
 
-from perennial_observer.errors import DetectorFailure, DetectorUnavailable
+from perennial_observer.errors import DetectorFailure, DetectorUnavailable, LeaseLost
 from perennial_observer.explaining.explain import render_explanation
 from perennial_observer.explaining.explainer import Breach, Explainer
 from perennial_observer.explaining.findings import Explanation
@@ -40,6 +40,7 @@ from perennial_observer.registry import Registry, key_of
 from perennial_observer.service_level.judging import Promised, ServiceLevels
 from perennial_observer.settings import Settings
 from perennial_observer.store.arrivals import read_latest_arrival
+from perennial_observer.store.leases import Leases, SoleOwner
 from perennial_observer.store.log import find_deployment_id
 from perennial_observer.store.reads import read_counts, read_positions, read_window
 from perennial_observer.store.rows import Counts, DeploymentKey, LoggedRow
@@ -105,17 +106,28 @@ class Evaluator:
     settings: Settings
     clock: Callable[[], float] = time.time
     reports: dict[str, DeploymentReport] = field(default_factory=dict)
+    leases: Leases = field(default_factory=SoleOwner)
     service_levels: ServiceLevels = field(init=False)
+    _looking_at: str = ""
 
     def __post_init__(self) -> None:
         self.service_levels = ServiceLevels(self.store, self.clock)
 
     def look(self) -> dict[str, DeploymentReport]:
-        """Judge what has closed since the last look, a bounded number of windows for each monitor."""
+        """Judge what has closed since the last look, a bounded number of windows for each monitor.
+
+        Of the deployments whose lease this observer holds; the others are another's.
+        """
         reports = {}
         for deployment in self.registry.all():
+            if not self.leases.holds(deployment.metadata.uid):
+                continue
+            self._looking_at = deployment.metadata.uid
             try:
                 report = self._look_at(deployment)
+            except LeaseLost as lost:
+                _LOG.warning("evaluation left uid=%s message=%s", deployment.metadata.uid, lost.message)
+                continue
             except Exception:  # noqa: BLE001  the top of a loop
                 # One deployment's bad data must not stop the others; it is tried again at the next tick.
                 _LOG.exception(
@@ -333,7 +345,7 @@ class Evaluator:
         )
 
     def _write(self, work: Callable[[Any], None]) -> None:
-        self.store.writer.submit(work, 0).result(WRITE_TIMEOUT_S)
+        self.store.writer.submit(self.leases.fence(self._looking_at, work), 0).result(WRITE_TIMEOUT_S)
 
 
 def _log_transition(key: DeploymentKey, monitor: str, memory: Memory) -> None:

@@ -10,6 +10,7 @@ __all__ = ["is_outage", "translate"]
 # SQLSTATE, by PostgreSQL's appendix A.
 DISK_FULL, TOO_MANY_CONNECTIONS = "53100", "53300"
 INSUFFICIENT_RESOURCES = "53"
+CONNECTION_MESSAGES = ("too many clients", "too many connections", "connection slots")
 TIMEOUTS = {"57014", "55P03", "25P03"}  # statement, lock, idle in transaction
 RACES = {"40001", "40P01"}
 
@@ -36,7 +37,8 @@ def translate(error: SQLAlchemyError) -> ObserverError:
 def _find_shortage(error: SQLAlchemyError, state: str, text: str) -> Overloaded | None:
     if state == DISK_FULL or "disk is full" in text:
         return Overloaded("the database's volume is full: enlarge it or wait for retention", "DatabaseFull")
-    if state == TOO_MANY_CONNECTIONS or "too many clients" in text or "connection slots" in text:
+    # Before a session has begun the driver knows the message only.
+    if state == TOO_MANY_CONNECTIONS or any(part in text for part in CONNECTION_MESSAGES):
         return Overloaded("the database has too many connections: raise max_connections", "DatabaseBusy")
     if isinstance(error, PoolTimeout) or state.startswith(INSUFFICIENT_RESOURCES):
         return Overloaded("the database is busy: send it again later", "DatabaseBusy")

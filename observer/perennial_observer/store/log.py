@@ -1,14 +1,16 @@
 """Writing the log: predictions, rows that don't fit, labels. Functions here are jobs of the one writer.
 
-They look first and insert then, which is right only because nobody else writes; the unique keys stand guard.
+Some look first and insert then, which is right only because nobody else writes; the unique keys stand guard.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Table, and_, delete, exists, func, insert, select, update
+from sqlalchemy import Connection, and_, exists, func, insert, select, update
 
 from perennial_observer.store import tables as t
+from perennial_observer.store.inserts import find_new, insert_new, insert_or_skip, parts
 from perennial_observer.store.rows import (
     DeploymentKey,
     FeedbackCounts,
@@ -18,19 +20,14 @@ from perennial_observer.store.rows import (
     RejectedRow,
     ShadowRow,
 )
+from perennial_observer.store.sizes import LABEL_BYTES, measure_rows
 
 __all__ = [
-    "delete_expired",
     "find_deployment_id",
     "register_deployment",
-    "settle_labels",
     "write_feedback",
     "write_log",
 ]
-
-# SQLite allows 32,766 parameters in one statement, PostgreSQL's driver 65,535.
-IDS_PER_QUERY = 500
-ROWS_PER_DELETE = 5_000
 
 _Key = tuple[str, int]
 
@@ -48,11 +45,10 @@ def register_deployment(connection: Connection, key: DeploymentKey) -> int:
     found = find_deployment_id(connection, key.uid)
     if found is not None:
         return found
-    result = connection.execute(
-        insert(t.deployment).values(uid=key.uid, namespace=key.namespace, name=key.name)
-    )
-    assert result.inserted_primary_key is not None, "an INSERT of one row always has a key"
-    return int(result.inserted_primary_key[0])
+    insert_or_skip(connection, t.deployment, {"uid": key.uid, "namespace": key.namespace, "name": key.name})
+    made = find_deployment_id(connection, key.uid)
+    assert made is not None, "a row that can't be inserted is there"
+    return made
 
 
 def write_log(
@@ -70,17 +66,14 @@ def write_log(
     A row is known by deployment, prediction id and row; sent again, in one batch or in two, it is a duplicate.
     """
     deployment_id = register_deployment(connection, key)
-    fresh = _not_stored(connection, t.prediction, deployment_id, rows)
+    fresh = insert_new(connection, t.prediction, deployment_id, rows, arrival=now)
     if fresh:
-        connection.execute(
-            insert(t.prediction),
-            [{"deployment_id": deployment_id, "arrival": now, **vars(row)} for row in fresh],
-        )
         _raise_totals(
             connection, deployment_id, predictions=len(fresh), latest=max(r.event_time for r in fresh)
         )
         _match_waiting_labels(connection, deployment_id, {row.prediction_id for row in fresh})
-    misfits = _not_stored(connection, t.rejected_row, deployment_id, rejected)
+    misfits = find_new(connection, t.rejected_row, deployment_id, rejected)
+    kept: list[RejectedRow] = []
     if misfits:
         held = connection.execute(
             select(func.count())
@@ -92,56 +85,29 @@ def write_log(
             values = [{"deployment_id": deployment_id, "arrival": now, **vars(row)} for row in kept]
             connection.execute(insert(t.rejected_row), values)
         _raise_totals(connection, deployment_id, rejected=len(misfits))
-    mirrored = _write_shadow(connection, deployment_id, shadow, now=now)
-    duplicates = len(rows) - len(fresh) + len(rejected) - len(misfits) + len(shadow) - mirrored
-    return LogCounts(accepted=len(fresh), duplicates=duplicates, rejected=len(misfits), shadow=mirrored)
+    mirrored = insert_new(connection, t.shadow_row, deployment_id, shadow, arrival=now, state=0)
+    if fresh or kept or mirrored:
+        _raise_totals(connection, deployment_id, log_bytes=measure_rows(fresh, kept, mirrored))
+    duplicates = len(rows) - len(fresh) + len(rejected) - len(misfits) + len(shadow) - len(mirrored)
+    return LogCounts(
+        accepted=len(fresh),
+        duplicates=duplicates,
+        rejected=len(misfits),
+        shadow=len(mirrored),
+        reasons=Counter(row.reason for row in misfits),
+    )
 
 
-def _write_shadow(
-    connection: Connection, deployment_id: int, rows: Sequence[ShadowRow], *, now: float
-) -> int:
-    """Insert mirrored answers that are not there yet; one of each revision. Returns how many."""
-    fresh: list[ShadowRow] = []
-    for revision in sorted({row.revision for row in rows}):
-        mine = [row for row in rows if row.revision == revision]
-        of_revision = t.shadow_row.c.revision == revision
-        fresh += _not_stored(connection, t.shadow_row, deployment_id, mine, of_revision)
-    if fresh:
-        values = [{"deployment_id": deployment_id, "arrival": now, "state": 0, **vars(row)} for row in fresh]
-        connection.execute(insert(t.shadow_row), values)
-    return len(fresh)
-
-
-def _not_stored(
-    connection: Connection,
-    table: Table,
-    deployment_id: int,
-    rows: Sequence[Any],
-    *where: ColumnElement[bool],
-) -> list[Any]:
-    stored = _stored_keys(connection, table, deployment_id, {row.prediction_id for row in rows}, *where)
-    fresh: dict[_Key, Any] = {}
-    for row in rows:
-        place = (row.prediction_id, row.row)
-        if place not in stored:
-            fresh.setdefault(place, row)
-    return list(fresh.values())
-
-
-def _stored_keys(
-    connection: Connection, table: Table, deployment_id: int, ids: Iterable[str], *where: ColumnElement[bool]
-) -> set[_Key]:
+def _logged(connection: Connection, deployment_id: int, ids: Iterable[str]) -> set[_Key]:
+    """Rows of these predictions that are in the log."""
+    p = t.prediction.c
     found: set[_Key] = set()
-    for part in _parts(sorted(ids)):
-        query = select(table.c.prediction_id, table.c.row).where(
-            table.c.deployment_id == deployment_id, table.c.prediction_id.in_(part), *where
+    for part in parts(sorted(ids)):
+        query = select(p.prediction_id, p.row).where(
+            p.deployment_id == deployment_id, p.prediction_id.in_(part)
         )
         found.update((row.prediction_id, row.row) for row in connection.execute(query))
     return found
-
-
-def _parts(ids: Sequence[str]) -> Iterable[Sequence[str]]:
-    return (ids[i : i + IDS_PER_QUERY] for i in range(0, len(ids), IDS_PER_QUERY))
 
 
 def _raise_totals(
@@ -151,6 +117,7 @@ def _raise_totals(
     predictions: int = 0,
     labels: int = 0,
     rejected: int = 0,
+    log_bytes: int = 0,
     latest: float | None = None,
 ) -> None:
     d = t.deployment.c
@@ -158,6 +125,7 @@ def _raise_totals(
         d.predictions: d.predictions + predictions,
         d.labels: d.labels + labels,
         d.rejected: d.rejected + rejected,
+        d.log_bytes: d.log_bytes + log_bytes,
     }
     connection.execute(update(t.deployment).where(d.id == deployment_id).values(values))
     if latest is not None:
@@ -171,7 +139,7 @@ def _match_waiting_labels(connection: Connection, deployment_id: int, ids: set[s
     """Turn labels that came before their prediction into known ones."""
     f = t.feedback.c
     matched = 0
-    for part in _parts(sorted(ids)):
+    for part in parts(sorted(ids)):
         is_logged = exists().where(
             and_(
                 t.prediction.c.deployment_id == f.deployment_id,
@@ -204,7 +172,7 @@ def write_feedback(
     """
     ids = {label.prediction_id for label in labels}
     held = _held_labels(connection, deployment_id, ids)
-    logged = _stored_keys(connection, t.prediction, deployment_id, ids)
+    logged = _logged(connection, deployment_id, ids)
     waiting = _count_waiting(connection, deployment_id) if any(_place(x) not in logged for x in labels) else 0
     fresh: dict[_Key, dict[str, Any]] = {}
     duplicates = conflicts = unknown = unsampled = kept = 0
@@ -228,7 +196,7 @@ def write_feedback(
         fresh[place] = {"deployment_id": deployment_id, "arrival": now, "known": known, **vars(label)}
     if fresh:
         connection.execute(insert(t.feedback), list(fresh.values()))
-        _raise_totals(connection, deployment_id, labels=len(fresh) - kept)
+        _raise_totals(connection, deployment_id, labels=len(fresh) - kept, log_bytes=LABEL_BYTES * len(fresh))
     return FeedbackCounts(len(fresh) - kept, duplicates, conflicts, unknown, kept, unsampled)
 
 
@@ -239,7 +207,7 @@ def _place(label: LabelRow) -> _Key:
 def _held_labels(connection: Connection, deployment_id: int, ids: set[str]) -> dict[_Key, str]:
     f = t.feedback.c
     held: dict[_Key, str] = {}
-    for part in _parts(sorted(ids)):
+    for part in parts(sorted(ids)):
         query = select(f.prediction_id, f.row, f.label).where(
             f.deployment_id == deployment_id, f.prediction_id.in_(part)
         )
@@ -254,23 +222,3 @@ def _count_waiting(connection: Connection, deployment_id: int) -> int:
         .select_from(t.feedback)
         .where(f.known.is_(False), f.deployment_id == deployment_id)
     ).scalar_one()
-
-
-def settle_labels(connection: Connection, *, before: float) -> int:
-    """Drop labels that waited for their prediction since before `before`; return how many."""
-    f = t.feedback.c
-    return connection.execute(delete(t.feedback).where(f.known.is_(False), f.arrival < before)).rowcount
-
-
-def delete_expired(connection: Connection, *, before: float) -> int:
-    """Drop up to a few thousand of the predictions and labels that arrived before `before`; return how many."""
-    dropped = 0
-    for table in (t.prediction, t.feedback, t.rejected_row, t.shadow_row):
-        old = (
-            select(table.c.id)
-            .where(table.c.arrival < before)
-            .order_by(table.c.arrival)
-            .limit(ROWS_PER_DELETE)
-        )
-        dropped += connection.execute(delete(table).where(table.c.id.in_(old))).rowcount
-    return dropped

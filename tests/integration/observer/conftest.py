@@ -6,6 +6,7 @@ import socket
 import subprocess
 import tempfile
 import time
+import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -24,6 +25,8 @@ from perennial_observer.main import Observer, build_observer
 from perennial_observer.registry import Registry
 from perennial_observer.settings import Settings
 from perennial_observer.store.rows import DeploymentKey
+
+from .postgres import Postgres, run_postgres
 
 SIDECAR = Path(__file__).parents[3] / "observer" / "detector_sidecar"
 START_S = 90
@@ -134,7 +137,7 @@ async def run_observer(
     finally:
         server.should_exit = True
         await serving
-        observer.store.close()
+        observer.close()
 
 
 @pytest.fixture
@@ -145,3 +148,31 @@ def settings(tmp_path: Path) -> Settings:
         event_lateness_s=0.0,
         min_free_bytes=0,
     )
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A server that all tests share, each with a database of its own."""
+    with run_postgres() as server:
+        yield server
+
+
+@pytest.fixture
+def on_postgres(settings: Settings, postgres: Postgres) -> Settings:
+    """The settings with a fresh database on PostgreSQL."""
+    return place_on_postgres(settings, postgres)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def on_each(request: pytest.FixtureRequest, settings: Settings) -> Settings:
+    """The settings with a fresh database on either of the two."""
+    if request.param == "sqlite":
+        return settings
+    return place_on_postgres(settings, request.getfixturevalue("postgres"))
+
+
+def place_on_postgres(settings: Settings, postgres: Postgres) -> Settings:
+    name = f"test_{uuid.uuid4().hex}"
+    postgres.execute(f"CREATE DATABASE {name}")
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    return settings.model_copy(update={"database_url": postgres.url(name)})
