@@ -1,0 +1,200 @@
+"""References from a stretch of the log and from a file, on a real database."""
+
+import hashlib
+from datetime import UTC, datetime
+from pathlib import Path
+
+import orjson
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from perennial_api.modeldeployment.monitoring import LogReference, Outlier, Reference, UriReference
+from perennial_observer.detectors.sidecar import Sidecar
+from perennial_observer.monitors.assessors import Assessors
+from perennial_observer.monitors.reference_sources import MissingReference, Scope, find_reference
+from perennial_observer.settings import Settings
+from perennial_observer.store import reference_files
+from perennial_observer.store.log import write_log
+from perennial_observer.store.reference_rows import read_stretch
+from perennial_observer.store.references import write_reference
+from perennial_observer.store.rows import DeploymentKey, PredictionRow
+from perennial_observer.store.store import Store
+
+KEY = DeploymentKey("uid-1", "shop", "wine")
+SENT = {
+    "revision": "wine-1",
+    "bundle_digest": "sha256:0",
+    "task": "Regression",
+    "schema": {
+        "inputs": [
+            {"name": "sugar", "datatype": "FP64"},
+            {"name": "colour", "datatype": "BYTES"},
+            {"name": "at", "datatype": "BYTES", "role": "EventTime"},
+        ],
+        "outputs": [{"name": "predict", "datatype": "FP64", "role": "Output"}],
+    },
+    "rows": {"sugar": [1.0, 2.0], "colour": ["red", "white"]},
+    "outputs": {"predict": [0.0, 1.0]},
+    "event_time": None,
+}
+
+
+@pytest.fixture
+def store(tmp_path):
+    opened = Store.open(Settings(data_dir=tmp_path))
+    opened.writer.submit(lambda c: write_reference(c, KEY, "wine-1", orjson.dumps(SENT), now=0.0), 0).result(
+        30
+    )
+    yield opened
+    opened.close()
+
+
+def log(store: Store, times, revision="wine-0") -> None:
+    rows = [
+        PredictionRow(
+            f"{revision}-{at}", 0, revision, float(at), f'{{"sugar": {float(at)}}}', f'{{"predict": {at}}}'
+        )
+        for at in times
+    ]
+    store.writer.submit(lambda c: write_log(c, KEY, rows, [], now=1.0, max_rejected=10), 0).result(30)
+
+
+def stretch(since: int, until: int) -> Scope:
+    spec = LogReference(since=datetime.fromtimestamp(since, UTC), until=datetime.fromtimestamp(until, UTC))
+    return Scope(KEY, "wine-1", reference=Reference(source="Log", log=spec))
+
+
+def in_file(path: Path, *, sha256: str | None = None) -> Scope:
+    digest = sha256 or hashlib.sha256(path.read_bytes()).hexdigest()
+    spec = UriReference(uri=f"file://{path}", sha256=digest)
+    return Scope(KEY, "wine-1", reference=Reference(source="Uri", uri=spec))
+
+
+def write_parquet(path: Path, **columns) -> Path:
+    pq.write_table(pa.table(columns), path, row_group_size=3)
+    return path
+
+
+def test_a_stretch_of_the_log_is_read_by_event_time_whatever_the_revision(store):
+    log(store, [30, 10, 20, 50])
+    log(store, [25], "wine-1")
+    got = find_reference(store, stretch(10, 50))
+    assert got.columns == {"sugar": [10.0, 20.0, 25.0, 30.0]}
+    assert got.outputs == {"predict": [10, 20, 25, 30]}
+    assert got.event_time == [10.0, 20.0, 25.0, 30.0]
+    assert got.schema.feature_names == ("sugar", "colour")
+
+
+def test_of_a_long_stretch_rows_are_taken_evenly(store):
+    log(store, range(100))
+    with store.read() as connection:
+        rows = read_stretch(connection, KEY.uid, since=0, until=100, most_rows=30)
+    assert [row.event_time for row in rows] == [float(at) for at in range(3, 100, 4)]
+
+
+def test_rows_of_the_stretch_that_come_later_do_not_change_the_reference(store):
+    """A reference never slides along with a drift: it is read once while the revision is in force."""
+    log(store, [10, 20, 60])
+    assessors = Assessors(store, Sidecar(Path("/nonexistent.sock"), 1.0))
+    before = assessors.prepare(stretch(0, 50)).reference
+    log(store, [30])
+    assert assessors.prepare(stretch(0, 50)).reference is before
+    assessors.keep_only({(KEY.uid, "wine-2")})
+    assert len(assessors.prepare(stretch(0, 50)).reference.columns["sugar"]) == 3
+
+
+@pytest.mark.parametrize(("since", "until", "why"), [(0, 500, "waited for"), (60, 90, "nothing is logged")])
+def test_a_stretch_that_is_not_there_is_unavailable(store, since, until, why):
+    log(store, [10, 100])
+    with pytest.raises(MissingReference, match=why) as caught:
+        find_reference(store, stretch(since, until))
+    assert caught.value.reason == "ReferenceUnavailable"
+
+
+def test_a_file_is_read_in_order_of_its_event_times(store, tmp_path):
+    path = write_parquet(
+        tmp_path / "r.parquet",
+        sugar=[3.0, None, 1.0, 2.0],
+        colour=["red", None, "white", "red"],
+        predict=[3.0, 4.0, 1.0, 2.0],
+        at=[datetime(2026, 1, day, tzinfo=UTC) for day in (3, 4, 1, 2)],
+        noise=[0, 0, 0, 0],
+    )
+    got = find_reference(store, in_file(path))
+    assert got.columns["sugar"] == [1.0, 2.0, 3.0, None]
+    assert got.columns["colour"] == ["white", "red", "red", None]
+    assert got.outputs == {"predict": [1.0, 2.0, 3.0, 4.0]}
+    assert got.event_time[0] == datetime(2026, 1, 1, tzinfo=UTC).timestamp()
+    assert "noise" not in got.columns
+
+
+def test_a_file_of_another_digest_is_never_parsed(store, tmp_path):
+    path = tmp_path / "r.parquet"
+    path.write_bytes(b"no Parquet at all")
+    with pytest.raises(MissingReference) as caught:
+        find_reference(store, in_file(path, sha256="0" * 64))
+    assert caught.value.reason == "ReferenceDigestMismatch"
+    # What the file's digest is stays untold: whoever may write a spec may not read the volume.
+    assert hashlib.sha256(path.read_bytes()).hexdigest() not in str(caught.value)
+
+
+def test_what_is_no_parquet_or_has_no_column_of_the_model_is_unreadable(store, tmp_path):
+    text = tmp_path / "r.parquet"
+    text.write_bytes(b"no Parquet at all")
+    other = write_parquet(tmp_path / "other.parquet", noise=[1.0])
+    empty = write_parquet(tmp_path / "empty.parquet", sugar=pa.array([], pa.float64()))
+    words = write_parquet(tmp_path / "words.parquet", sugar=["sweet", "dry"])
+    for path, why in ((text, "Parquet"), (other, "none of"), (empty, "no row"), (words, "'sugar'")):
+        with pytest.raises(MissingReference, match=why) as caught:
+            find_reference(store, in_file(path))
+        assert caught.value.reason == "ReferenceUnreadable"
+
+
+def test_a_file_that_is_too_large_too_slow_absent_or_a_device_is_unavailable(store, tmp_path, monkeypatch):
+    path = write_parquet(tmp_path / "r.parquet", sugar=[1.0])
+    size = path.stat().st_size
+    for uri, why in ((f"file://{tmp_path}/absent", "can't be read"), ("file:///dev/zero", "no regular file")):
+        with pytest.raises(reference_files.FileUnusable, match=why) as caught:
+            reference_files.fetch_file(uri, "0" * 64)
+        assert caught.value.reason == "ReferenceUnavailable"
+    ticks = iter([0.0, 1_000.0])
+    with pytest.raises(reference_files.FileUnusable, match="within 60 s"):
+        reference_files.fetch_file(f"file://{path}", "0" * 64, clock=lambda: next(ticks))
+    monkeypatch.setattr(reference_files, "MAX_FILE_BYTES", size - 1)
+    with pytest.raises(MissingReference, match="over") as missing:
+        find_reference(store, in_file(path))
+    assert missing.value.reason == "ReferenceUnavailable"
+
+
+def test_only_some_rows_of_a_large_file_are_taken(tmp_path):
+    path = write_parquet(tmp_path / "r.parquet", sugar=[float(i) for i in range(10)])
+    got = reference_files.take_rows(path.read_bytes(), {"sugar"}, 4)
+    assert got == {"sugar": [0.0, 3.0, 6.0, 9.0]}
+
+
+def test_a_file_that_failed_is_asked_for_again_only_after_a_while(store, tmp_path):
+    now = [0.0]
+    assessors = Assessors(store, Sidecar(Path("/nonexistent.sock"), 1.0), lambda: now[0])
+    path = tmp_path / "late.parquet"
+    scope = in_file(path, sha256=hashlib.sha256(b"").hexdigest())
+    with pytest.raises(MissingReference):
+        assessors.prepare(scope)
+    write_parquet(path, sugar=[1.0, 2.0])
+    right = in_file(path)
+    assert assessors.prepare(right).reference.columns["sugar"] == [1.0, 2.0]
+    path.unlink()
+    again = Assessors(store, Sidecar(Path("/nonexistent.sock"), 1.0), lambda: now[0])
+    with pytest.raises(MissingReference, match="can't be read"):
+        again.prepare(right)
+    write_parquet(path, sugar=[1.0, 2.0])
+    with pytest.raises(MissingReference, match="can't be read"):
+        again.prepare(right)
+    now[0] = 61.0
+    assert again.prepare(right).reference.columns["sugar"] == [1.0, 2.0]
+
+
+def test_single_odd_rows_are_judged_by_such_a_reference_too(store, tmp_path):
+    path = write_parquet(tmp_path / "r.parquet", sugar=[float(i % 10) for i in range(200)])
+    assessors = Assessors(store, Sidecar(Path("/nonexistent.sock"), 1.0))
+    got = assessors.flag_outliers(in_file(path), Outlier(detector="KNN"), [{"sugar": 5.0}, {"sugar": 900.0}])
+    assert got.tolist() == [False, True]
