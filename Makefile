@@ -45,12 +45,14 @@ crds: bootstrap ## Regenerate crds/ and the chart's copy from the models in api/
 golden: bootstrap ## Rewrite the golden outputs of the pure translators and of docs/cli.md
 	@GOLDEN=write $(PY) -m pytest -q tests/unit/operator/test_golden.py tests/unit/operator/cli/test_docs.py
 
-docs: bootstrap ## Regenerate the generated pages of docs/
+docs: bootstrap ## Regenerate the generated pages of docs/, the alert rules and the dashboards
 	@$(PY) scripts/docs.py --write
+	@$(PY) scripts/alerting.py --write
 
 verify: lint ## Regenerate everything generated and fail on a difference
 	@$(PY) -m perennial_api.crds --check
 	@$(PY) scripts/docs.py --check
+	@$(PY) scripts/alerting.py --check
 	@$(PY) scripts/protos.py --check
 
 up: bootstrap ## Bring up the local cluster with Perennial installed

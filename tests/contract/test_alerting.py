@@ -1,0 +1,139 @@
+"""What the alert rules and dashboards ask for, the observer's exporter has: every metric, and every label."""
+
+import importlib.util
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from perennial_api.monitorreport import MonitorState
+from perennial_observer.gauges import MonitorGauges
+from perennial_observer.metrics import Metrics
+from perennial_observer.settings import Settings
+from perennial_observer.store.store import Store
+
+ROOT = Path(__file__).resolve().parents[2]
+# Names that aren't metrics: PromQL's own words, functions and the labels of a grouping.
+WORDS = {"by", "and", "or", "unless", "offset", "max", "min", "sum", "rate", "increase", "topk", "time"}
+TEXTS = re.compile(r'"[^"]*"')
+NAMES = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
+SELECTOR = re.compile(r"([a-zA-Z_:][a-zA-Z0-9_:]*)\{([^}]*)\}")
+MATCHER = re.compile(r"\s*([a-zA-Z_]\w*)\s*(?:=~|!~|!=|=)\s*\"[^\"]*\"\s*(?:,|$)")
+
+
+def load() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("alerting", ROOT / "scripts" / "alerting.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+ALERTING = load()
+
+
+def expressions() -> Iterator[str]:
+    for group in ALERTING.build_rules()["groups"]:
+        for rule in group["rules"]:
+            yield rule["expr"]
+    for dashboard in (ALERTING.build_fleet(), ALERTING.build_model()):
+        for panel in dashboard["panels"]:
+            for target in panel["targets"]:
+                yield target["expr"]
+        for variable in dashboard["templating"]["list"]:
+            found = (
+                re.fullmatch(r"label_values\((.*), \w+\)", variable["query"]["query"])
+                if variable["type"] == "query"
+                else None
+            )
+            if found:
+                yield found[1]
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory) -> dict[str, set[str]]:
+    """Names in the exposition, with their labels."""
+    store = Store.open(Settings(data_dir=tmp_path_factory.mktemp("data")))
+    try:
+        metrics = Metrics(store, dict)
+        found: dict[str, set[str]] = {}
+        for family in (*metrics.registry.collect(), *MonitorGauges().families()):
+            name = f"{family.name}_total" if family.type == "counter" else family.name
+            found[name] = set(getattr(family, "_labelnames", ()))
+        for counter in (metrics.log_rows, metrics.labels, metrics.looks, metrics.webhooks):
+            (family,) = counter.collect()
+            found[f"{family.name}_total"] = set(counter._labelnames)
+        return found
+    finally:
+        store.close()
+
+
+def strip(expression: str) -> str:
+    """Leave names of metrics only: no texts, matchers, ranges, groupings and modifiers."""
+    bare = TEXTS.sub("", expression)
+    bare = re.sub(r"\{[^}]*\}|\[[^\]]*\]|\bby \([^)]*\)|\boffset \w+", " ", bare)
+    return re.sub(r"\b\d[\w.]*", " ", bare)
+
+
+@pytest.mark.parametrize("expression", sorted(set(expressions())))
+def test_every_metric_that_is_asked_for_is_exported(exported, expression):
+    names = set(NAMES.findall(strip(expression))) - WORDS
+    assert names
+    assert names <= set(exported)
+
+
+@pytest.mark.parametrize("expression", sorted(set(expressions())))
+def test_every_label_that_is_asked_for_is_the_metrics_own(exported, expression):
+    for name, inner in SELECTOR.findall(expression):
+        assert MATCHER.sub("", inner) == "", f"{inner} isn't a list of matchers"
+        assert set(MATCHER.findall(inner)) <= exported[name]
+    metrics = [name for name in NAMES.findall(strip(expression)) if name in exported]
+    for grouping in re.findall(r"\bby \(([^)]*)\)", expression):
+        labels = {label.strip() for label in grouping.split(",")}
+        assert any(labels <= exported[name] for name in metrics)
+
+
+@pytest.mark.parametrize("expression", sorted(set(expressions())))
+def test_brackets_match(expression):
+    bare, before = TEXTS.sub("", expression), None
+    bare = re.sub(r"[^()\[\]{}]", "", bare)
+    while bare != before:
+        bare, before = re.sub(r"\(\)|\[\]|\{\}", "", bare), bare
+    assert bare == ""
+
+
+def test_the_states_that_are_asked_for_are_states():
+    asked = {state for text in expressions() for state in re.findall(r'state="(\w+)"', text)}
+    assert asked
+    assert asked <= {state.value for state in MonitorState}
+
+
+def test_the_files_in_the_chart_are_those_that_are_generated():
+    for path, want in ALERTING.render_files().items():
+        assert path.read_text() == want, "run `make docs`"
+
+
+def test_every_rule_says_who_and_how_severe():
+    rules = [rule for group in ALERTING.build_rules()["groups"] for rule in group["rules"]]
+    assert len({rule["alert"] for rule in rules}) == len(rules)
+    for rule in rules:
+        assert rule["labels"]["severity"] in {"critical", "warning"}
+        assert set(rule["annotations"]) == {"summary", "description"}
+
+
+def test_panels_of_a_dashboard_do_not_overlap():
+    for path in (ROOT / "charts" / "perennial" / "files" / "dashboards").glob("*.json"):
+        cells: set[tuple[int, int]] = set()
+        for panel in json.loads(path.read_text())["panels"]:
+            place = panel["gridPos"]
+            own = {
+                (x, y)
+                for x in range(place["x"], place["x"] + place["w"])
+                for y in range(place["y"], place["y"] + place["h"])
+            }
+            assert place["x"] + place["w"] <= 24
+            assert not own & cells
+            cells |= own
