@@ -35,7 +35,7 @@ from perennial_observer.service_level.metrics import BudgetMetrics
 from perennial_observer.service_level.polling import Poller
 from perennial_observer.service_level.routers import Routers
 from perennial_observer.settings import Settings
-from perennial_observer.store.blobs import BlobStore
+from perennial_observer.store.blobs import BlobStore, drop_leftovers
 from perennial_observer.store.leases import Leases, fence_store, open_leases
 from perennial_observer.store.store import Store
 from perennial_observer.webhooks.sender import Sender
@@ -224,8 +224,7 @@ def build_observer(
     leases = open_leases(store, settings.lease_s, time.monotonic)
     blobs = BlobStore(settings.data_dir / "bundles", settings.max_bundle_bytes, settings.min_free_bytes)
     blobs.prepare()
-    for left in settings.data_dir.glob(".export-*"):
-        left.unlink(missing_ok=True)
+    drop_leftovers(settings.data_dir, ".export-*")
     sidecar = Sidecar(settings.detector_socket, settings.detector_timeout_s)
     hasty = Sidecar(settings.detector_socket, min(settings.detector_timeout_s, COMPARISON_TIMEOUT_S))
     event_times = EventTimes(store, registry, settings, clock)

@@ -5,7 +5,9 @@ import os
 import re
 import shutil
 import tempfile
+import time
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +15,9 @@ import anyio.to_thread
 
 from perennial_observer.errors import DigestMismatch, InvalidRequest, NotFound, Overloaded, TooLarge
 
-__all__ = ["BlobStore"]
+__all__ = ["BlobStore", "drop_leftovers"]
+
+LEFT_AFTER_S = 3600.0
 
 _DIGEST = re.compile(r"sha256:([0-9a-f]{64})")
 
@@ -37,10 +41,9 @@ class BlobStore:
     min_free_bytes: int
 
     def prepare(self) -> None:
-        """Make the folder and drop what an interrupted upload left."""
+        """Make the folder and drop what interrupted uploads left."""
         self.root.mkdir(parents=True, exist_ok=True)
-        for left in self.root.glob(".upload-*"):
-            left.unlink(missing_ok=True)
+        drop_leftovers(self.root, ".upload-*")
 
     def find(self, digest: str) -> Path:
         """Return the file of `digest` (``sha256:<64 hex>``).
@@ -105,6 +108,14 @@ class BlobStore:
             raise TooLarge(f"a bundle may have at most {self.max_bytes} bytes")
         if shutil.disk_usage(self.root).free - coming < self.min_free_bytes:
             raise Overloaded("the observer's volume is full: enlarge it or delete old bundles", "VolumeFull")
+
+
+def drop_leftovers(folder: Path, pattern: str) -> None:
+    """Delete files that nobody has written to for an hour: younger ones may be another observer's, at work on them."""
+    for left in folder.glob(pattern):
+        with suppress(FileNotFoundError):
+            if time.time() - left.stat().st_mtime > LEFT_AFTER_S:
+                left.unlink()
 
 
 def _sync_folder(folder: Path) -> None:
