@@ -33,11 +33,11 @@ def main(folder: Path, function: str, memory_bytes: int) -> None:
 
 
 def _call(folder: Path, function: str) -> Any:
+    module, _, name = function.partition(":")
+    called = getattr(importlib.import_module(module), name)
     import pandas as pd
 
     frames = json.loads((folder / FRAMES).read_bytes())
-    module, _, name = function.partition(":")
-    called = getattr(importlib.import_module(module), name)
     return called(pd.DataFrame(frames["window"]), pd.DataFrame(frames["reference"]))
 
 

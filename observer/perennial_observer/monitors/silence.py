@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from perennial_api.monitorreport import MonitorState, MonitorVerdict
 
 from perennial_observer.monitors.alarm import name_breach
-from perennial_observer.monitors.verdicts import MAX_MESSAGE, Memory
+from perennial_observer.monitors.verdicts import MAX_MESSAGE, Memory, utc
 
 __all__ = ["show_silence", "step_silence"]
 
@@ -26,17 +26,20 @@ def step_silence(memory: Memory, *, latest_arrival: float, max_silence_s: float,
     since = latest_arrival if now - latest_arrival > max_silence_s else None
     if (since is None) == (memory.silent_since is None):
         return memory
-    return memory.model_copy(update={"silent_since": since, "last_transition": now})
+    # While windows have raised an alarm, the state stays what it is.
+    transition = memory.last_transition if memory.state is MonitorState.ALARM else now
+    return memory.model_copy(update={"silent_since": since, "last_transition": transition})
 
 
 def show_silence(verdict: MonitorVerdict, memory: Memory, name: str, max_silence: str) -> MonitorVerdict:
-    """Lay the silence, if there is one, over the verdict of the windows.
+    """Lay the silence, if there is one, over the verdict of the windows; and when it began or ended.
 
     Parameters
     ----------
     name
         ``<monitor>/<uid of the deployment>/<revision>``, which breach ids are made of.
     """
+    verdict = verdict.model_copy(update={"last_transition_time": utc(memory.last_transition)})
     if memory.silent_since is None:
         return verdict
     since = datetime.fromtimestamp(int(memory.silent_since), tz=UTC)

@@ -38,10 +38,9 @@ def count_rejected(
         .order_by(p.event_time.desc(), p.id.desc())
         .limit(1)
     ).scalar_one_or_none()
-    query = select(r.reason, func.count()).where(
+    query = select(r.reason, func.count().label("rows")).where(
         r.deployment_id == deployment_id, r.revision == revision, r.arrival <= end
     )
     if start is not None:
         query = query.where(r.arrival > start)
-    found = connection.execute(query.group_by(r.reason)).tuples()
-    return dict(found.all())
+    return {row.reason: row.rows for row in connection.execute(query.group_by(r.reason))}

@@ -304,8 +304,9 @@ def test_a_silence_during_an_alarm_keeps_that_alarms_name():
     alarm = CALM.model_copy(
         update={"state": MonitorState.ALARM, "alarm": AlarmState(breach_id="quality-1"), "message": "bad"}
     )
-    _, verdict = tick(alarm, now=2_000.0, arrival=1_000.0)
+    memory, verdict = tick(alarm, now=2_000.0, arrival=1_000.0)
     assert (verdict.breach_id, verdict.reason) == ("quality-1", "WithinLimits")
+    assert memory.last_transition == alarm.last_transition
     assert verdict.message.startswith("no row has come since")
     assert verdict.message.endswith("; bad")
 
