@@ -59,22 +59,29 @@ def reference(**changes) -> dict:
 
 
 @pytest.fixture
-async def running(on_each: Settings, cluster):
+async def running(settings: Settings, cluster):
     deployments = [deployment({}), deployment({}, key=OTHER)]
-    async with run_observer(on_each, cluster, *deployments) as running:
+    async with run_observer(settings, cluster, *deployments) as running:
         yield running
 
 
-async def test_rows_sent_twice_are_counted_once(running):
-    first = await running.client.post("/v1/log", json=log(entry("p1", rows=3)), headers=SERVER)
-    again = await running.client.post("/v1/log", json=log(entry("p1", rows=3), entry("p2")), headers=SERVER)
+@pytest.fixture
+async def on_either(on_each: Settings, cluster):
+    """The same on SQLite and on PostgreSQL, for what the database decides."""
+    async with run_observer(on_each, cluster, deployment({})) as running:
+        yield running
+
+
+async def test_rows_sent_twice_are_counted_once(on_either):
+    first = await on_either.client.post("/v1/log", json=log(entry("p1", rows=3)), headers=SERVER)
+    again = await on_either.client.post("/v1/log", json=log(entry("p1", rows=3), entry("p2")), headers=SERVER)
     assert first.status_code == 202
     assert first.json() == {"accepted": 3, "duplicates": 0, "rejected": 0, "shadow": 0, **NO_MORE}
     assert again.json() == {"accepted": 1, "duplicates": 3, "rejected": 0, "shadow": 0, **NO_MORE}
 
 
-async def test_rows_that_do_not_fit_are_kept_apart_and_the_rest_is_logged(running):
-    await running.client.post("/v1/reference", json=reference(), headers=SERVER)
+async def test_rows_that_do_not_fit_are_kept_apart_and_the_rest_is_logged(on_either):
+    await on_either.client.post("/v1/reference", json=reference(), headers=SERVER)
     uneven = entry("p1")
     uneven["inputs"]["acidity"] = [1.0, 2.0]
     wrong = entry("p2", rows=2)
@@ -82,16 +89,16 @@ async def test_rows_that_do_not_fit_are_kept_apart_and_the_rest_is_logged(runnin
     timeless = entry("p3")
     timeless["inputs"]["at"] = [None]
     future = entry("p4", at=9e12)
-    got = await running.client.post("/v1/log", json=log(uneven, wrong, timeless, future), headers=SERVER)
+    got = await on_either.client.post("/v1/log", json=log(uneven, wrong, timeless, future), headers=SERVER)
     reasons = {"LengthMismatch": 1, "WrongType": 1, "NoEventTime": 1, "EventTimeInFuture": 1}
     want = {"accepted": 1, "duplicates": 0, "rejected": 4, "shadow": 0, "unsampled": 0, "reasons": reasons}
     assert got.json() == want
-    text = (await running.client.get("/metrics")).text
+    text = (await on_either.client.get("/metrics")).text
     assert (
         'perennial_log_rejected_rows_total{deployment="wine",namespace="shop",reason="EventTimeInFuture"} 1.0'
         in text
     )
-    again = await running.client.post("/v1/log", json=log(uneven, wrong), headers=SERVER)
+    again = await on_either.client.post("/v1/log", json=log(uneven, wrong), headers=SERVER)
     assert again.json() == {"accepted": 0, "duplicates": 3, "rejected": 0, "shadow": 0, **NO_MORE}
 
 
@@ -118,8 +125,8 @@ async def test_zstd_bodies_are_read_and_another_encoding_is_refused(running):
     assert (refused.status_code, refused.json()["error"]["reason"]) == (415, "UnknownEncoding")
 
 
-async def test_requests_sent_as_columns_are_rows_like_others(running):
-    await running.client.post("/v1/reference", json=reference(), headers=SERVER)
+async def test_requests_sent_as_columns_are_rows_like_others(on_either):
+    await on_either.client.post("/v1/reference", json=reference(), headers=SERVER)
     group = {
         "ids": ["p1", "p2"],
         "times": [5.0, 5.0],
@@ -129,23 +136,23 @@ async def test_requests_sent_as_columns_are_rows_like_others(running):
         "flags": [[1, "region", "UnknownCategory", "Passed"]],
     }
     body = {"revision": REVISION, "groups": [group, {**group, "shadow": True}]}
-    got = await running.client.post("/v1/log", json=body, headers=SERVER)
+    got = await on_either.client.post("/v1/log", json=body, headers=SERVER)
     want = {"accepted": 2, "duplicates": 0, "rejected": 1, "shadow": 3, "unsampled": 0}
     assert got.json() == want | {"reasons": {"WrongType": 1}}
-    again = await running.client.post("/v1/log", json=log(entry("p1", at=100.0, rows=2)), headers=SERVER)
+    again = await on_either.client.post("/v1/log", json=log(entry("p1", at=100.0, rows=2)), headers=SERVER)
     assert again.json()["duplicates"] == 2
-    await running.client.post(
+    await on_either.client.post(
         FEEDBACK, json={"feedback": [{"prediction_id": "p1", "row": i, "label": i} for i in (0, 1)]}
     )
-    export = await running.client.get("/v1/export", headers=TRAINER)
+    export = await on_either.client.get("/v1/export", headers=TRAINER)
     table = pq.read_table(io.BytesIO(export.content)).to_pydict()
     assert (table["acidity"], table["label"]) == ([3.5, 3.6], [0, 1])
     assert "flags" not in table
-    with running.observer.store.read() as connection:
+    with on_either.observer.store.read() as connection:
         flags = connection.execute(select(t.prediction.c.flags).order_by(t.prediction.c.id)).scalars().all()
     assert flags == [None, '[{"column":"region","kind":"UnknownCategory","action":"Passed"}]']
     broken = {"revision": REVISION, "groups": [{**group, "sizes": [1, 1]}]}
-    refused = await running.client.post("/v1/log", json=broken, headers=SERVER)
+    refused = await on_either.client.post("/v1/log", json=broken, headers=SERVER)
     assert (refused.status_code, refused.json()["error"]["reason"]) == (400, "InvalidBody")
 
 
@@ -256,12 +263,12 @@ async def test_a_log_entry_goes_to_the_tokens_deployment_whatever_it_says(runnin
     assert got["predictions"] == 0
 
 
-async def test_labels_join_their_predictions_in_either_order(running):
+async def test_labels_join_their_predictions_in_either_order(on_either):
     items = [{"prediction_id": "p1", "row": 1, "label": 0}, {"prediction_id": "p1", "row": 0, "label": 1}]
-    early = await running.client.post(FEEDBACK, json={"feedback": items})
+    early = await on_either.client.post(FEEDBACK, json={"feedback": items})
     assert early.json() == {"accepted": 0, "duplicates": 0, "conflicts": 0, "unknown": 2, **NONE_MORE}
-    await running.client.post("/v1/log", json=log(entry("p1", rows=2), entry("p2")), headers=SERVER)
-    counts = (await running.client.get("/v1/watermark", headers=TRAINER)).json()
+    await on_either.client.post("/v1/log", json=log(entry("p1", rows=2), entry("p2")), headers=SERVER)
+    counts = (await on_either.client.get("/v1/watermark", headers=TRAINER)).json()
     assert (counts["predictions"], counts["labels"]) == (3, 2)
     items = [
         {"prediction_id": "p1", "row": 1, "label": 0},
@@ -269,7 +276,7 @@ async def test_labels_join_their_predictions_in_either_order(running):
         {"prediction_id": "p2", "row": 0, "label": 1},
         {"prediction_id": "p2", "row": 7, "label": 1},
     ]
-    late = await running.client.post(FEEDBACK, json={"feedback": items})
+    late = await on_either.client.post(FEEDBACK, json={"feedback": items})
     assert late.json() == {"accepted": 1, "duplicates": 1, "conflicts": 1, "unknown": 1, **NONE_MORE}
 
 
@@ -322,9 +329,9 @@ async def test_a_bundle_of_another_digest_or_too_large_is_not_kept(settings, clu
         assert list((settings.data_dir / "bundles").iterdir()) == []
 
 
-async def test_the_export_holds_labelled_rows_by_event_time(running):
-    await running.client.post("/v1/reference", json=reference(), headers=SERVER)
-    await running.client.post(
+async def test_the_export_holds_labelled_rows_by_event_time(on_either):
+    await on_either.client.post("/v1/reference", json=reference(), headers=SERVER)
+    await on_either.client.post(
         "/v1/log", json=log(entry("b", at=200.0, rows=2), entry("a", at=100.0)), headers=SERVER
     )
     labels = [
@@ -332,8 +339,8 @@ async def test_the_export_holds_labelled_rows_by_event_time(running):
         {"prediction_id": "b", "row": 1, "label": True},
         {"prediction_id": "a", "row": 0, "label": 0},
     ]
-    await running.client.post(FEEDBACK, json={"feedback": labels})
-    got = await running.client.get("/v1/export", params={"since": 100, "until": 201}, headers=TRAINER)
+    await on_either.client.post(FEEDBACK, json={"feedback": labels})
+    got = await on_either.client.get("/v1/export", params={"since": 100, "until": 201}, headers=TRAINER)
     table = pq.read_table(io.BytesIO(got.content))
     want = {
         "prediction_id": ["a", "b"],
@@ -346,7 +353,7 @@ async def test_the_export_holds_labelled_rows_by_event_time(running):
         "at": [100.0, 200.0],
     }
     assert table.to_pydict() == want
-    assert (await running.client.get("/v1/export?since=soon", headers=TRAINER)).status_code == 400
+    assert (await on_either.client.get("/v1/export?since=soon", headers=TRAINER)).status_code == 400
 
 
 async def test_an_export_of_nothing_is_an_empty_table(running):
@@ -370,10 +377,10 @@ async def test_a_reference_that_breaks_its_own_schema_is_refused(running, change
     assert word in got.json()["error"]["message"]
 
 
-async def test_retention_drops_old_rows_but_never_lowers_the_watermark(settings, cluster):
+async def test_retention_drops_old_rows_but_never_lowers_the_watermark(on_each, cluster):
     now = 10_000.0
     async with run_observer(
-        settings.model_copy(update={"retention_s": 100.0}), cluster, deployment({}), clock=lambda: now
+        on_each.model_copy(update={"retention_s": 100.0}), cluster, deployment({}), clock=lambda: now
     ) as running:
         await running.client.post("/v1/reference", json=reference(), headers=SERVER)
         await running.client.post("/v1/log", json=log(entry("p1", at=500.0)), headers=SERVER)

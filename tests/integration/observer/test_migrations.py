@@ -1,14 +1,17 @@
 """A database of an earlier release goes on; one of a later release is left alone."""
 
+import asyncio
 import sqlite3
 
 import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
 from perennial_observer.errors import Unavailable
 from perennial_observer.settings import Settings
 from perennial_observer.store import tables as t
-from perennial_observer.store.migrations import newest_revision
+from perennial_observer.store.migrations import newest_revision, version_4
 from perennial_observer.store.store import Store
-from sqlalchemy import delete, insert, select, text
+from sqlalchemy import create_engine, delete, insert, select, text
 
 # As release 1 made it, with one prediction and one label in it.
 VERSION_1 = """
@@ -91,5 +94,54 @@ def test_the_id_of_a_label_that_has_gone_is_given_to_no_other(settings):
 
 def test_a_database_of_a_later_release_is_refused(settings):
     make_database(settings, VERSION_1 + "UPDATE schema_version SET version = 99;")
-    with pytest.raises(Unavailable, match="version 99"):
+    with pytest.raises(Unavailable, match="version 99") as refused:
         Store.open(settings)
+    assert refused.value.reason == "SchemaVersion"
+
+
+def test_a_release_before_alembic_is_kept_away_by_the_number_it_looks_at(settings):
+    Store.open(settings).close()
+    with sqlite3.connect(settings.data_dir / "observer.db") as connection:
+        assert connection.execute("SELECT version FROM schema_version").fetchone()[0] > version_4.VERSION
+
+
+@pytest.mark.parametrize("start", ["nothing", "version 4"])
+def test_the_revisions_lead_to_the_tables_of_the_program(on_each, start):
+    if start == "version 4":
+        write_version_4(on_each)
+    store = Store.open(on_each)
+    try:
+        with store.read() as connection:
+            context = MigrationContext.configure(connection, opts={"include_object": is_ours})
+            assert compare_metadata(context, t.metadata) == []
+            if start == "version 4":
+                assert connection.execute(select(t.prediction.c.prediction_id)).scalar_one() == "p"
+    finally:
+        store.close()
+
+
+def write_version_4(settings: Settings) -> None:
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    engine = create_engine(settings.database_url or f"sqlite:///{settings.data_dir / 'observer.db'}")
+    old = version_4.metadata.tables
+    key = {"deployment_id": 1, "prediction_id": "p", "row": 0, "revision": "wine-1"}
+    row = {"event_time": 5.0, "arrival": 5.0, "inputs": "{}", "outputs": "{}"}
+    with engine.begin() as connection:
+        version_4.metadata.create_all(connection)
+        connection.execute(insert(old["schema_version"]).values(version=4))
+        connection.execute(insert(old["deployment"]).values(id=1, uid="uid-1", namespace="shop", name="wine"))
+        connection.execute(insert(old["prediction"]).values(**key, **row))
+    engine.dispose()
+
+
+def is_ours(thing, name, kind, reflected, compared) -> bool:
+    return name != "alembic_version"
+
+
+async def test_two_observers_that_start_at_once_make_the_tables_once(on_postgres):
+    stores = await asyncio.gather(*(asyncio.to_thread(Store.open, on_postgres) for _ in range(3)))
+    for store in stores:
+        with store.read() as connection:
+            found = connection.execute(text("SELECT version_num FROM alembic_version")).scalars().all()
+        assert found == [newest_revision()]
+        store.close()
