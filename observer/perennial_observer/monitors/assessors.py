@@ -10,24 +10,34 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from perennial_api.modeldeployment.monitoring import (
+    Concept,
     DataQuality,
     Drift,
+    EstimationMethod,
     Monitor,
     MonitorSettings,
     MonitorType,
     Outlier,
     ReferenceSource,
 )
+from perennial_api.where import Condition
 
 from perennial_observer.detectors.sidecar import Sidecar
 from perennial_observer.monitors.comparing import Prepared, prepare_reference
+from perennial_observer.monitors.concept import assess_concept, history_rows
 from perennial_observer.monitors.custom import Asked, CustomCalls, assess_answer
+from perennial_observer.monitors.estimated import assess_estimated
+from perennial_observer.monitors.fairness import assess_fairness
+from perennial_observer.monitors.labelled import Unusable, assess_unusable
+from perennial_observer.monitors.learning import Learning
 from perennial_observer.monitors.performance import assess_performance
 from perennial_observer.monitors.quality.assess import assess_quality
 from perennial_observer.monitors.quality.rejections import read_rejected
 from perennial_observer.monitors.reference_sources import MissingReference, Scope, find_reference
-from perennial_observer.monitors.slices import slice_reference
+from perennial_observer.monitors.slices import check_columns, slice_reference, slice_rows
 from perennial_observer.monitors.verdicts import Assessment, assess_too_few
+from perennial_observer.store.labelled import read_before
+from perennial_observer.store.reads import Position
 from perennial_observer.store.references import StoredReference
 from perennial_observer.store.rows import LoggedRow
 from perennial_observer.store.store import Store
@@ -41,12 +51,19 @@ RETRY_S = 60.0
 
 @dataclass(frozen=True)
 class Question:
-    """One window of a monitor that is to be judged."""
+    """One window of a monitor that is to be judged.
+
+    Parameters
+    ----------
+    slices
+        Those that the monitor compares with each other, by name.
+    """
 
     scope: Scope
     monitor: Monitor
     settings: MonitorSettings
     rows: Sequence[LoggedRow]
+    slices: Mapping[str, Condition] = field(default_factory=dict)
 
 
 @dataclass
@@ -57,12 +74,11 @@ class Assessors:
     sidecar: Sidecar
     monotonic: Callable[[], float] = time.monotonic
     custom: CustomCalls = field(default_factory=CustomCalls)
+    learning: Learning = field(default_factory=Learning)
     _prepared: dict[Scope, Prepared] = field(default_factory=dict)
     _missing: dict[Scope, tuple[float, MissingReference]] = field(default_factory=dict)
 
-    def assess(
-        self, scope: Scope, monitor: Monitor, settings: MonitorSettings, rows: Sequence[LoggedRow]
-    ) -> Assessment:
+    def assess(self, question: Question) -> Assessment:
         """Judge one window.
 
         Raises
@@ -74,7 +90,7 @@ class Assessors:
         DetectorUnavailable, DetectorFailure
             From the sidecar.
         """
-        return _JUDGES[monitor.type](self, Question(scope, monitor, settings, rows))
+        return _JUDGES[question.monitor.type](self, question)
 
     def flag_outliers(
         self, scope: Scope, spec: Outlier, rows: Sequence[Mapping[str, Any]]
@@ -84,6 +100,7 @@ class Assessors:
 
     def keep_only(self, in_force: AbstractSet[tuple[str, str]]) -> None:
         """Drop what was built for (uid, revision) pairs that are not in force any more."""
+        self.learning.keep_only(in_force)
         self._prepared = {
             scope: kept
             for scope, kept in self._prepared.items()
@@ -189,10 +206,60 @@ def _judge_custom(assessors: Assessors, question: Question) -> Assessment:
     return assess_answer(answer, spec, len(rows))
 
 
+def _judge_estimated(assessors: Assessors, question: Question) -> Assessment:
+    spec = question.monitor.estimated_performance
+    assert spec is not None, "the API demands it"
+    prepared = None
+    try:
+        prepared = assessors.prepare(question.scope)
+    except MissingReference:
+        # CBPE needs nothing but the model's answers; DLE reads the inputs as the reference has them.
+        if spec.method is EstimationMethod.DLE:
+            raise
+    learnt = None
+    if question.rows:
+        now = question.rows[-1].event_time
+        learnt = assessors.learning.find(assessors.store, question.scope, question.monitor, prepared, now=now)
+    encoder = prepared.encoder if prepared is not None else None
+    return assess_estimated(question.rows, spec, question.settings, learnt, encoder)
+
+
+def _judge_concept(assessors: Assessors, question: Question) -> Assessment:
+    spec, scope = question.monitor.concept or Concept(), question.scope
+    is_regression = assessors.prepare(scope).reference.task == "Regression"
+    history: Sequence[LoggedRow] = ()
+    if question.rows:
+        first = Position(question.rows[0].event_time, question.rows[0].id)
+        limit = history_rows(question.settings.window.size)
+        with assessors.store.read() as connection:
+            before = read_before(connection, scope.key.uid, scope.revision, before=first, limit=limit)
+        history = slice_rows(scope.condition, before)
+    return assess_concept(question.rows, history, spec, question.settings, is_regression=is_regression)
+
+
+def _judge_fairness(assessors: Assessors, question: Question) -> Assessment:
+    spec = question.monitor.fairness
+    assert spec is not None, "the API demands it"
+    reference = assessors.prepare(question.scope).reference
+    for condition in question.slices.values():
+        check_columns(condition, reference.schema, question.scope.exclude)
+    if reference.task == "Regression":
+        why = Unusable(
+            "MetricNotDefined", "fairness compares shares of classes, and this model is a regression"
+        )
+        return assess_unusable(why, len(question.rows))
+    seen = (*reference.outputs.get("predict", ()), *(reference.labels or ()))
+    known = [value for value in seen if value is not None]
+    return assess_fairness(question.rows, spec, question.settings, question.slices, known)
+
+
 _JUDGES: Mapping[MonitorType, Callable[[Assessors, Question], Assessment]] = {
+    MonitorType.CONCEPT: _judge_concept,
     MonitorType.CUSTOM: _judge_custom,
     MonitorType.DATA_QUALITY: _judge_quality,
     MonitorType.DRIFT: _judge_drift,
+    MonitorType.ESTIMATED_PERFORMANCE: _judge_estimated,
+    MonitorType.FAIRNESS: _judge_fairness,
     MonitorType.OUTLIER: _judge_outliers,
     MonitorType.PERFORMANCE: _judge_performance,
     MonitorType.PREDICTION_DRIFT: _judge_prediction_drift,

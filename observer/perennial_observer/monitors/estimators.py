@@ -3,27 +3,76 @@
 CBPE (confidence-based performance estimation) reads a row's calibrated probability as the chance that its label is one
 class or the other; a metric's expectation over those chances is the estimate. DLE (direct loss estimation) learns the
 size of a regression's errors from labelled rows. Both hold as long as the relation of inputs and labels stays: they see
-what drift of the inputs does to a model, and no concept drift. Pure.
+what drift of the inputs does to a model, and no concept drift. Both say within what the figure would lie that labels
+give, from the chance of the labels themselves and from that of the rows that were learnt from. Pure.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from itertools import cycle, islice
 
 import numpy as np
 import numpy.typing as npt
 from perennial_api.modeldeployment.monitoring import PerformanceMetric
-from sklearn.ensemble import HistGradientBoostingRegressor
+from scipy.stats import rankdata
+from sklearn.ensemble import RandomForestRegressor
 from sklearn.isotonic import IsotonicRegression
 from sklearn.metrics import roc_auc_score
 
-__all__ = ["CBPE", "DLE", "ESTIMATED_BY_CBPE", "ESTIMATED_BY_DLE"]
+__all__ = ["CBPE", "DLE", "ESTIMATED_BY_CBPE", "ESTIMATED_BY_DLE", "Estimate"]
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 
 # A probability of 0 or 1 would make the log loss of a single row infinite.
 SURE = 1e-6
-DLE_SEED = 0
+SEED = 0
+# Other calibrations that other labelled rows of the same number might have given, and labels drawn from them.
+CALIBRATIONS = 30
+DRAWS = 300
+INTERVAL_PERCENT = (2.5, 97.5)
+NORMAL_95 = 1.96
+TREES = 30
+LEAF_ROWS = 20
+# The forest reads its inputs in single precision, which has no larger numbers.
+LARGEST_INPUT = 1e30
+SMALLEST = 1e-300
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What labels would probably give.
+
+    Parameters
+    ----------
+    error
+        Standard error of `value` as a forecast of the figure that the labels give.
+    lower, upper
+        95 % interval of that figure.
+    """
+
+    value: float
+    error: float
+    lower: float
+    upper: float
+
+
+@dataclass(frozen=True)
+class _Curve:
+    """A calibration: straight lines from score to chance. Without any points the score is the chance."""
+
+    scores: Floats = field(default_factory=lambda: np.array([0.0, 1.0]))
+    chances: Floats = field(default_factory=lambda: np.array([0.0, 1.0]))
+
+    def read(self, probability: Floats) -> Floats:
+        chance: Floats = np.clip(np.interp(probability, self.scores, self.chances), SURE, 1 - SURE)
+        return chance
+
+
+def _fit_curve(probability: Floats, is_positive: Bools) -> _Curve:
+    isotonic = IsotonicRegression(y_min=0.0, y_max=1.0, out_of_bounds="clip")
+    isotonic.fit(probability, is_positive.astype(np.float64))
+    return _Curve(isotonic.X_thresholds_, isotonic.y_thresholds_)
 
 
 @dataclass
@@ -31,11 +80,11 @@ class CBPE:
     """Estimates metrics of a classifier with two classes.
 
     The calibration is isotonic (Zadrozny and Elkan 2002), learnt on labelled rows that the model wasn't fitted on.
+    Until it has learnt, probabilities are taken as they are.
     """
 
-    _calibration: IsotonicRegression = field(
-        default_factory=lambda: IsotonicRegression(y_min=0.0, y_max=1.0, out_of_bounds="clip")
-    )
+    _curve: _Curve = field(default_factory=_Curve)
+    _others: tuple[_Curve, ...] = ()
 
     def fit(self, probability: Floats, is_positive: Bools) -> None:
         """Learn how often a score is right.
@@ -47,10 +96,16 @@ class CBPE:
         is_positive
             bool (n,): the labels.
         """
-        self._calibration.fit(probability, is_positive.astype(np.float64))
+        random = np.random.default_rng(SEED)
+        self._curve = _fit_curve(probability, is_positive)
+        chosen = (random.integers(0, len(probability), len(probability)) for _ in range(CALIBRATIONS))
+        self._others = tuple(_fit_curve(probability[rows], is_positive[rows]) for rows in chosen)
 
-    def estimate(self, metric: PerformanceMetric, probability: Floats, predicted: Bools) -> float:
+    def estimate(self, metric: PerformanceMetric, probability: Floats, predicted: Bools) -> Estimate:
         """Estimate a metric of a window.
+
+        The interval is that of the metric on labels drawn from the chances, each time by another calibration: a
+        parametric bootstrap (Efron and Tibshirani 1993, chapter 6.5) around one of the calibration's rows.
 
         Parameters
         ----------
@@ -62,8 +117,18 @@ class CBPE:
         KeyError
             The metric isn't one of `ESTIMATED_BY_CBPE`.
         """
-        chance: Floats = np.clip(self._calibration.predict(probability), SURE, 1 - SURE)
-        return _EXPECTATIONS[metric](chance, probability, predicted)
+        value = _EXPECTATIONS[metric](self._curve.read(probability), probability, predicted)
+        realise = _REALISED[metric]
+        random = np.random.default_rng(SEED)
+        ranks = rankdata(probability)
+        chances = [curve.read(probability) for curve in self._others or (self._curve,)]
+        draws = [
+            realise(random.random(len(chance)) < chance, probability, predicted, ranks)
+            for chance in islice(cycle(chances), DRAWS)
+        ]
+        figures = np.array([figure for figure in draws if figure is not None] or [value])
+        lower, upper = np.percentile(figures, INTERVAL_PERCENT)
+        return Estimate(value, float(np.std(figures)), min(float(lower), value), max(float(upper), value))
 
 
 def _expect_accuracy(chance: Floats, _: Floats, predicted: Bools) -> float:
@@ -100,13 +165,57 @@ _EXPECTATIONS: Mapping[PerformanceMetric, Callable[[Floats, Floats, Bools], floa
     PerformanceMetric.LOG_LOSS: _expect_log_loss,
     PerformanceMetric.ROC_AUC: _expect_roc_auc,
 }
+
+
+def _realise_accuracy(labels: Bools, _: Floats, predicted: Bools, __: Floats) -> float | None:
+    return float(np.mean(labels == predicted))
+
+
+def _realise_f1(labels: Bools, _: Floats, predicted: Bools, __: Floats) -> float | None:
+    return _expect_f1(labels.astype(np.float64), _, predicted)
+
+
+def _realise_balanced_accuracy(labels: Bools, _: Floats, predicted: Bools, __: Floats) -> float | None:
+    if labels.all() or not labels.any():
+        return None
+    return _expect_balanced_accuracy(labels.astype(np.float64), _, predicted)
+
+
+def _realise_log_loss(labels: Bools, probability: Floats, _: Bools, __: Floats) -> float | None:
+    return _expect_log_loss(labels.astype(np.float64), probability, _)
+
+
+def _realise_roc_auc(labels: Bools, _: Floats, __: Bools, ranks: Floats) -> float | None:
+    """By the sum of the positive rows' ranks (Mann and Whitney 1947); None where there is one class."""
+    positive = int(labels.sum())
+    negative = len(labels) - positive
+    if not positive or not negative:
+        return None
+    return float((ranks[labels].sum() - positive * (positive + 1) / 2) / (positive * negative))
+
+
+_REALISED: Mapping[PerformanceMetric, Callable[[Bools, Floats, Bools, Floats], float | None]] = {
+    PerformanceMetric.ACCURACY: _realise_accuracy,
+    PerformanceMetric.BALANCED_ACCURACY: _realise_balanced_accuracy,
+    PerformanceMetric.F1: _realise_f1,
+    PerformanceMetric.LOG_LOSS: _realise_log_loss,
+    PerformanceMetric.ROC_AUC: _realise_roc_auc,
+}
 ESTIMATED_BY_CBPE = frozenset(_EXPECTATIONS)
 ESTIMATED_BY_DLE = frozenset({PerformanceMetric.MAE, PerformanceMetric.RMSE})
+
+
+def _as_inputs(features: Floats, predicted: Floats) -> npt.NDArray[np.float32]:
+    inputs = np.column_stack([features, predicted])
+    return np.clip(inputs, -LARGEST_INPUT, LARGEST_INPUT).astype(np.float32)
 
 
 @dataclass
 class DLE:
     """Estimates a loss of a regression by a model of its errors.
+
+    The model is a random forest (Breiman 2001): its trees, each grown on other rows, tell how far off the mean of a
+    window may be, and the rows that a tree didn't see tell how far off a single error is.
 
     Parameters
     ----------
@@ -115,9 +224,13 @@ class DLE:
     """
 
     metric: PerformanceMetric
-    _errors: HistGradientBoostingRegressor = field(
-        default_factory=lambda: HistGradientBoostingRegressor(random_state=DLE_SEED, early_stopping=False)
+    _errors: RandomForestRegressor = field(
+        default_factory=lambda: RandomForestRegressor(
+            TREES, min_samples_leaf=LEAF_ROWS, max_features=1 / 3, oob_score=True, random_state=SEED
+        )
     )
+    _scale: float = 1.0
+    _dispersion: float = 1.0
 
     def fit(self, features: Floats, predicted: Floats, labels: Floats) -> None:
         """Learn the size of the errors.
@@ -129,14 +242,32 @@ class DLE:
         predicted, labels
             float64 (n,).
         """
-        errors = np.abs(labels - predicted)
-        self._errors.fit(np.column_stack([features, predicted]), self._size(errors))
+        sizes = np.abs(labels - predicted)
+        if self.metric is PerformanceMetric.RMSE:
+            sizes = sizes**2
+        self._scale = float(sizes.max()) or 1.0
+        sizes = sizes / self._scale
+        self._errors.fit(_as_inputs(features, predicted), sizes)
+        unseen = self._errors.oob_prediction_
+        # Larger errors vary more: what is kept is the spread in units of the expected size.
+        self._dispersion = float(np.sqrt(np.mean((sizes - unseen) ** 2) / max(np.mean(unseen**2), SMALLEST)))
 
-    def estimate(self, features: Floats, predicted: Floats) -> float:
-        """Estimate the loss of a window: float64 (n, d), float64 (n,)."""
-        sizes = np.maximum(self._errors.predict(np.column_stack([features, predicted])), 0.0)
+    def estimate(self, features: Floats, predicted: Floats) -> Estimate:
+        """Estimate the loss of a window: float64 (n, d), float64 (n,).
+
+        The interval is normal, of the mean of the errors' sizes: their own spread, and that of the trees.
+        """
+        inputs = _as_inputs(features, predicted)
+        by_tree = self._scale * np.array([tree.predict(inputs) for tree in self._errors.estimators_])
+        sizes = by_tree.mean(axis=0)
         mean = float(np.mean(sizes))
-        return float(np.sqrt(mean)) if self.metric is PerformanceMetric.RMSE else mean
-
-    def _size(self, errors: Floats) -> Floats:
-        return errors**2 if self.metric is PerformanceMetric.RMSE else errors
+        sampling = self._dispersion * float(np.sqrt(np.sum(sizes**2))) / len(sizes)
+        error = float(np.hypot(sampling, np.std(by_tree.mean(axis=1))))
+        lower, upper = max(mean - NORMAL_95 * error, 0.0), mean + NORMAL_95 * error
+        if self.metric is not PerformanceMetric.RMSE:
+            return Estimate(mean, error, lower, upper)
+        root = float(np.sqrt(mean))
+        # d√m = dm / 2√m. Errors of 0 alone leave nothing to be off.
+        return Estimate(
+            root, error / (2 * root) if root else 0.0, float(np.sqrt(lower)), float(np.sqrt(upper))
+        )

@@ -22,8 +22,9 @@ from perennial_observer.explaining.explain import render_explanation
 from perennial_observer.explaining.explainer import Breach, Explainer
 from perennial_observer.explaining.findings import Explanation
 from perennial_observer.ingest.event_time import EventTimes
-from perennial_observer.monitors.assessors import Assessors, MissingReference, Scope
+from perennial_observer.monitors.assessors import Assessors, MissingReference, Question, Scope
 from perennial_observer.monitors.custom import NotYetJudged
+from perennial_observer.monitors.labelled import maturity_s
 from perennial_observer.monitors.records import (
     forget_monitors,
     read_last_position,
@@ -32,7 +33,13 @@ from perennial_observer.monitors.records import (
     write_window,
 )
 from perennial_observer.monitors.silence import show_silence, step_silence
-from perennial_observer.monitors.slices import UnknownFeature, check_columns, find_condition, slice_rows
+from perennial_observer.monitors.slices import (
+    UnknownFeature,
+    check_columns,
+    find_condition,
+    find_conditions,
+    slice_rows,
+)
 from perennial_observer.monitors.step import step
 from perennial_observer.monitors.verdicts import Assessment, Memory, build_verdict, utc
 from perennial_observer.monitors.windows import close_window
@@ -250,9 +257,8 @@ class Evaluator:
         assert subject.watermark is not None
         condition = self._find_slice(subject, monitor)
         scope = Scope.of(subject.deployment, memory.revision, condition)
-        horizon = subject.watermark
-        if monitor.performance is not None:
-            horizon -= monitor.performance.labels.maturity.seconds
+        slices = find_conditions(subject.deployment.spec.monitoring, monitor)
+        horizon = subject.watermark - maturity_s(monitor)
         window = settings.window
         for _ in range(self.settings.windows_per_tick):
             with self.store.read() as connection:
@@ -275,7 +281,7 @@ class Evaluator:
                 )
             rows = slice_rows(condition, found)
             try:
-                assessment = self.assessors.assess(scope, monitor, settings, rows)
+                assessment = self.assessors.assess(Question(scope, monitor, settings, rows, slices))
             except NotYetJudged:
                 return memory
             except DetectorFailure as error:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from perennial_api.modeldeployment.monitoring import Labels
+from perennial_api.modeldeployment.monitoring import Concept, Labels, Monitor, MonitorType
 
 from perennial_observer.monitors.verdicts import Assessment, assess_too_few
 from perennial_observer.store.rows import LoggedRow
@@ -19,6 +19,7 @@ __all__ = [
     "assess_shortage",
     "assess_unusable",
     "comparable",
+    "maturity_s",
     "measure_coverage",
     "pick_labelled",
     "read_numbers",
@@ -26,7 +27,8 @@ __all__ = [
     "sort_classes",
 ]
 
-LARGEST = float(np.finfo(np.float64).max)
+# Beyond it squares of errors and their sums have no float any more.
+LARGEST = 1e100
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,17 @@ class Unusable(Exception):
 
     reason: str
     message: str
+
+
+def maturity_s(monitor: Monitor) -> float:
+    """How long a window of the monitor waits for its labels, in seconds of event time; 0 for one that needs none."""
+    if monitor.performance is not None:
+        return monitor.performance.labels.maturity.seconds
+    if monitor.type is MonitorType.CONCEPT:
+        return (monitor.concept or Concept()).labels.maturity.seconds
+    if monitor.fairness is not None and monitor.fairness.metric.needs_labels:
+        return monitor.fairness.labels.maturity.seconds
+    return 0.0
 
 
 def pick_labelled(rows: Sequence[LoggedRow]) -> list[LoggedRow]:
@@ -117,7 +130,6 @@ def read_numbers(values: Sequence[Any], what: str) -> npt.NDArray[np.float64]:
     Unusable
         There is anything else among them. A text isn't a number, even where it could be read as one.
     """
-    # An integer has no largest value in JSON, a float has.
     numbers = [value for value in values if isinstance(value, int | float) and abs(value) <= LARGEST]
     if len(numbers) < len(values):
         raise Unusable("MetricNotDefined", f"the {what} values are not single finite numbers")

@@ -34,6 +34,7 @@ __all__ = [
     "check_columns",
     "choose_rows",
     "find_condition",
+    "find_conditions",
     "slice_columns",
     "slice_reference",
     "slice_rows",
@@ -72,6 +73,14 @@ def find_condition(monitoring: Monitoring, monitor: Monitor) -> Condition | None
         return None
     where = next(found.where for found in monitoring.slices if found.name == monitor.slice)
     return parse_where(where)
+
+
+def find_conditions(monitoring: Monitoring, monitor: Monitor) -> dict[str, Condition]:
+    """Read the conditions of the slices that the monitor compares with each other, by name."""
+    if monitor.fairness is None:
+        return {}
+    named = set(monitor.fairness.slices)
+    return {found.name: parse_where(found.where) for found in monitoring.slices if found.name in named}
 
 
 def check_columns(condition: Condition, schema: Schema, exclude: Collection[str] = ()) -> None:
@@ -117,13 +126,14 @@ def slice_reference(condition: Condition | None, reference: StoredReference) -> 
     if condition is None:
         return reference
     chosen = _choose(condition, reference.columns)
-    times = reference.event_time
+    times, labels = reference.event_time, reference.labels
     return replace(
         reference,
         digest=hashlib.sha256(f"{reference.digest}/{condition!r}".encode()).hexdigest(),
         columns=_keep(chosen, reference.columns),
         outputs=_keep(chosen, reference.outputs),
         event_time=None if times is None else list(compress(times, chosen)),
+        labels=None if labels is None else list(compress(labels, chosen)),
     )
 
 

@@ -113,6 +113,9 @@ class EstimatedPerformance(Model):
     """Lowest acceptable value of a score, in the metric's unit."""
     max: Annotated[Float, Field(ge=0)] | None = None
     """Highest acceptable value of a loss, in the metric's unit."""
+    labels: Labels = Labels()
+    """Which labels it may learn from. Those of the reference have no age; if they are fewer than minLabels, the
+    revision's first 5000 rows in the log are learnt from once their labels are there."""
 
 
 class ConceptDetector(StrEnum):
