@@ -18,7 +18,18 @@ from scipy.stats import binom
 from perennial_observer.monitors.verdicts import Assessment
 from perennial_observer.service_level.counting import Tally
 
-__all__ = ["BUDGET_S", "WINDOWS_S", "Burn", "Judgement", "Promise", "Windows", "judge_burn", "measure"]
+__all__ = [
+    "BUDGET_S",
+    "LOOK_S",
+    "WINDOWS_S",
+    "Burn",
+    "Judgement",
+    "Promise",
+    "Rules",
+    "Windows",
+    "judge_burn",
+    "measure",
+]
 
 BUDGET_S = 30 * 86_400
 _5_MINUTES, _30_MINUTES, _HOUR, _6_HOURS, _3_DAYS = 300, 1800, 3600, 21_600, 259_200
@@ -35,6 +46,13 @@ WINDOWS_S: Mapping[int, str] = {
 MOST_SHARE = 0.9
 """No limit asks for a larger share of bad requests: 14.4 times a budget of 10 % would never be reached, not even by an
 outage."""
+
+STANDING_SHARE = 0.5
+"""An alarm stands until one window of each pair is below this share of its limit: a rate that goes up and down around the
+limit is one alarm, not a hundred a month."""
+
+LOOK_S = 60.0
+"""Time between two looks."""
 
 Windows = Mapping[int, Tally]
 """Counts by the window's length in seconds."""
@@ -112,6 +130,7 @@ class _Found:
     burn: Burn
     pair: _Pair
     limit: float
+    is_standing: bool
     is_judged: bool
     is_burning: bool
 
@@ -150,22 +169,35 @@ def measure(spec: ServiceLevel, all_requests: Windows, by_budget: Windows) -> tu
     return tuple(burns)
 
 
-def judge_burn(
-    burns: Sequence[Burn], *, min_requests: int, severity: Severity, false_alarm_every_s: float
-) -> Judgement:
-    """Judge how fast the budgets burn now.
-
-    A pair of windows burns if both are above its limit and the long one has more bad requests than chance gives a service
-    that just keeps its promise: at most once in `false_alarm_every_s`. With severity Page only fast burning counts,
-    which uses up a budget within days.
+@dataclass(frozen=True)
+class Rules:
+    """What a monitor asks of an alarm.
 
     Parameters
     ----------
     min_requests
         How many requests a long window must hold.
+    severity
+        With Page only fast burning counts, which uses up a budget within days.
+    false_alarm_every_s
+        How often a service that just keeps its promise may seem to break it.
+    is_standing
+        Whether the alarm has been raised, and the question is whether it ends.
     """
-    pairs = [pair for pair in _PAIRS if pair.is_fast or severity is not Severity.PAGE]
-    found = [_judge(burn, pair, min_requests, false_alarm_every_s) for burn in burns for pair in pairs]
+
+    min_requests: int
+    severity: Severity
+    false_alarm_every_s: float
+    is_standing: bool = False
+
+
+def judge_burn(burns: Sequence[Burn], rules: Rules) -> Judgement:
+    """Judge how fast the budgets burn now.
+
+    A pair of windows burns if both are above its limit and the long one has more bad requests than chance explains.
+    """
+    pairs = [pair for pair in _PAIRS if pair.is_fast or rules.severity is not Severity.PAGE]
+    found = [_judge(burn, pair, rules) for burn in burns for pair in pairs]
     judged = [one for one in found if one.is_judged]
     if not judged:
         longest_s = max(pair.long_s for pair in pairs)
@@ -174,7 +206,7 @@ def judge_burn(
             breached=None,
             reason="TooFewRequests",
             message=(
-                f"{requests} requests in {WINDOWS_S[longest_s]}, serviceLevel.minRequests is {min_requests}"
+                f"{requests} requests in {WINDOWS_S[longest_s]}, serviceLevel.minRequests is {rules.min_requests}"
             ),
             samples=requests,
         )
@@ -183,7 +215,7 @@ def judge_burn(
     assessment = Assessment(
         breached=worst.is_burning,
         reason=_name(worst),
-        message=f"{_describe(worst)}; {_describe_budgets(burns)}{_describe_unjudged(found, min_requests)}",
+        message=f"{_describe(worst)}; {_describe_budgets(burns)}{_describe_unjudged(found, rules.min_requests)}",
         samples=worst.burn.windows[worst.pair.long_s].requests,
         statistic=worst.rate,
         threshold=worst.limit,
@@ -191,20 +223,28 @@ def judge_burn(
     return Judgement(assessment, worst.pair.long_s)
 
 
-def _judge(burn: Burn, pair: _Pair, min_requests: int, false_alarm_every_s: float) -> _Found:
-    limit = min(pair.limit, MOST_SHARE / burn.allowed)
+def _judge(burn: Burn, pair: _Pair, rules: Rules) -> _Found:
+    limit = min(pair.limit, MOST_SHARE / burn.allowed) * (STANDING_SHARE if rules.is_standing else 1.0)
     held = burn.windows[pair.long_s]
+    is_judged = held.requests >= rules.min_requests
     is_over = min(burn.rate(pair.long_s), burn.rate(pair.short_s)) > limit
-    is_judged = held.requests >= min_requests
-    is_burning = is_judged and is_over and _is_beyond_chance(burn, pair, false_alarm_every_s)
-    return _Found(burn, pair, limit, is_judged, is_burning)
+    is_burning = (
+        is_judged
+        and is_over
+        and (rules.is_standing or _is_beyond_chance(burn, pair, rules.false_alarm_every_s))
+    )
+    return _Found(burn, pair, limit, rules.is_standing, is_judged, is_burning)
 
 
 def _is_beyond_chance(burn: Burn, pair: _Pair, false_alarm_every_s: float) -> bool:
-    """Whether so many bad requests come by chance in less than one window of this length in `false_alarm_every_s`."""
+    """Whether a service that just keeps its promise has so many bad requests in at most one look in that time.
+
+    The looks of a month are not independent, as their windows overlap. But the expected number of those that are wrong is
+    the sum of their probabilities all the same, so there is one false alarm in that time at most.
+    """
     held = burn.windows[pair.long_s]
     chance = float(binom.sf(burn.promise.count_bad(held) - 1, held.requests, burn.allowed))
-    return chance <= pair.long_s / false_alarm_every_s
+    return chance <= LOOK_S / false_alarm_every_s
 
 
 def _name(found: _Found) -> str:
@@ -218,6 +258,7 @@ def _describe(found: _Found) -> str:
     held = burn.windows[pair.long_s]
     share = burn.promise.count_bad(held) / held.requests
     windows = f"{WINDOWS_S[pair.long_s]} and {WINDOWS_S[pair.short_s]}"
+    end = ", below which the alarm ends" if found.is_standing else ""
     if not found.is_burning:
         return (
             f"{share:.2%} of requests {burn.promise.breaking} in {WINDOWS_S[pair.long_s]}: the {burn.promise} budget burns"
@@ -226,7 +267,7 @@ def _describe(found: _Found) -> str:
     return (
         f"{share:.2%} of requests {burn.promise.breaking} in {WINDOWS_S[pair.long_s]} and {burn.allowed:.2%} may: the"
         f" {burn.promise} budget burns {found.rate:.3g} times as fast as allowed over {windows}, above the limit of"
-        f" {found.limit:.3g}; at that rate 30 days' budget lasts {_lasts(found.rate)}"
+        f" {found.limit:.3g}{end}; at that rate 30 days' budget lasts {_lasts(found.rate)}"
     )
 
 

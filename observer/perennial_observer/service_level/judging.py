@@ -18,7 +18,7 @@ from perennial_observer.monitors.records import (
 )
 from perennial_observer.monitors.step import step
 from perennial_observer.monitors.verdicts import Assessment, Memory, utc
-from perennial_observer.service_level.burning import Burn, Judgement, judge_burn, measure
+from perennial_observer.service_level.burning import LOOK_S, Burn, Judgement, Rules, judge_burn, measure
 from perennial_observer.service_level.polling import budget_ms_of
 from perennial_observer.service_level.records import CLOCK_JUMP_S, read_counted_at, read_windows
 from perennial_observer.store.reads import Position
@@ -26,7 +26,6 @@ from perennial_observer.store.store import Store
 
 __all__ = ["Promised", "ServiceLevels"]
 
-LOOK_S = 60.0
 SILENT_S = 180.0
 """When no router has been heard for so long, nothing is known of the last minutes."""
 
@@ -100,7 +99,7 @@ class ServiceLevels:
             return memory
         with self.store.read() as connection:
             before = memory if is_same and memory is not None else _begin(connection, subject, digest, now)
-            judgement = self._judge(connection, subject, now)
+            judgement = self._judge(connection, subject, before, now)
         after = _advance(before, subject, judgement, now)
         read = None if memory is None else memory.cursor
         write = self.store.writer.submit(lambda c: _keep(c, subject, read, after, judgement.assessment), 0)
@@ -110,7 +109,7 @@ class ServiceLevels:
         """Forget what was counted of deployments that are gone, or judged elsewhere."""
         self.latest = {place: burns for place, burns in self.latest.items() if place[0] in uids}
 
-    def _judge(self, connection: Connection, subject: Promised, now: float) -> Judgement:
+    def _judge(self, connection: Connection, subject: Promised, before: Memory, now: float) -> Judgement:
         deployment, spec = subject.deployment, subject.spec
         place = (deployment.metadata.uid, subject.monitor.name)
         counted_at = read_counted_at(connection, subject.deployment_id)
@@ -121,12 +120,13 @@ class ServiceLevels:
         budget_ms = budget_ms_of(deployment)
         by_budget = read_windows(connection, subject.deployment_id, now=now, budget_ms=budget_ms)
         burns = self.latest[place] = measure(spec, every, by_budget)
-        return judge_burn(
-            burns,
+        rules = Rules(
             min_requests=spec.min_requests,
             severity=subject.monitor.severity,
             false_alarm_every_s=subject.settings.false_alarm_every.seconds,
+            is_standing=before.alarm.breach_id is not None,
         )
+        return judge_burn(burns, rules)
 
 
 def _begin(connection: Connection, subject: Promised, digest: str, now: float) -> Memory:

@@ -1,9 +1,10 @@
 """When a budget burns fast enough for an alarm."""
 
+import numpy as np
 import pytest
 from perennial_api.modeldeployment.monitoring import ServiceLevel, Severity
 from perennial_observer.monitors.verdicts import Assessment
-from perennial_observer.service_level.burning import WINDOWS_S, Burn, Windows, judge_burn, measure
+from perennial_observer.service_level.burning import WINDOWS_S, Burn, Rules, Windows, judge_burn, measure
 from perennial_observer.service_level.counting import Tally
 
 MONTH_S = 30 * 86_400.0
@@ -21,15 +22,16 @@ def windows(requests_per_minute: float = 1000, **bad: float) -> Windows:
 
 
 def judge(
-    counts: Windows, *, severity: Severity = Severity.TICKET, spec: dict | None = None, least: int = 200
+    counts: Windows,
+    *,
+    severity: Severity = Severity.TICKET,
+    spec: dict | None = None,
+    least: int = 200,
+    is_standing: bool = False,
 ) -> Assessment:
     promise = ServiceLevel.model_validate(spec or {"availability": 0.999})
-    return judge_burn(
-        measure(promise, counts, counts),
-        min_requests=least,
-        severity=severity,
-        false_alarm_every_s=MONTH_S,
-    ).assessment
+    rules = Rules(least, severity, MONTH_S, is_standing)
+    return judge_burn(measure(promise, counts, counts), rules).assessment
 
 
 @pytest.mark.parametrize(
@@ -92,11 +94,45 @@ def test_windows_with_too_few_requests_are_named_while_longer_ones_are_judged():
     assert got.message.endswith("; 1h not judged, with fewer than serviceLevel.minRequests of 200")
 
 
-def test_a_few_failures_that_chance_explains_are_no_alarm():
-    few, more = ({SECONDS["5m"]: Tally(requests=20, failed=bad)} for bad in (2, 4))
-    for extra, failed, want in ((few, 2, False), (more, 4, True)):
-        counts = {**windows(), **extra, SECONDS["1h"]: Tally(requests=100, failed=failed)}
-        assert judge(counts, least=100).breached is want
+@pytest.mark.parametrize(("failed", "want"), [(3, False), (4, False), (5, True)])
+def test_a_few_failures_that_chance_explains_are_no_alarm(failed, want):
+    # All of them are far above the limit. One in 1,000 may fail: 4 of 200 do in one look of 17,000, 5 in one of 400,000;
+    # a month has 43,200.
+    hour = {
+        SECONDS["1h"]: Tally(requests=200, failed=failed),
+        SECONDS["5m"]: Tally(requests=20, failed=failed),
+    }
+    assert judge({**windows(), **hour}).breached is want
+
+
+def test_an_alarm_stands_until_a_window_is_below_half_the_limit():
+    around, below = windows(in_1h=0.0074, in_5m=0.0074), windows(in_1h=0.007, in_5m=0.007)
+    assert judge(around).breached is False
+    got = judge(around, is_standing=True)
+    assert (got.breached, got.threshold) == (True, 7.2)
+    assert "above the limit of 7.2, below which the alarm ends; at that rate" in got.message
+    assert judge(below, is_standing=True).breached is False
+    assert judge(windows(in_1h=0.05, in_5m=0.007), is_standing=True).breached is False
+
+
+@pytest.mark.parametrize(("share", "episodes"), [(0.8, 0), (1.0, 0), (1.5, 1)])
+def test_a_month_around_the_promise_has_one_alarm_or_none(share, episodes):
+    """An hour between looks here, so that it is quick; each is judged as one of the month's 43,200."""
+    generator = np.random.default_rng(7)
+    hours = 33 * 24
+    requests = generator.poisson(6000, hours)
+    failed = generator.binomial(requests, 0.001 * share)
+    is_alarm, raised = False, 0
+    for end in range(72, hours):
+        counts = windows()
+        for name, length in (("1h", 1), ("6h", 6), ("3d", 72)):
+            place = slice(end - length, end)
+            counts[SECONDS[name]] = Tally(requests=requests[place].sum(), failed=failed[place].sum())
+        counts[SECONDS["5m"]] = counts[SECONDS["30m"]] = counts[SECONDS["1h"]]
+        breached = judge(counts, is_standing=is_alarm).breached
+        raised += bool(breached and not is_alarm)
+        is_alarm = bool(breached)
+    assert raised == episodes
 
 
 def test_an_outage_is_an_alarm_however_loose_the_objective():
