@@ -17,6 +17,12 @@ GONE = DeploymentKey(uid="uid-3", namespace="shop", name="gone")
 TABLES = (t.prediction, t.feedback, t.rejected_row, t.shadow_row)
 
 
+async def expire(running):
+    """Take the lease, where there is one, and do what is due."""
+    await running.observer.share()
+    await running.observer.expiry.run()
+
+
 class Log:
     """Fills the log of a running observer at a time of the test's own."""
 
@@ -72,8 +78,8 @@ def follow(running, clock):
     running.observer.expiry.monotonic = lambda: clock[0]
 
 
-async def test_each_deployment_keeps_what_its_own_age_says(settings, cluster, clock):
-    narrow = settings.model_copy(update={"retention_s": 10 * DAY})
+async def test_each_deployment_keeps_what_its_own_age_says(on_each, cluster, clock):
+    narrow = on_each.model_copy(update={"retention_s": 10 * DAY})
     both = (asking(maxAge="2h"), deployment({}, key=OTHER))
     async with run_observer(narrow, cluster, *both, clock=lambda: clock[0]) as running:
         follow(running, clock)
@@ -83,14 +89,14 @@ async def test_each_deployment_keeps_what_its_own_age_says(settings, cluster, cl
             log.add(key, ["a", "b"], start)
             log.add(key, ["c"], start + 1.5 * HOUR)
         clock[0] = start + 2 * HOUR + 1
-        await running.observer.expiry.run()
+        await expire(running)
         assert log.names(KEY) == [{"c"}, {"c"}, {"odd-c"}, {"c"}]
         assert log.names(OTHER)[0] == log.names(GONE)[0] == {"a", "b", "c"}
         kept, real = log.sizes()
         assert kept == real
         assert kept[0] < kept[1]
         clock[0] = start + 10 * DAY + HOUR
-        await running.observer.expiry.run()
+        await expire(running)
         assert log.names(OTHER)[0] == log.names(GONE)[0] == {"c"}
 
 
@@ -115,8 +121,8 @@ async def test_a_clock_that_jumps_ahead_makes_nothing_old_for_an_hour(settings, 
         assert log.names(KEY)[0] == set()
 
 
-async def test_above_its_size_the_oldest_go_first_whatever_table_they_are_in(settings, cluster, clock):
-    async with run_observer(settings, cluster, asking(maxSize="1M"), clock=lambda: clock[0]) as running:
+async def test_above_its_size_the_oldest_go_first_whatever_table_they_are_in(on_each, cluster, clock):
+    async with run_observer(on_each, cluster, asking(maxSize="1M"), clock=lambda: clock[0]) as running:
         log = Log(running.observer)
         text = '{"x":"' + "a" * 10_000 + '"}'
         for i in range(100):
@@ -124,7 +130,7 @@ async def test_above_its_size_the_oldest_go_first_whatever_table_they_are_in(set
         log.add(OTHER, ["other"], clock[0], text=text)
         before, real = log.sizes()
         assert before == real
-        await running.observer.expiry.run()
+        await expire(running)
         after, real = log.sizes()
         assert after == real
         assert 950_000 < after[0] <= 980_000
@@ -135,7 +141,7 @@ async def test_above_its_size_the_oldest_go_first_whatever_table_they_are_in(set
         for numbers in left:
             assert numbers in (set(range(first, 100)), set(range(first + 1, 100)))
         assert log.names(OTHER)[0] == {"other"}
-        await running.observer.expiry.run()
+        await expire(running)
         assert log.sizes()[0] == after
 
 
@@ -159,15 +165,15 @@ async def test_a_large_log_goes_in_small_steps_that_let_others_write(settings, c
 
         writer.submit = spy
         clock[0] += HOUR + 1
-        await running.observer.expiry.run()
+        await expire(running)
         assert sum(jobs) == len(names)
         assert 0 < max(jobs) <= ROWS_PER_STEP
         assert log.names(KEY) == [set()] * 4
         assert log.sizes()[0] == [0]
 
 
-async def test_verdicts_stay_for_a_time_of_their_own_but_no_shorter_than_rows(settings, cluster, clock):
-    longer = settings.model_copy(update={"retention_s": 2 * DAY, "window_retention_s": DAY})
+async def test_verdicts_stay_for_a_time_of_their_own_but_no_shorter_than_rows(on_each, cluster, clock):
+    longer = on_each.model_copy(update={"retention_s": 2 * DAY, "window_retention_s": DAY})
     async with run_observer(longer, cluster, deployment({}), clock=lambda: clock[0]) as running:
         log = Log(running.observer)
         now = clock[0]
@@ -188,13 +194,13 @@ async def test_verdicts_stay_for_a_time_of_their_own_but_no_shorter_than_rows(se
             connection.execute(insert(t.window), rows)
 
         log.write(add_windows)
-        await running.observer.expiry.run()
+        await expire(running)
         with running.observer.store.read() as connection:
             assert connection.execute(select(t.window.c.end_event)).scalars().all() == [1.5]
 
 
-async def test_a_reference_stays_while_rows_need_it_or_it_is_among_the_latest(settings, cluster, clock):
-    few = settings.model_copy(update={"references_kept": 2})
+async def test_a_reference_stays_while_rows_need_it_or_it_is_among_the_latest(on_each, cluster, clock):
+    few = on_each.model_copy(update={"references_kept": 2})
     async with run_observer(few, cluster, deployment({}), clock=lambda: clock[0]) as running:
         follow(running, clock)
         log = Log(running.observer)
@@ -211,9 +217,9 @@ async def test_a_reference_stays_while_rows_need_it_or_it_is_among_the_latest(se
             with running.observer.store.read() as connection:
                 return set(connection.execute(query).scalars())
 
-        await running.observer.expiry.run()
+        await expire(running)
         assert held(KEY) == held(GONE) == {f"wine-{i}" for i in (1, 2, 3, 4)}
         clock[0] += HOUR + 10
-        await running.observer.expiry.run()
+        await expire(running)
         assert held(KEY) == {"wine-1", "wine-3", "wine-4"}
         assert held(GONE) == {"wine-1"}
