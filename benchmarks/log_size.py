@@ -75,9 +75,8 @@ def measure(engine: Engine) -> int:
 def reckoned(engine: Engine) -> int:
     """Bytes that the observer takes them for."""
     with engine.connect() as connection:
-        return connection.execute(
-            select(t.deployment.c.log_bytes).where(t.deployment.c.uid == KEY.uid)
-        ).scalar_one()
+        query = select(t.deployment.c.log_bytes).where(t.deployment.c.uid == KEY.uid)
+        return int(connection.execute(query).scalar_one())
 
 
 def run(url: str, rows: int, decimals: int | None) -> None:
