@@ -17,6 +17,7 @@ from tests.contract.crds.table import (
 DRIFT = {"name": "drift", "type": "Drift"}
 PERFORMANCE = {"name": "right", "type": "Performance", "performance": {"metric": "accuracy", "min": 0.9}}
 
+OWN = {"name": "drift", "type": "Custom"}
 SERVICE_LEVEL = {
     "name": "slo",
     "type": "ServiceLevel",
@@ -225,6 +226,36 @@ BAD_DEPLOYMENTS = (
         },
         "say what is promised",
         MINIMAL,
+    ),
+    *(
+        bad_deployment(f"a number of one's own {what}", {f"{MONITORS}/0": {**OWN, "custom": custom}}, says)
+        for what, custom, says in (
+            ("from nowhere", {"max": 1}, "who computes the number"),
+            (
+                "from two places",
+                {"url": "http://checks.shop", "entryPoint": "shop:mean", "max": 1},
+                "who computes the number",
+            ),
+            ("without bounds", {"url": "http://checks.shop"}, "which values are good"),
+            ("that is never good", {"url": "http://checks.shop", "min": 2, "max": 1}, "no value would be"),
+            ("that takes long", {"url": "http://checks.shop", "max": 1, "timeout": "61s"}, "above 1m"),
+        )
+    ),
+    *(
+        bad_deployment(
+            f"a slice's {what}",
+            {
+                "spec/monitoring/slices": [{"name": "new", "where": "tenure < 30"}],
+                f"{MONITORS}/0": {
+                    "name": "drift",
+                    "type": "DataQuality",
+                    "slice": "new",
+                    "dataQuality": quality,
+                },
+            },
+            "count all rows",
+        )
+        for what, quality in (("volume", {"minPerHour": 10}), ("silence", {"maxSilence": "1h"}))
     ),
     bad_deployment("a monitor twice", {f"{MONITORS}/1/name": "drift"}),
     bad_deployment("a monitor without type", {f"{MONITORS}/0/type": DROP}),
