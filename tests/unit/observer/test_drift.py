@@ -97,7 +97,7 @@ def test_constant_silent_and_infinite_columns_break_nothing(detector):
     assert np.isfinite([got.statistic, got.threshold]).all()
 
 
-@pytest.mark.parametrize("detector", NATIVE_DETECTORS)
+@pytest.mark.parametrize("detector", QUICK_DETECTORS)
 def test_values_that_go_missing_are_drift(detector):
     random = np.random.default_rng(10)
     reference, window = autocorrelated(random, 600), autocorrelated(random, 100)
@@ -156,8 +156,8 @@ def test_the_size_of_a_window_and_its_age_are_not_coupled():
 def test_a_feature_that_changes_all_the_time_is_left_out_and_named():
     random = np.random.default_rng(14)
     for detector in (DriftDetector.KS, DriftDetector.PSI, DriftDetector.MMD):
-        reference = autocorrelated(random, 5_000)
-        reference[:, 0] = np.arange(5_000)
+        reference = autocorrelated(random, 2_500)
+        reference[:, 0] = np.arange(2_500)
         window = autocorrelated(random, 250)
         window[:, 0] = 9_999
         got = watch(reference, native(detector)).assess(logged(window), settings())
