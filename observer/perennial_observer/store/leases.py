@@ -17,7 +17,7 @@ from typing import Protocol, TypeVar
 from sqlalchemy import Connection, delete, select, text
 from sqlalchemy.dialects import postgresql
 
-from perennial_observer.errors import LeaseLost
+from perennial_observer.errors import LeaseLost, Unavailable
 from perennial_observer.store import tables as t
 from perennial_observer.store.store import Store
 from perennial_observer.store.writer import Jobs
@@ -115,8 +115,7 @@ class SharedLeases:
         """Renew what is held of `names`, take or give back what the fair share asks for."""
         with self._lock:
             asked_at = self._clock()
-            future = self._store.writer.submit(lambda connection: self._turn(connection, names), 0)
-            held = future.result(WRITE_TIMEOUT_S)
+            held = self._write(lambda connection: self._turn(connection, names))
             for name in sorted(held.symmetric_difference(self._held_until)):
                 _LOG.info("lease %s name=%s", "taken" if name in held else "given back", name)
             # Counted from before the question: here a lease ends no later than in the database.
@@ -143,11 +142,17 @@ class SharedLeases:
         """Give back everything, so that nobody waits for the end of what a stopped replica held."""
         with self._lock:
             self._held_until = {}
-            future = self._store.writer.submit(
-                lambda connection: connection.execute(delete(t.lease).where(t.lease.c.holder == self.holder)),
-                0,
+            self._write(
+                lambda connection: connection.execute(delete(t.lease).where(t.lease.c.holder == self.holder))
             )
-            future.result(WRITE_TIMEOUT_S)
+
+    def _write(self, work: Callable[[Connection], _Result]) -> _Result:
+        future = self._store.writer.submit(work, 0)
+        try:
+            return future.result(WRITE_TIMEOUT_S)
+        except TimeoutError as error:
+            future.cancel()
+            raise Unavailable("the database takes no writes", "DatabaseStuck") from error
 
     def _turn(self, connection: Connection, names: Collection[str]) -> set[str]:
         k = t.lease.c
