@@ -131,7 +131,7 @@ class Metrics:
 
     def keep_only(self, known: AbstractSet[tuple[str, str]]) -> None:
         """Forget counts of deployments, (namespace, name), that don't exist any more: names must not pile up."""
-        for counter in (self.log_rows, self.labels):
+        for counter in (self.log_rows, self.rejected_rows, self.labels):
             samples = [sample for metric in counter.collect() for sample in metric.samples]
             found = {(sample.labels["namespace"], sample.labels["deployment"]) for sample in samples}
             for namespace, name in found - known:

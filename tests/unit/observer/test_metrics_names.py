@@ -31,6 +31,7 @@ WANT = {
     "perennial_label_coverage_ratio": MONITOR,
     "perennial_log_watermark_timestamp_seconds": DEPLOYMENT,
     "perennial_log_rows": DEPLOYMENT | {"result"},
+    "perennial_log_rejected_rows": DEPLOYMENT | {"reason"},
     "perennial_labels": DEPLOYMENT | {"result"},
     "perennial_observer_refused_requests": {"reason"},
     "perennial_observer_webhooks": {"result"},
@@ -94,7 +95,7 @@ def labels_by_name(metrics: Metrics) -> dict[str, set[str]]:
 
 
 def fill(metrics: Metrics, key: DeploymentKey = KEY) -> None:
-    metrics.count_log(key, LogCounts(1, 0, 0))
+    metrics.count_log(key, LogCounts(1, 0, 1, reasons={"MissingColumn": 1}))
     metrics.count_feedback(key, FeedbackCounts(1, 0, 0, 0, 0))
     metrics.refused.labels("InvalidBody").inc()
     metrics.count_webhook("delivered")
