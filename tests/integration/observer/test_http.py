@@ -288,6 +288,7 @@ async def test_labels_without_a_prediction_are_bounded_and_expire(settings, clus
         got = await running.client.post(FEEDBACK, json={"feedback": items})
         assert got.json()["unknown"] == 5
         now += 61.0
+        await running.observer.share()
         await running.observer.expiry.run()
         await running.client.post("/v1/log", json=log(*(entry(f"p{i}") for i in range(5))), headers=SERVER)
         assert (await running.client.get("/v1/watermark", headers=TRAINER)).json()["labels"] == 0
@@ -385,6 +386,7 @@ async def test_retention_drops_old_rows_but_never_lowers_the_watermark(on_each, 
         await running.client.post("/v1/reference", json=reference(), headers=SERVER)
         await running.client.post("/v1/log", json=log(entry("p1", at=500.0)), headers=SERVER)
         now += 101.0
+        await running.observer.share()
         await running.observer.expiry.run()
         await running.client.post("/v1/log", json=log(entry("p2", at=400.0)), headers=SERVER)
         got = (await running.client.get("/v1/watermark", headers=TRAINER)).json()
