@@ -66,10 +66,10 @@ class MonitorVerdict(StatusModel):
     breach_id: BreachId | None = None
     """Name of this alarm for good, set while state is Alarm."""
     calibrated: Bool | None = None
-    """False if the reference had too few blocks to calibrate the threshold for falseAlarmEvery."""
+    """False if the reference had too few blocks or seasons to calibrate the threshold for falseAlarmEvery."""
     statistic: Float | None = None
-    """Value in the latest window: the largest KS distance (0 to 1), the share of odd rows (a fraction), the
-    performance metric, or how many times too fast the error budget burns."""
+    """Value in the latest window: the drift detector's statistic in its own unit, the share of odd rows (a fraction),
+    the performance metric, or how many times too fast the error budget burns."""
     threshold: Float | None = None
     """Value beyond which the window counts as a breach, in the unit of statistic."""
     window_samples: Annotated[Int, Field(ge=0)] | None = None
