@@ -1,13 +1,24 @@
 """Perennial's drift monitor, asked for one false breach in 20 windows: what the observer computes, without its database."""
 
+from pathlib import Path
+
 import numpy as np
 from perennial_api.durations import Duration
-from perennial_api.modeldeployment.monitoring import Alarm, Clear, MonitorSettings, Window
+from perennial_api.modeldeployment.monitoring import (
+    Alarm,
+    Clear,
+    Drift,
+    DriftDetector,
+    Engine,
+    MonitorSettings,
+    Window,
+)
 from perennial_bundle import Column, Schema
-from perennial_observer.detectors.native.distances import ColumnDetector, ks_distance
-from perennial_observer.monitors.drift import DriftMonitor
-from perennial_observer.monitors.encoding import build_encoder
-from perennial_observer.store.rows import LoggedRow
+from perennial_observer.detectors.sidecar import Sidecar
+from perennial_observer.monitors.comparing import prepare_reference
+from perennial_observer.monitors.reference_sources import Scope
+from perennial_observer.store.references import StoredReference
+from perennial_observer.store.rows import DeploymentKey, LoggedRow
 
 from benchmarks.monitoring.contest import Judge, contest
 from benchmarks.monitoring.streams import FEATURES, WINDOW, Floats
@@ -28,10 +39,21 @@ def make(reference: Floats) -> Judge:
         inputs=tuple(Column(name=name, datatype="FP64") for name in COLUMNS),
         outputs=(Column(name="predict", datatype="FP64", role="Output"),),
     )
-    columns = {name: values.tolist() for name, values in zip(COLUMNS, reference.T, strict=True)}
-    encoder = build_encoder(schema, columns, ())
-    assert encoder is not None
-    monitor = DriftMonitor(encoder, encoder.encode(columns), lambda: ColumnDetector(ks_distance))
+    stored = StoredReference(
+        revision="r",
+        digest="",
+        bundle_digest="",
+        task="Regression",
+        schema=schema,
+        columns={name: values.tolist() for name, values in zip(COLUMNS, reference.T, strict=True)},
+        outputs={},
+        event_time=None,
+    )
+    # The native engine needs no sidecar.
+    nowhere = Sidecar(Path("/nonexistent"), 1.0)
+    scope = Scope(DeploymentKey("uid", "bench", "bench"), "r")
+    spec = Drift(detector=DriftDetector.KS, engine=Engine.NATIVE)
+    monitor = prepare_reference(stored, scope, nowhere).drift(spec, of_outputs=False)
     monitor.assess(_rows(reference[:WINDOW]), SETTINGS)
 
     def judge(window: Floats) -> tuple[float, bool]:

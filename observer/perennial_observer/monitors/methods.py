@@ -40,7 +40,7 @@ class Method:
     unit
         What its statistic is, in words for people.
     min_effect
-        Smallest statistic that counts where the spec says nothing: about what a shift by a quarter of a standard
+        Smallest statistic that counts where the spec says nothing: about what a shift by an eighth of a standard
         deviation gives.
     highest
         Largest value of the statistic; infinite where there is none, None where chance often gives exactly 0.
@@ -49,7 +49,7 @@ class Method:
     make: Callable[[Encoder, Sidecar], Detector]
     form: Form
     unit: str
-    min_effect: float = 0.1
+    min_effect: float = 0.05
     highest: float | None = 1.0
 
     @property
@@ -82,10 +82,10 @@ _METHODS: Mapping[tuple[DriftDetector, Engine], Method] = {
     ),
     (DriftDetector.KS, Engine.NATIVE): Method(lambda *_: ColumnDetector(ks_distance), Form.COLUMNS, _KS),
     (DriftDetector.CVM, Engine.ALIBI_DETECT): Method(
-        lambda _, sidecar: AlibiColumns(sidecar, "cvm"), Form.COLUMNS, _CVM, min_effect=0.005, highest=1 / 3
+        lambda _, sidecar: AlibiColumns(sidecar, "cvm"), Form.COLUMNS, _CVM, min_effect=0.00125, highest=1 / 3
     ),
     (DriftDetector.CVM, Engine.NATIVE): Method(
-        lambda *_: ColumnDetector(cvm_distance), Form.COLUMNS, _CVM, min_effect=0.005, highest=1 / 3
+        lambda *_: ColumnDetector(cvm_distance), Form.COLUMNS, _CVM, min_effect=0.00125, highest=1 / 3
     ),
     (DriftDetector.CHI_SQUARE, Engine.ALIBI_DETECT): Method(
         lambda encoder, sidecar: Binned(AlibiColumns(sidecar, "chi_square"), encoder.compact_is_category),
@@ -98,7 +98,7 @@ _METHODS: Mapping[tuple[DriftDetector, Engine], Method] = {
         _V,
     ),
     (DriftDetector.FET, Engine.ALIBI_DETECT): Method(
-        lambda _, sidecar: AlibiColumns(sidecar, "fet"), Form.COLUMNS, "Yule's Q"
+        lambda _, sidecar: AlibiColumns(sidecar, "fet"), Form.COLUMNS, "Yule's Q", min_effect=0.1
     ),
     (DriftDetector.TABULAR, Engine.ALIBI_DETECT): Method(
         lambda encoder, sidecar: AlibiColumns(sidecar, "tabular", encoder.compact_is_category),
@@ -117,10 +117,11 @@ _METHODS: Mapping[tuple[DriftDetector, Engine], Method] = {
         lambda encoder, _: Binned(ColumnDetector(psi), encoder.compact_is_category),
         Form.COMPACT,
         "population stability index",
+        min_effect=0.1,  # the usual rule of thumb
         highest=math.inf,
     ),
     (DriftDetector.MMD, Engine.NATIVE): Method(
-        lambda *_: MMDDetector(), Form.KNOWN, "mean discrepancy", min_effect=0.02, highest=math.inf
+        lambda *_: MMDDetector(), Form.KNOWN, "mean discrepancy", min_effect=0.01, highest=math.inf
     ),
     (DriftDetector.DEPENDENCE, Engine.NATIVE): Method(
         lambda *_: DependenceDetector(), Form.KNOWN, "2 AUC - 1 of a forest", highest=None

@@ -47,9 +47,7 @@ class LogReference(Model):
 class UriReference(Model):
     """A Parquet file."""
 
-    uri: Annotated[
-        str, StringConstraints(min_length=8, max_length=512, pattern=r"^(s3|file)://.+$")
-    ]
+    uri: Annotated[str, StringConstraints(min_length=8, max_length=512, pattern=r"^(s3|file)://.+$")]
     """`s3://<bucket>/<key>`, read with the observer's own credentials, or `file:///<path>` on the observer's volume."""
     sha256: Sha256
     """Its digest (hex)."""
