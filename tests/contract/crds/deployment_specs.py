@@ -142,18 +142,18 @@ BAD_DEPLOYMENTS = (
     bad_deployment(
         "monitors without log",
         {"spec/logger": {"mode": "None"}, "spec/monitoring": {"monitors": [DRIFT]}},
-        "Drift and Outlier read logged inputs",
+        "DataQuality and Custom, and slices, read logged inputs",
         MINIMAL,
     ),
     bad_deployment(
         "drift without inputs",
         {"spec/logger/mode": "Response", "spec/retraining": DROP},
-        "Drift and Outlier read logged inputs",
+        "DataQuality and Custom, and slices, read logged inputs",
     ),
     bad_deployment(
         "performance without outputs",
         {"spec/logger": {"mode": "Request"}, "spec/monitoring": {"monitors": [PERFORMANCE]}},
-        "Performance read logged outputs",
+        "and of performance read logged outputs",
         MINIMAL,
     ),
     bad_deployment("retraining without inputs", {"spec/logger/mode": "Response"}, "retraining learns from"),
@@ -260,7 +260,47 @@ BAD_DEPLOYMENTS = (
     bad_deployment("a monitor twice", {f"{MONITORS}/1/name": "drift"}),
     bad_deployment("a monitor without type", {f"{MONITORS}/0/type": DROP}),
     bad_deployment("another monitor", {f"{MONITORS}/0/type": "DataQuality"}),
-    bad_deployment("another detector", {f"{MONITORS}/0/drift/detector": "MMD"}),
+    bad_deployment("another detector", {f"{MONITORS}/0/drift/detector": "Wasserstein"}),
+    bad_deployment(
+        "a detector of the other engine",
+        {f"{MONITORS}/0/drift": {"detector": "MMD", "engine": "AlibiDetect"}},
+        "leave engine out",
+    ),
+    bad_deployment(
+        "a regression's estimate for classes",
+        {
+            f"{MONITORS}/0": {
+                "name": "drift",
+                "type": "EstimatedPerformance",
+                "estimatedPerformance": {"method": "DLE", "metric": "accuracy", "min": 0.8},
+            }
+        },
+        "choose a metric of the method",
+    ),
+    bad_deployment(
+        "a reference from a log without its stretch",
+        {"spec/monitoring/reference": {"source": "Log"}},
+        "Bundle takes neither",
+    ),
+    bad_deployment(
+        "a reference that ends before it begins",
+        {
+            "spec/monitoring/reference": {
+                "source": "Log",
+                "log": {"since": "2026-02-01T00:00:00Z", "until": "2026-01-01T00:00:00Z"},
+            }
+        },
+        "log.since must be before",
+    ),
+    bad_deployment(
+        "a reference from the web",
+        {
+            "spec/monitoring/reference": {
+                "source": "Uri",
+                "uri": {"uri": "https://example.org/reference.parquet", "sha256": 64 * "a"},
+            }
+        },
+    ),
     bad_deployment("a member of another type", {f"{MONITORS}/0/type": "Outlier"}, "must fit the type"),
     bad_deployment("performance of nothing", {f"{MONITORS}/2/performance": DROP}, "must fit the type"),
     bad_deployment(
