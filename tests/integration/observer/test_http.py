@@ -387,6 +387,7 @@ async def test_retention_drops_old_rows_but_never_lowers_the_watermark(on_each, 
         await running.client.post("/v1/log", json=log(entry("p1", at=500.0)), headers=SERVER)
         now += 101.0
         await running.observer.share()
+        await running.observer.share()
         await running.observer.expiry.run()
         await running.client.post("/v1/log", json=log(entry("p2", at=400.0)), headers=SERVER)
         got = (await running.client.get("/v1/watermark", headers=TRAINER)).json()
