@@ -7,8 +7,10 @@ import time
 from multiprocessing.connection import Connection
 
 import pytest
+from perennial_api.labels import ServiceAccountRole
+from perennial_observer.auth import Caller
 from perennial_observer.errors import LeaseLost
-from perennial_observer.main import build_observer
+from perennial_observer.main import COMPARISONS, build_observer
 from perennial_observer.registry import Registry
 from perennial_observer.settings import Settings
 from perennial_observer.store import tables as t
@@ -17,7 +19,9 @@ from perennial_observer.store.store import Store
 from sqlalchemy import select
 
 from .conftest import KEY, FakeCluster, deployment, run_observer
+from .test_comparisons import CANARY, STABLE, entry, rolling, send
 
+SERVERS = {"server": Caller(ServiceAccountRole.SERVER, KEY)}
 SERVER = {"Authorization": "Bearer server"}
 REVISION = "wine-00000001"
 WINDOW = 50
@@ -126,6 +130,31 @@ async def test_only_the_holder_of_a_lease_evaluates_and_reports(on_postgres):
         assert KEY.uid in one.observer.evaluator.reports
         assert other.observer.evaluator.reports == {}
         assert (len(first.written), second.written) == (1, [])
+
+
+async def test_what_one_observer_counts_of_a_comparison_another_one_reports(on_postgres):
+    first, second = FakeCluster(SERVERS), FakeCluster(SERVERS)
+    async with (
+        run_observer(on_postgres, first, rolling()) as one,
+        run_observer(on_postgres, second, rolling()) as other,
+    ):
+        await one.observer.share()
+        await other.observer.share()
+        # Of three leases each takes its share: the one the comparison, the other the deployment.
+        one.observer._last_shared = other.observer._last_shared = float("-inf")
+        await one.observer.share()
+        await other.observer.share()
+        assert one.observer.leases.holds(COMPARISONS)
+        assert other.observer.leases.holds(KEY.uid)
+        await one.observer.compare()
+        await send(one, STABLE, entry("a", [1]), entry("b", [0]))
+        await send(other, CANARY, entry("c", [1]))
+        await one.observer.compare()
+        await other.observer.tick()
+        await other.observer.compare()
+        got = {arm.revision: arm.predictions for arm in second.written[-1].arms}
+    assert got == {STABLE: 2, CANARY: 1}
+    assert first.written == []
 
 
 def evaluate(settings: Settings, deployments: list, told: Connection) -> None:
