@@ -234,7 +234,14 @@ async def test_mirrored_answers_are_paired_and_never_reach_log_or_monitors(setti
             entry("two", [1], shadow=True),
             entry("three", [1], shadow=True),
         )
-        assert got == {"accepted": 0, "duplicates": 0, "rejected": 0, "shadow": 4}
+        assert got == {
+            "accepted": 0,
+            "duplicates": 0,
+            "rejected": 0,
+            "shadow": 4,
+            "unsampled": 0,
+            "reasons": {},
+        }
         arms = await compare(running)
         shadow = arms[CANARY].shadow
         assert (arms[CANARY].predictions, arms[STABLE].predictions) == (0, 2)
