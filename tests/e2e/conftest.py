@@ -15,7 +15,10 @@ from tests.e2e.support.kube import Kube
 from tests.e2e.support.objects import echo_runtime
 
 TEST_SERVER_IMAGE = "localhost/perennial/testserver:dev"
-VALUES = ("operator.prometheus.addresses[0]=http://prometheus.perennial-monitoring:9090",)
+VALUES = (
+    "operator.prometheus.addresses[0]=http://prometheus.perennial-monitoring:9090",
+    "observer.customUrls[0]=http://checks.perennial-monitoring:8080",
+)
 PUSH = Path(sys.executable).with_name("kubectl-perennial")
 
 
