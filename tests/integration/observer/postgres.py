@@ -19,7 +19,6 @@ ACCOUNTS = ("postgres", "nobody")
 SETTINGS = {
     "listen_addresses": "''",
     "fsync": "off",
-    "synchronous_commit": "off",
     "full_page_writes": "off",
     "max_connections": "60",
     "shared_buffers": "32MB",

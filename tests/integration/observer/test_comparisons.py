@@ -18,6 +18,7 @@ from .conftest import KEY, Running, deployment, run_observer
 STABLE, CANARY = "wine-00000001", "wine-00000002"
 SERVER = {"Authorization": "Bearer server"}
 FEEDBACK = f"/v1/namespaces/{KEY.namespace}/deployments/{KEY.name}/feedback"
+COUNTED = ("accepted", "duplicates", "rejected", "shadow")
 MATURITY_S = 100
 MONITORING = {
     "monitors": [
@@ -234,13 +235,11 @@ async def test_mirrored_answers_are_paired_and_never_reach_log_or_monitors(setti
             entry("two", [1], shadow=True),
             entry("three", [1], shadow=True),
         )
-        assert got == {
+        assert {name: got[name] for name in COUNTED} == {
             "accepted": 0,
             "duplicates": 0,
             "rejected": 0,
             "shadow": 4,
-            "unsampled": 0,
-            "reasons": {},
         }
         arms = await compare(running)
         shadow = arms[CANARY].shadow
@@ -255,7 +254,12 @@ async def test_mirrored_answers_are_paired_and_never_reach_log_or_monitors(setti
         status = await running.look()
         assert status.log.predictions == 4
         again = await send(running, CANARY, entry("one", [1, 1], shadow=True))
-        assert again == {"accepted": 0, "duplicates": 2, "rejected": 0, "shadow": 0}
+        assert {name: again[name] for name in COUNTED} == {
+            "accepted": 0,
+            "duplicates": 2,
+            "rejected": 0,
+            "shadow": 0,
+        }
 
 
 async def test_a_mirrored_answer_without_a_live_one_is_given_up(settings, cluster, clock):
