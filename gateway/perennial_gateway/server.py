@@ -153,9 +153,12 @@ def build_status(
     return {
         "pod": pod,
         "epoch": counters.epoch,
-        "routes": {
-            str(key): _route(status) | {"unserved": counters.unserved.get(str(key), 0)}
-            for key, status in sorted(statuses.items())
+        "routes": {str(key): _route(status) for key, status in sorted(statuses.items())},
+        # Of routes that the agent doesn't know too, after its restart all: a counter must not vanish in its epoch.
+        "unserved": {
+            name: count
+            for name, count in sorted(counters.unserved.items())
+            if name.count("/") == 1 and ":" not in name
         },
         "counters": {
             name: _counts(

@@ -14,6 +14,9 @@ __all__ = ["Mark", "News", "RouterReading", "Tally", "count"]
 MAX_PODS = 24
 """Routers remembered while they don't answer; those that do are always kept."""
 
+MAX_MISSING = 64
+"""Sources of one router remembered while it doesn't name them; those that it names are always kept."""
+
 
 class Tally(BaseModel):
     """Finished requests, those of them that failed, and those that were slow."""
@@ -83,7 +86,8 @@ def count(
     """Return the new marks by pod, least recently seen first, and what came in since the old ones.
 
     `readings` must be younger than the marks: a counter that is lower than its mark is taken for one that has started
-    anew. A pod never seen before only sets its mark, since its counters may hold requests from long ago.
+    anew. A pod never seen before only sets its mark, since its counters may hold requests from long ago. A source that an
+    answer lacks keeps its mark in the same epoch: were it to come back as it was, all its requests would count again.
 
     Examples
     --------
@@ -102,10 +106,12 @@ def count(
     news = []
     for reading in readings:
         mark = marks.get(reading.pod)
-        kept[reading.pod] = Mark(epoch=reading.epoch, seen_at=now, counters=dict(reading.counters))
+        counted = mark.counters if mark is not None and mark.epoch == reading.epoch else {}
+        missing = [(source, tally) for source, tally in counted.items() if source not in reading.counters]
+        counters = {**dict(missing[-MAX_MISSING:]), **reading.counters}
+        kept[reading.pod] = Mark(epoch=reading.epoch, seen_at=now, counters=counters)
         if mark is None:
             continue
-        counted = mark.counters if mark.epoch == reading.epoch else {}
         tally = sum(
             (tally.since(counted.get(source, Tally())) for source, tally in reading.counters.items()), Tally()
         )

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import aiohttp
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, ValidationError
 
 from perennial_observer.errors import Unavailable
 from perennial_observer.service_level.counting import RouterReading, Tally
@@ -31,12 +31,6 @@ _HASH = r"-[0-9a-f]{8}"
 _UNSERVED = ""
 
 
-class _Route(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-    unserved: int = Field(default=0, ge=0)
-
-
 class _Counters(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -52,7 +46,7 @@ class RouterStatus(BaseModel):
 
     pod: str = Field(min_length=1)
     epoch: str = Field(min_length=1)
-    routes: Mapping[str, _Route] = {}
+    unserved: Mapping[str, NonNegativeInt] = {}
     counters: Mapping[str, _Counters] = {}
 
 
@@ -66,9 +60,8 @@ def cut_out(statuses: Sequence[RouterStatus], key: DeploymentKey) -> tuple[Route
             for name, c in status.counters.items()
             if mine.fullmatch(name)
         }
-        route = status.routes.get(f"{key.namespace}/{key.name}")
-        if route is not None and route.unserved:
-            counters[_UNSERVED] = Tally(requests=route.unserved, failed=route.unserved)
+        if unserved := status.unserved.get(f"{key.namespace}/{key.name}"):
+            counters[_UNSERVED] = Tally(requests=unserved, failed=unserved)
         readings.append(RouterReading(status.pod, status.epoch, counters))
     return tuple(readings)
 

@@ -79,7 +79,6 @@ async def test_requests_that_no_server_is_ready_to_take_are_counted_by_route(pod
         assert (await pod.call("/shop/beer/v2"))[0] == 503
 
         async def counted() -> bool:
-            routes = (await pod.status())["routes"]
-            return {name: of["unserved"] for name, of in routes.items()} == {"shop/wine": 2, "shop/beer": 0}
+            return (await pod.status())["unserved"] == {"shop/wine": 2}
 
         await pod.until(counted, "two requests of wine found no server")

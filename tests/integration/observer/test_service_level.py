@@ -152,6 +152,20 @@ async def test_an_outage_without_any_server_is_an_alarm(settings, cluster, clock
     assert "100.00% of requests fail" in got.message
 
 
+async def test_an_outage_that_an_answer_leaves_out_does_not_count_again(settings, cluster, clock):
+    async with (
+        answering() as router,
+        run_observer(heard_at(settings, router.port), cluster, promising(), clock=clock) as observer,
+    ):
+        router.unserved["shop/wine"] = 80
+        await minute(observer, clock)
+        outage = router.unserved.pop("shop/wine")
+        await minute(observer, clock)
+        router.unserved["shop/wine"] = outage
+        got = await minute(observer, clock)
+    assert got.reason == "TooFewRequests"
+
+
 async def test_all_revisions_count_and_no_other_model_does(settings, cluster, clock):
     async with (
         answering() as router,

@@ -81,6 +81,8 @@ def test_status_counts_copies_apart_and_pinned_requests_nowhere() -> None:
     clients = {"shop/wine-a": ClientCounts(5, 1)}
     got = build_status("gateway-0", {}, parse_counters(STATS), clients)
     assert (got["pod"], got["epoch"]) == ("gateway-0", "abc123")
+    # Though the agent knows no route yet; what found no server is told all the same, but not that of previews.
+    assert (got["routes"], got["unserved"]) == ({}, {"shop/wine": 5})
     assert got["counters"] == {
         "shop/wine-a": {
             "requests": 40,

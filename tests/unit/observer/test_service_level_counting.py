@@ -2,7 +2,15 @@
 
 import pytest
 from perennial_observer.service_level.buckets import HOURS, MINUTES, spread
-from perennial_observer.service_level.counting import MAX_PODS, Mark, News, RouterReading, Tally, count
+from perennial_observer.service_level.counting import (
+    MAX_MISSING,
+    MAX_PODS,
+    Mark,
+    News,
+    RouterReading,
+    Tally,
+    count,
+)
 
 
 def reading(pod: str, epoch: str = "e1", **requests: int) -> RouterReading:
@@ -42,9 +50,27 @@ def test_counters_that_restart_count_in_full():
     assert run(*looks) == [0, 7, 2]
 
 
-def test_a_revision_that_left_and_came_back_in_the_same_epoch_counts_in_full():
+def test_a_source_that_an_answer_lacks_does_not_count_again():
     looks = (reading("a", wine=100),), (reading("a"),), (reading("a", wine=120),)
-    assert run(*looks) == [0, 0, 120]
+    assert run(*looks) == [0, 0, 20]
+
+
+def test_a_source_that_was_missing_and_has_started_anew_counts_in_full():
+    looks = (reading("a", wine=100),), (reading("a"),), (reading("a", wine=20),)
+    assert run(*looks) == [0, 0, 20]
+
+
+def test_a_source_that_was_missing_counts_in_full_in_another_epoch():
+    looks = (reading("a", wine=100),), (reading("a"),), (reading("a", "e2"),), (reading("a", "e2", wine=120),)
+    assert run(*looks) == [0, 0, 0, 120]
+
+
+def test_missing_sources_are_remembered_up_to_a_bound():
+    marks: dict[str, Mark] = {}
+    for number in range(MAX_MISSING + 5):
+        marks, _ = count(marks, (reading("a", **{f"wine-{number}": 1}),), now=float(number))
+    assert len(marks["a"].counters) == MAX_MISSING + 1
+    assert "wine-0" not in marks["a"].counters
 
 
 def test_a_counter_below_its_mark_has_started_anew_while_others_went_on():
