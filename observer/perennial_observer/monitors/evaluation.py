@@ -16,8 +16,9 @@ from perennial_api import ModelDeployment
 from perennial_api.modeldeployment.monitoring import Monitor, Monitoring, MonitorSettings, MonitorType
 from perennial_api.monitorreport import LogCounts, MonitorReportStatus, MonitorState, MonitorVerdict
 from perennial_api.where import Condition
+from sqlalchemy.exc import SQLAlchemyError
 
-from perennial_observer.errors import DetectorFailure, DetectorUnavailable, LeaseLost
+from perennial_observer.errors import DetectorFailure, DetectorUnavailable, LeaseLost, ObserverError
 from perennial_observer.explaining.explain import render_explanation
 from perennial_observer.explaining.explainer import Breach, Explainer
 from perennial_observer.explaining.findings import Explanation
@@ -58,6 +59,7 @@ __all__ = ["DeploymentReport", "Evaluator"]
 _LOG = logging.getLogger(__name__)
 
 WRITE_TIMEOUT_S = 60.0
+MAX_FAILURE = 300
 
 
 @dataclass(frozen=True)
@@ -125,15 +127,17 @@ class Evaluator:
 
         Of the deployments whose lease this observer holds; the others are another's.
         """
-        reports = {}
+        reports, in_force = {}, set()
         for deployment in self.registry.all():
-            if not self.leases.holds(deployment.metadata.uid):
+            uid = deployment.metadata.uid
+            if not self.leases.holds(uid):
                 continue
-            self._looking_at = deployment.metadata.uid
+            self._looking_at = uid
+            in_force.add((uid, _revision_of(deployment) or ""))
             try:
                 report = self._look_at(deployment)
             except LeaseLost as lost:
-                _LOG.warning("evaluation left uid=%s message=%s", deployment.metadata.uid, lost.message)
+                _LOG.warning("evaluation left uid=%s message=%s", uid, lost.message)
                 continue
             except Exception:  # noqa: BLE001  the top of a loop
                 # One deployment's bad data must not stop the others; it is tried again at the next tick.
@@ -142,11 +146,15 @@ class Evaluator:
                     deployment.metadata.namespace,
                     deployment.metadata.name,
                 )
+                # What was known stays known: a report that goes takes the metrics with it, and alarms seem to end.
+                if uid in self.reports and self.leases.holds(uid):
+                    reports[uid] = self.reports[uid]
                 continue
-            reports[report.key.uid] = report
+            reports[uid] = report
         self.reports = reports
-        self.service_levels.keep_only(set(reports))
-        self.assessors.keep_only({(uid, report.status.revision or "") for uid, report in reports.items()})
+        # By what is in force, not by what could be looked at: a reference that goes is built again at the next look.
+        self.service_levels.keep_only({uid for uid, _ in in_force})
+        self.assessors.keep_only(in_force)
         return reports
 
     def _look_at(self, deployment: ModelDeployment) -> DeploymentReport:
@@ -155,12 +163,11 @@ class Evaluator:
             deployment_id = find_deployment_id(connection, key.uid)
             counts = read_counts(connection, key.uid)
             memories = read_memories(connection, deployment_id) if deployment_id is not None else {}
-        rollout = deployment.status.rollout
         subject = _Subject(
             deployment=deployment,
             key=key,
             deployment_id=deployment_id,
-            revision=rollout.stable if rollout is not None else None,
+            revision=_revision_of(deployment),
             watermark=self.event_times.watermark(key, counts.latest_event),
         )
         verdicts, kept = [], {}
@@ -281,13 +288,9 @@ class Evaluator:
                 )
             rows = slice_rows(condition, found)
             try:
-                assessment = self.assessors.assess(Question(scope, monitor, settings, rows, slices))
+                assessment = self._assess(Question(scope, monitor, settings, rows, slices))
             except NotYetJudged:
                 return memory
-            except DetectorFailure as error:
-                assessment = Assessment(
-                    breached=None, failed=True, reason=error.reason, message=error.message, samples=len(rows)
-                )
             name = f"{monitor.name}/{subject.key.uid}/{memory.revision}"
             now = self.clock()
             following = step(memory, settings, assessment, first=first, last=last, name=name, now=now)
@@ -297,6 +300,29 @@ class Evaluator:
                 _log_transition(subject.key, monitor.name, following)
             memory = judged.after
         return memory
+
+    def _assess(self, question: Question) -> Assessment:
+        """Judge one window; what fails because of what is in it has failed for good, and the next one is judged.
+
+        Raises
+        ------
+        NotYetJudged, MissingReference, ObserverError, SQLAlchemyError
+            It can't be judged now, and is asked about again.
+        """
+        samples = len(question.rows)
+        try:
+            return self.assessors.assess(question)
+        except DetectorFailure as error:
+            reason, message = error.reason, error.message
+        except (NotYetJudged, MissingReference, ObserverError, SQLAlchemyError):
+            raise
+        except Exception as error:  # noqa: BLE001  the top of a loop
+            # Whatever a window holds must neither hold up the monitor nor silence those that stand after it.
+            key, name = question.scope.key, question.monitor.name
+            _LOG.exception("monitor failed deployment=%s/%s monitor=%s", key.namespace, key.name, name)
+            reason = "MonitorFailed"
+            message = f"the monitor can't judge this window: {type(error).__name__}: {error}"[:MAX_FAILURE]
+        return Assessment(breached=None, failed=True, reason=reason, message=message, samples=samples)
 
     def _explain(
         self,
@@ -352,6 +378,11 @@ class Evaluator:
 
     def _write(self, work: Callable[[Any], None]) -> None:
         self.store.writer.submit(self.leases.fence(self._looking_at, work), 0).result(WRITE_TIMEOUT_S)
+
+
+def _revision_of(deployment: ModelDeployment) -> str | None:
+    rollout = deployment.status.rollout
+    return rollout.stable if rollout is not None else None
 
 
 def _log_transition(key: DeploymentKey, monitor: str, memory: Memory) -> None:

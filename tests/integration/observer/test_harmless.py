@@ -1,0 +1,66 @@
+"""What one window, monitor or row does wrong harms none of the others."""
+
+from typing import Any
+
+import pytest
+from perennial_api.modeldeployment.monitoring import MonitorType
+from perennial_api.monitorreport import MonitorState
+from perennial_observer.monitors import assessors
+
+from .conftest import KEY, deployment, run_observer
+from .test_monitoring import WINDOW, Stream, judged_windows, send_reference, send_rows, verdict
+
+WINDOWS = {"window": {"size": WINDOW, "maxAge": "1h", "minSamples": 100}}
+
+
+def spec(*monitors: dict[str, Any], **more: Any) -> dict[str, Any]:
+    return {"monitoring": {"eventTime": "at", "defaults": WINDOWS, "monitors": list(monitors), **more}}
+
+
+QUALITY = {"name": "quality", "type": "DataQuality"}
+DRIFT = {"name": "drift", "type": "Drift", "drift": {"detector": "KS"}}
+THREE = (QUALITY, DRIFT, {**QUALITY, "name": "quality-too"})
+
+
+@pytest.fixture
+def broken(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise IndexError("no such row")
+
+    monkeypatch.setattr(assessors, "_JUDGES", {**assessors._JUDGES, MonitorType.DRIFT: fail})
+
+
+async def test_a_monitor_that_fails_unexpectedly_says_so_and_the_others_go_on(
+    settings, cluster, broken, caplog
+):
+    stream = Stream()
+    async with run_observer(settings, cluster, deployment(spec(*THREE))) as running:
+        await send_reference(running)
+        await send_rows(running, stream.rows(2 * WINDOW))
+        status = await running.look()
+        got = verdict(status, "drift")
+        assert (got.state, got.reason) == (MonitorState.ERROR, "MonitorFailed")
+        assert got.message == "the monitor can't judge this window: IndexError: no such row"
+        for name in ("quality", "quality-too"):
+            assert verdict(status, name).state is MonitorState.OK
+        for name in ("quality", "drift", "quality-too"):
+            assert len(judged_windows(running, name)) == 2
+    assert "Traceback" in caplog.text
+
+
+async def test_a_look_that_fails_keeps_the_report_and_what_was_prepared(settings, cluster, monkeypatch):
+    stream = Stream()
+    async with run_observer(settings, cluster, deployment(spec(QUALITY))) as running:
+        await send_reference(running)
+        await send_rows(running, stream.rows(WINDOW))
+        want = await running.look()
+        evaluator = running.observer.evaluator
+        prepared = dict(evaluator.assessors._prepared)
+        assert prepared
+        monkeypatch.setattr(evaluator, "_look_at", lambda _: 1 / 0)
+        assert await running.look() == want
+        assert evaluator.assessors._prepared == prepared
+        running.observer.registry.replace(())
+        await running.observer.tick()
+        assert KEY.uid not in evaluator.reports
+        assert evaluator.assessors._prepared == {}
