@@ -18,6 +18,7 @@ __all__ = [
     "Unusable",
     "assess_shortage",
     "assess_unusable",
+    "clip_chances",
     "comparable",
     "maturity_s",
     "measure_coverage",
@@ -29,6 +30,8 @@ __all__ = [
 
 # Beyond it squares of errors and their sums have no float any more.
 LARGEST = 1e100
+# A model that computes in float32 answers probabilities that are so far beyond 0 or 1.
+ROUNDING = 1e-6
 
 
 @dataclass(frozen=True)
@@ -134,3 +137,19 @@ def read_numbers(values: Sequence[Any], what: str) -> npt.NDArray[np.float64]:
     if len(numbers) < len(values):
         raise Unusable("MetricNotDefined", f"the {what} values are not single finite numbers")
     return np.array(numbers, dtype=np.float64)
+
+
+def clip_chances(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Bring probabilities that are rounded beyond 0 or 1 back, float64 (n,).
+
+    Raises
+    ------
+    Unusable
+        There is one that no rounding explains.
+    """
+    if values.min(initial=0.0) < -ROUNDING or values.max(initial=1.0) > 1.0 + ROUNDING:
+        raise Unusable(
+            "MetricNotDefined",
+            f"probabilities must be between 0 and 1; they are between {values.min():g} and {values.max():g}",
+        )
+    return np.clip(values, 0.0, 1.0)

@@ -22,6 +22,7 @@ from perennial_observer.monitors.labelled import (
     Unusable,
     assess_shortage,
     assess_unusable,
+    clip_chances,
     comparable,
     measure_coverage,
     pick_labelled,
@@ -140,7 +141,13 @@ def _prepare(
                 "MetricNotDefined", f"{metric.value} is computed for two classes; use balanced_accuracy"
             )
         positive = np.array([label == classes[-1] for label in truth], dtype=np.int64)
-        return positive, read_numbers(answers, output), _MEASURES[metric]
+        chances = read_numbers(answers, output)
+        # Of a rank it doesn't matter whether it is a probability.
+        return (
+            positive,
+            clip_chances(chances) if metric is PerformanceMetric.LOG_LOSS else chances,
+            _MEASURES[metric],
+        )
     predicted = [comparable(answer) for answer in answers]
     codes = {label: i for i, label in enumerate(sort_classes([*classes, *predicted]))}
     measure = _MEASURES[metric]

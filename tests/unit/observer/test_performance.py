@@ -136,3 +136,20 @@ def test_a_missing_output_is_named():
 def test_the_same_window_gives_the_same_interval():
     window = rows([0, 1] * 20, [0, 1, 1, 1] * 10)
     assert assess_performance(window, spec(), settings()) == assess_performance(window, spec(), settings())
+
+
+def test_probabilities_rounded_beyond_0_and_1_have_a_log_loss():
+    rounded = rows([0, 1] * 20, [0, 1] * 20, [-1e-7, 1.0 + 1.2e-7] * 20)
+    exact = rows([0, 1] * 20, [0, 1] * 20, [0.0, 1.0] * 20)
+    got = assess_performance(rounded, spec("log_loss", max=0.5), settings())
+    assert got == assess_performance(exact, spec("log_loss", max=0.5), settings())
+    assert got.breached is False
+
+
+@pytest.mark.parametrize("score", [-0.01, 1.01, 40.0])
+def test_scores_that_are_no_probabilities_have_no_log_loss(score):
+    got = assess_performance(
+        rows([0, 1] * 20, [0, 1] * 20, [0.2, score] * 20), spec("log_loss", max=0.5), settings()
+    )
+    assert (got.breached, got.reason) == (None, "MetricNotDefined")
+    assert f"{score:g}" in got.message
