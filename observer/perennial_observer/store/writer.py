@@ -1,8 +1,8 @@
-"""The one thread that writes: a queue bounded in bytes before it, many jobs to a transaction behind it."""
+"""The one thread that writes: bounded queues before it, many jobs to a transaction behind it."""
 
 import logging
-import queue
 import threading
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -20,6 +20,11 @@ __all__ = ["Jobs", "Writer"]
 _LOG = logging.getLogger(__name__)
 
 MAX_JOBS_PER_COMMIT = 64
+# What is urgent waits for one commit at most, so none may take long: a lease ends after seconds.
+MAX_BYTES_PER_COMMIT = 8 << 20
+# As long as others wait, so many jobs of a commit are theirs.
+MIN_OTHER_JOBS = MAX_JOBS_PER_COMMIT // 2
+MAX_URGENT_JOBS = 1_024
 
 _Result = TypeVar("_Result")
 
@@ -40,7 +45,7 @@ class Jobs(Protocol):
         ...
 
     def submit(self, work: Callable[[Connection], _Result], size_bytes: int) -> "Future[_Result]":
-        """Queue `work`."""
+        """Queue `work`; of size 0 is what goes before all that servers and users send."""
         ...
 
     def close(self) -> None:
@@ -53,6 +58,9 @@ class Writer:
 
     A job may look first and insert then: nobody else writes meanwhile, also no other observer (see `engine.py`).
 
+    There are two queues, each in its order. Jobs of size 0 are the observer's own, few and urgent: behind the log
+    entries of a busy hour, leases would run out and health checks fail. They go first.
+
     Parameters
     ----------
     max_bytes
@@ -62,10 +70,11 @@ class Writer:
     def __init__(self, engine: Engine, max_bytes: int) -> None:
         self._engine = engine
         self._max_bytes = max_bytes
-        self._jobs: queue.Queue[_Job | None] = queue.Queue()
+        self._urgent: deque[_Job] = deque()
+        self._others: deque[_Job] = deque()
         self._waiting_bytes = 0
         self._closed = False
-        self._lock = threading.Lock()
+        self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
         self._thread.start()
 
@@ -83,38 +92,49 @@ class Writer:
             If the queue is full; nothing was queued.
         """
         future: Future[_Result] = Future()
-        with self._lock:
+        with self._changed:
             if self._closed:
                 raise Unavailable("the observer is shutting down: send it again", "ShuttingDown")
-            if self._waiting_bytes and self._waiting_bytes + size_bytes > self._max_bytes:
+            if self._is_full(size_bytes):
                 raise Overloaded("the write queue is full: send it again later", "WriteQueueFull")
             self._waiting_bytes += size_bytes
-            self._jobs.put(_Job(work, size_bytes, future))
+            (self._others if size_bytes else self._urgent).append(_Job(work, size_bytes, future))
+            self._changed.notify()
         return future
+
+    def _is_full(self, size_bytes: int) -> bool:
+        if size_bytes == 0:
+            return len(self._urgent) >= MAX_URGENT_JOBS
+        return self._waiting_bytes > 0 and self._waiting_bytes + size_bytes > self._max_bytes
 
     def close(self, timeout_s: float = 20.0) -> None:
         """Finish what is queued and end the thread."""
-        with self._lock:
+        with self._changed:
             self._closed = True
-            self._jobs.put(None)
+            self._changed.notify()
         self._thread.join(timeout_s)
 
     def _run(self) -> None:
-        closing = False
-        while not closing:
-            batch: list[_Job] = []
-            job = self._jobs.get()
-            while job is not None:
-                batch.append(job)
-                if len(batch) >= MAX_JOBS_PER_COMMIT or self._jobs.empty():
+        while batch := self._take():
+            # A caller that went away before its turn has nothing written; after this line it can't cancel.
+            self._commit([item for item in batch if item.future.set_running_or_notify_cancel()])
+            with self._changed:
+                self._waiting_bytes -= sum(item.size_bytes for item in batch)
+
+    def _take(self) -> list[_Job]:
+        """Wait for jobs and return the next transaction's; none when all is done and no more will come."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._urgent or self._others or self._closed)
+            n_urgent = MAX_JOBS_PER_COMMIT - min(len(self._others), MIN_OTHER_JOBS)
+            batch = [self._urgent.popleft() for _ in range(min(len(self._urgent), n_urgent))]
+            size_bytes = 0
+            while self._others and len(batch) < MAX_JOBS_PER_COMMIT:
+                size_bytes += self._others[0].size_bytes
+                # However large it is, the first one comes along: it never fits better.
+                if size_bytes > MAX_BYTES_PER_COMMIT and size_bytes > self._others[0].size_bytes:
                     break
-                job = self._jobs.get()
-            closing = job is None
-            if batch:
-                # A caller that went away before its turn has nothing written; after this line it can't cancel.
-                self._commit([item for item in batch if item.future.set_running_or_notify_cancel()])
-                with self._lock:
-                    self._waiting_bytes -= sum(item.size_bytes for item in batch)
+                batch.append(self._others.popleft())
+            return batch
 
     def _commit(self, batch: list[_Job]) -> None:
         if len(batch) > 1:

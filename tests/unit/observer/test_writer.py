@@ -5,7 +5,12 @@ import pytest
 from perennial_observer.errors import NotFound, Overloaded, Unavailable
 from perennial_observer.store import tables as t
 from perennial_observer.store.engine import open_database
-from perennial_observer.store.writer import Writer
+from perennial_observer.store.writer import (
+    MAX_BYTES_PER_COMMIT,
+    MAX_JOBS_PER_COMMIT,
+    MAX_URGENT_JOBS,
+    Writer,
+)
 from sqlalchemy import insert, select, text
 
 
@@ -66,6 +71,63 @@ def test_the_queue_is_bounded_in_bytes_but_one_large_job_always_fits(engine):
     writer.close()
     assert writer.waiting_bytes == 0
     assert names(engine) == {"large"}
+
+
+def test_urgent_jobs_go_before_all_that_waits_and_both_keep_their_order(engine):
+    writer = Writer(engine, 10**9)
+    gate = hold(writer)
+    ran: list[str] = []
+
+    def note(name: str):
+        return lambda _: ran.append(name)
+
+    sent = [writer.submit(note(f"entry {i}"), 1) for i in range(2 * MAX_JOBS_PER_COMMIT)]
+    sent += [writer.submit(note(f"lease {i}"), 0) for i in range(MAX_JOBS_PER_COMMIT)]
+    gate.set()
+    for future in sent:
+        future.result(30)
+    writer.close()
+    half = MAX_JOBS_PER_COMMIT // 2
+    assert ran[:half] == [f"lease {i}" for i in range(half)]
+    # What is urgent keeps the rest from nothing but its half of a commit.
+    assert ran[half : 2 * half] == [f"entry {i}" for i in range(half)]
+    for kind, count in (("entry", 4 * half), ("lease", 2 * half)):
+        assert [name for name in ran if name.startswith(kind)] == [f"{kind} {i}" for i in range(count)]
+
+
+def test_an_urgent_job_waits_for_a_few_megabytes_at_most(engine):
+    writer = Writer(engine, 10**9)
+    gate, ran = hold(writer), list[int]()
+    sizes = [MAX_BYTES_PER_COMMIT + 1, MAX_BYTES_PER_COMMIT // 2, MAX_BYTES_PER_COMMIT // 2, 1]
+
+    def submit_urgent_at(index: int):
+        def work(_):
+            ran.append(index)
+            if index == 0:
+                urgent.append(writer.submit(lambda _: ran.append(-1), 0))
+
+        return work
+
+    urgent: list = []
+    sent = [writer.submit(submit_urgent_at(i), size) for i, size in enumerate(sizes)]
+    gate.set()
+    for future in [*sent, *urgent]:
+        future.result(30)
+    writer.close()
+    assert ran == [0, -1, 1, 2, 3]
+
+
+def test_urgent_jobs_are_bounded_too_and_a_full_queue_of_entries_keeps_none_out(engine):
+    writer = Writer(engine, 100)
+    gate = hold(writer)
+    writer.submit(add("entry"), 100)
+    waiting = [writer.submit(add(f"lease-{i}"), 0) for i in range(MAX_URGENT_JOBS)]
+    with pytest.raises(Overloaded):
+        writer.submit(add("refused"), 0)
+    gate.set()
+    waiting[-1].result(60)
+    writer.close()
+    assert len(names(engine)) == MAX_URGENT_JOBS + 1
 
 
 def test_a_cancelled_job_writes_nothing(engine):
