@@ -36,6 +36,14 @@ class _Job:
     future: "Future[Any]"
 
 
+@dataclass(frozen=True)
+class _Failure:
+    """Why a transaction wrote nothing; `is_common`: any other would have fared the same."""
+
+    error: Exception
+    is_common: bool
+
+
 class Jobs(Protocol):
     """Where write jobs are queued."""
 
@@ -117,7 +125,8 @@ class Writer:
     def _run(self) -> None:
         while batch := self._take():
             # A caller that went away before its turn has nothing written; after this line it can't cancel.
-            self._commit([item for item in batch if item.future.set_running_or_notify_cancel()])
+            if wanted := [item for item in batch if item.future.set_running_or_notify_cancel()]:
+                self._commit(wanted)
             with self._changed:
                 self._waiting_bytes -= sum(item.size_bytes for item in batch)
 
@@ -137,41 +146,41 @@ class Writer:
             return batch
 
     def _commit(self, batch: list[_Job]) -> None:
-        if len(batch) > 1:
-            try:
-                with begin_writing(self._engine) as connection:
-                    results = [job.work(connection) for job in batch]
-            except Exception as error:  # noqa: BLE001  see below
-                if is_outage(error):
-                    self._refuse(batch, error)
-                    return
-                # One job spoils the transaction of all: run them one by one, so that only its caller is told.
-                _LOG.warning("batch of %d writes failed, retrying one by one", len(batch), exc_info=True)
-            else:
-                for job, result in zip(batch, results, strict=True):
-                    job.future.set_result(result)
-                return
+        failure = self._attempt(batch)
+        if failure is None:
+            return
+        if failure.is_common or len(batch) == 1:
+            self._refuse(batch, failure)
+            return
+        # One job spoils the transaction of all: run them one by one, so that only its caller is told.
+        _LOG.warning("batch of %d writes failed, retrying one by one", len(batch), exc_info=failure.error)
         for place, job in enumerate(batch):
-            failure = self._commit_one(job)
-            if failure is not None and is_outage(failure):
-                self._refuse(batch[place + 1 :], failure)
+            failure = self._attempt([job])
+            if failure is not None and failure.is_common:
+                self._refuse(batch[place:], failure)
                 return
+            if failure is not None:
+                self._refuse([job], failure)
 
-    def _commit_one(self, job: _Job) -> Exception | None:
+    def _attempt(self, jobs: list[_Job]) -> _Failure | None:
+        """Run jobs in one transaction and answer their callers, or say why nothing was written."""
+        has_turn = False
         try:
             with begin_writing(self._engine) as connection:
-                result = job.work(connection)
-        except Exception as error:  # noqa: BLE001  the top of the writer's loop: the caller gets it, the thread lives
-            self._refuse([job], error)
-            return error
-        job.future.set_result(result)
+                has_turn = True
+                results = [job.work(connection) for job in jobs]
+        except Exception as error:  # noqa: BLE001  the top of the writer's loop: the callers get it, the thread lives
+            # Before the turn has come no job is at fault, and each would wait for it in vain as long again.
+            return _Failure(error, is_common=not has_turn or is_outage(error))
+        for job, result in zip(jobs, results, strict=True):
+            job.future.set_result(result)
         return None
 
-    def _refuse(self, jobs: list[_Job], error: Exception) -> None:
-        told = error
-        if isinstance(error, SQLAlchemyError):
-            told = translate(error)
+    def _refuse(self, jobs: list[_Job], failure: _Failure) -> None:
+        told = failure.error
+        if isinstance(told, SQLAlchemyError):
+            told = translate(told)
             # One line while the database is away, the traceback for what nobody expected.
-            _LOG.error("write failed: %s", told, exc_info=None if is_outage(error) else error)
+            _LOG.error("write failed: %s", told, exc_info=None if failure.is_common else failure.error)
         for job in jobs:
             job.future.set_exception(told)

@@ -1,6 +1,8 @@
 import threading
+from contextlib import contextmanager
 from pathlib import Path
 
+import psycopg
 import pytest
 from perennial_observer.errors import NotFound, Overloaded, Unavailable
 from perennial_observer.store import tables as t
@@ -12,6 +14,7 @@ from perennial_observer.store.writer import (
     Writer,
 )
 from sqlalchemy import insert, select, text
+from sqlalchemy.exc import DBAPIError
 
 
 @pytest.fixture
@@ -157,3 +160,44 @@ def test_a_database_of_another_version_is_refused(tmp_path):
     engine.dispose()
     with pytest.raises(Unavailable, match="version 9900"):
         open_database("", tmp_path)
+
+
+def test_without_a_turn_the_whole_batch_is_refused_at_once_and_no_job_is_run(engine, monkeypatch):
+    writer = Writer(engine, 100)
+    gate = hold(writer)
+    ran, attempts = list[int](), list[int]()
+
+    @contextmanager
+    def wait_in_vain(_):
+        attempts.append(1)
+        raise DBAPIError.instance("SELECT", None, psycopg.errors.LockNotAvailable("no"), psycopg.Error)
+        yield
+
+    monkeypatch.setattr("perennial_observer.store.writer.begin_writing", wait_in_vain)
+    sent = [writer.submit(lambda _, i=i: ran.append(i), i % 2) for i in range(10)]
+    gate.set()
+    for future in sent:
+        with pytest.raises(Unavailable) as refused:
+            future.result(30)
+        assert refused.value.reason == "DatabaseSlow"
+    monkeypatch.undo()
+    writer.submit(add("later"), 1).result(30)
+    writer.close()
+    assert (ran, attempts) == ([], [1])
+    assert names(engine) == {"later"}
+
+
+def test_a_job_that_waits_for_a_lock_too_long_fails_alone(engine):
+    writer = Writer(engine, 100)
+    gate = hold(writer)
+
+    def wait_in_vain(_):
+        raise DBAPIError.instance("UPDATE", None, psycopg.errors.LockNotAvailable("no"), psycopg.Error)
+
+    slow, good = writer.submit(wait_in_vain, 1), writer.submit(add("a"), 1)
+    gate.set()
+    good.result(30)
+    with pytest.raises(Unavailable):
+        slow.result(30)
+    writer.close()
+    assert names(engine) == {"a"}
