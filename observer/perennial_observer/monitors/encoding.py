@@ -36,7 +36,10 @@ class _Feature:
 
     def encode(self, values: Sequence[Any]) -> list[Floats]:
         if not self.is_category:
-            numbers = np.array([np.nan if value is None else float(value) for value in values], np.float64)
+            # Before its schema is known a revision's rows are logged as they come: a text is no measurement either.
+            numbers = np.array(
+                [float(value) if isinstance(value, int | float) else np.nan for value in values], np.float64
+            )
             # Infinity is no measurement: it counts as missing, which is tested too.
             numbers[~np.isfinite(numbers)] = np.nan
             return [np.clip(numbers, -LARGEST_NUMBER, LARGEST_NUMBER), np.isnan(numbers).astype(np.float64)]

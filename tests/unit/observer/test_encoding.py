@@ -48,6 +48,13 @@ def test_rows_that_lack_a_column_have_it_missing():
     assert got[0, 1] == 1.0
 
 
+@pytest.mark.parametrize("value", ["tall", "12", "", [1.0], {}])
+def test_what_is_no_number_is_missing_in_a_column_of_numbers(value):
+    got = build_encoder(SCHEMA, REFERENCE).encode_rows([{"x": value, "kind": "a", "flag": "yes"}])
+    assert np.isnan(got[0, [0, 6]]).all()
+    assert got[0, [1, 7]].tolist() == [1.0, 1.0]
+
+
 def test_imputing_puts_the_references_median():
     encoder = build_encoder(SCHEMA, REFERENCE)
     assert encoder.impute(encoder.encode(REFERENCE))[2, 0] == 2.0
