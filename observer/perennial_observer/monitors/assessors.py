@@ -45,7 +45,7 @@ from perennial_observer.store.store import Store
 __all__ = ["Assessors", "MissingReference", "Prepared", "Question", "Scope"]
 
 
-# A file that can't be fetched is asked for again after a while, not at every look.
+# A file that can't be fetched, or rows that can't be used, are asked for again after a while, not at every look.
 RETRY_S = 60.0
 
 
@@ -141,7 +141,7 @@ class Assessors:
         try:
             return find_reference(self.store, scope)
         except MissingReference as found:
-            if scope.reference.source is ReferenceSource.URI:
+            if scope.reference.source is ReferenceSource.URI or found.reason == "ReferenceUnreadable":
                 self._missing[scope] = (self.monotonic() + RETRY_S, found)
             raise
 

@@ -119,10 +119,14 @@ def _read_log(store: Store, scope: Scope, sent: StoredReference, log: LogReferen
         )
     names = [column.name for column in sent.schema.inputs if any(column.name in row.inputs for row in rows)]
     outputs = [c.name for c in sent.schema.outputs if any(c.name in row.outputs for row in rows)]
+    try:
+        columns = _check_values({name: [row.inputs.get(name) for row in rows] for name in names}, sent.schema)
+    except FileUnusable as error:
+        raise MissingReference(f"{error.message}: choose another stretch of the log", error.reason) from error
     return replace(
         sent,
         digest=_digest(sent, f"log/{since!r}/{until!r}"),
-        columns={name: [row.inputs.get(name) for row in rows] for name in names},
+        columns=columns,
         outputs={name: [row.outputs.get(name) for row in rows] for name in outputs},
         event_time=[row.event_time for row in rows],
         labels=None,

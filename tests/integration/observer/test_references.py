@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from perennial_api.modeldeployment.monitoring import LogReference, Outlier, Reference, UriReference
 from perennial_observer.detectors.sidecar import Sidecar
+from perennial_observer.monitors import reference_sources
 from perennial_observer.monitors.assessors import Assessors
 from perennial_observer.monitors.reference_sources import MissingReference, Scope, find_reference
 from perennial_observer.settings import Settings
@@ -109,6 +110,18 @@ def test_a_stretch_that_is_not_there_is_unavailable(store, since, until, why):
     with pytest.raises(MissingReference, match=why) as caught:
         find_reference(store, stretch(since, until))
     assert caught.value.reason == "ReferenceUnavailable"
+
+
+def test_a_stretch_with_texts_for_numbers_is_unreadable_and_read_no_more_for_a_while(store, monkeypatch):
+    log(store, [10, 100])
+    row = PredictionRow("odd", 0, "wine-0", 20.0, '{"sugar": "sweet"}', '{"predict": 1}')
+    store.writer.submit(lambda c: write_log(c, KEY, [row], [], now=1.0, max_rejected=10), 0).result(30)
+    assessors = Assessors(store, Sidecar(Path("/nonexistent.sock"), 1.0), monotonic=lambda: 0.0)
+    for _ in range(2):
+        with pytest.raises(MissingReference, match=r"column 'sugar'.*choose another stretch") as caught:
+            assessors.prepare(stretch(0, 50))
+        assert caught.value.reason == "ReferenceUnreadable"
+        monkeypatch.setattr(reference_sources, "read_stretch", None)
 
 
 def test_a_file_is_read_in_order_of_its_event_times(store, tmp_path):
