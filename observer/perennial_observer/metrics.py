@@ -16,6 +16,12 @@ __all__ = ["Metrics"]
 
 _BY_DEPLOYMENT = ("namespace", "deployment")
 
+# Series that begin at their first event hide it: a rate needs two samples. So all of these are there from the start.
+_LOG_RESULTS = ("accepted", "duplicate", "rejected", "shadow", "unsampled")
+_LABEL_RESULTS = ("accepted", "duplicate", "conflict", "unknown", "unsampled", "mistyped", "dropped")
+_LOOK_RESULTS = ("ok", "error")
+_WEBHOOK_RESULTS = ("delivered", "failed", "refused", "given_up")
+
 
 class Metrics:
     """All metrics of the process.
@@ -94,6 +100,13 @@ class Metrics:
         )
         waiting.set_function(lambda: store.writer.waiting_bytes)
         self.registry.register(self)
+        for counter, results in (
+            (self.looks, _LOOK_RESULTS),
+            (self.comparisons, _LOOK_RESULTS),
+            (self.webhooks, _WEBHOOK_RESULTS),
+        ):
+            for result in results:
+                counter.labels(result)
 
     def render(self) -> bytes:
         """Return the exposition text."""
@@ -130,7 +143,12 @@ class Metrics:
         self.webhooks.labels(result).inc()
 
     def keep_only(self, known: AbstractSet[tuple[str, str]]) -> None:
-        """Forget counts of deployments, (namespace, name), that don't exist any more: names must not pile up."""
+        """Count for these deployments, (namespace, name), from zero on; forget others: names must not pile up."""
+        for namespace, name in known:
+            for result in _LOG_RESULTS:
+                self.log_rows.labels(namespace, name, result)
+            for result in _LABEL_RESULTS:
+                self.labels.labels(namespace, name, result)
         for counter in (self.log_rows, self.rejected_rows, self.labels):
             samples = [sample for metric in counter.collect() for sample in metric.samples]
             found = {(sample.labels["namespace"], sample.labels["deployment"]) for sample in samples}

@@ -35,6 +35,8 @@ WANT = {
     "perennial_labels": DEPLOYMENT | {"result"},
     "perennial_observer_refused_requests": {"reason"},
     "perennial_observer_webhooks": {"result"},
+    "perennial_observer_looks": {"result"},
+    "perennial_observer_comparisons": {"result"},
 }
 
 
@@ -115,6 +117,33 @@ def test_names_and_labels_are_those_that_are_promised(metrics):
     got = {name: labels for name, labels in labels_by_name(metrics).items() if labels}
     assert got == WANT
     assert not any(":" in name for name in labels_by_name(metrics))
+
+
+def test_series_are_there_before_anything_happens_so_that_a_rate_sees_the_first_event(metrics):
+    metrics.keep_only({(KEY.namespace, KEY.name)})
+    before = {name: values(metrics, name) for name in labels_by_name(metrics)}
+    metrics.looks.labels("error").inc()
+    metrics.comparisons.labels("error").inc()
+    for result in ("delivered", "failed", "refused", "given_up"):
+        metrics.count_webhook(result)
+    metrics.count_log(KEY, LogCounts(1, 1, 1, 1, 1))
+    metrics.count_feedback(KEY, FeedbackCounts(1, 1, 1, 1, 1))
+    for name in (
+        "perennial_observer_looks",
+        "perennial_observer_comparisons",
+        "perennial_observer_webhooks",
+        "perennial_log_rows",
+        "perennial_labels",
+    ):
+        assert set(values(metrics, name)) == set(before[name])
+
+
+def test_counts_of_a_deployment_are_kept_while_it_exists(metrics):
+    fill(metrics)
+    metrics.keep_only({(KEY.namespace, KEY.name)})
+    text = metrics.render()
+    assert b'perennial_log_rows_total{deployment="wine",namespace="shop",result="accepted"} 1.0' in text
+    assert b'perennial_log_rows_total{deployment="wine",namespace="shop",result="shadow"} 0.0' in text
 
 
 def test_no_free_text_reaches_a_label(metrics):
