@@ -37,6 +37,7 @@ from perennial_observer.service_level.routers import Routers
 from perennial_observer.settings import Settings
 from perennial_observer.store.blobs import BlobStore, drop_leftovers
 from perennial_observer.store.leases import Leases, fence_store, open_leases
+from perennial_observer.store.reference_files import ReferenceFiles
 from perennial_observer.store.store import Store
 from perennial_observer.webhooks.sender import Sender
 
@@ -229,10 +230,11 @@ def build_observer(
     hasty = Sidecar(settings.detector_socket, min(settings.detector_timeout_s, COMPARISON_TIMEOUT_S))
     event_times = EventTimes(store, registry, settings, clock)
     limits = CustomLimits(settings.custom_urls, settings.custom_modules, settings.custom_memory_bytes)
+    files = ReferenceFiles(settings.reference_uris, settings.data_dir)
     evaluator = Evaluator(
         store,
         registry,
-        Assessors(store, sidecar, custom=CustomCalls(limits)),
+        Assessors(store, sidecar, custom=CustomCalls(limits), files=files),
         event_times,
         settings,
         clock,
@@ -241,7 +243,7 @@ def build_observer(
 
     def make_comparer() -> Comparer:
         fenced = fence_store(store, leases, COMPARISONS)
-        return Comparer(fenced, registry, Assessors(store, hasty), event_times, settings, clock)
+        return Comparer(fenced, registry, Assessors(store, hasty, files=files), event_times, settings, clock)
 
     metrics = Metrics(store, lambda: evaluator.reports)
     metrics.registry.register(BudgetMetrics(registry, evaluator.service_levels))

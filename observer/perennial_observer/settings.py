@@ -119,6 +119,11 @@ class Settings(BaseSettings):
         ge=64 << 20,
         description="Most data that the process of a Custom monitor's function may hold, bytes; two run at once",
     )
+    reference_uris: tuple[str, ...] = Field(
+        (),
+        description="Where files lie that `reference.uri` may name, `s3://bucket/folder` or `file:///folder`, each with"
+        " all below it, as a JSON list; the observer reads no other",
+    )
     webhooks: tuple[WebhookTarget, ...] = Field(
         (),
         max_length=MAX_TARGETS,

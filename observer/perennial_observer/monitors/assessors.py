@@ -38,6 +38,7 @@ from perennial_observer.monitors.slices import check_columns, slice_reference, s
 from perennial_observer.monitors.verdicts import Assessment, assess_too_few
 from perennial_observer.store.labelled import read_before
 from perennial_observer.store.reads import Position
+from perennial_observer.store.reference_files import ReferenceFiles
 from perennial_observer.store.references import StoredReference
 from perennial_observer.store.rows import LoggedRow
 from perennial_observer.store.store import Store
@@ -74,6 +75,7 @@ class Assessors:
     sidecar: Sidecar
     monotonic: Callable[[], float] = time.monotonic
     custom: CustomCalls = field(default_factory=CustomCalls)
+    files: ReferenceFiles = field(default_factory=ReferenceFiles)
     learning: Learning = field(default_factory=Learning)
     _prepared: dict[Scope, Prepared] = field(default_factory=dict)
     _missing: dict[Scope, tuple[float, MissingReference]] = field(default_factory=dict)
@@ -139,7 +141,7 @@ class Assessors:
             raise missing
         self._missing.pop(scope, None)
         try:
-            return find_reference(self.store, scope)
+            return find_reference(self.store, scope, self.files)
         except MissingReference as found:
             if scope.reference.source is ReferenceSource.URI or found.reason == "ReferenceUnreadable":
                 self._missing[scope] = (self.monotonic() + RETRY_S, found)

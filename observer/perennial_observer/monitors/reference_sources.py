@@ -18,7 +18,7 @@ from perennial_bundle.columns import event_time_seconds
 
 from perennial_observer.registry import key_of
 from perennial_observer.store.reads import read_counts
-from perennial_observer.store.reference_files import FileUnusable, fetch_file, take_rows
+from perennial_observer.store.reference_files import FileUnusable, ReferenceFiles
 from perennial_observer.store.reference_rows import MOST_ROWS, read_stretch
 from perennial_observer.store.references import StoredReference, read_reference
 from perennial_observer.store.rows import DeploymentKey
@@ -78,7 +78,7 @@ class Scope:
         )
 
 
-def find_reference(store: Store, scope: Scope) -> StoredReference:
+def find_reference(store: Store, scope: Scope, files: ReferenceFiles) -> StoredReference:
     """Read the reference from where the scope says.
 
     Raises
@@ -96,7 +96,7 @@ def find_reference(store: Store, scope: Scope) -> StoredReference:
         return _read_log(store, scope, sent, spec.log)
     if spec.source is ReferenceSource.URI:
         assert spec.uri is not None, "the API demands it"
-        return _read_file(scope, sent, spec.uri)
+        return _read_file(files, scope, sent, spec.uri)
     return sent
 
 
@@ -133,13 +133,15 @@ def _read_log(store: Store, scope: Scope, sent: StoredReference, log: LogReferen
     )
 
 
-def _read_file(scope: Scope, sent: StoredReference, spec: UriReference) -> StoredReference:
+def _read_file(
+    files: ReferenceFiles, scope: Scope, sent: StoredReference, spec: UriReference
+) -> StoredReference:
     schema = sent.schema
     time_column = scope.event_time or (schema.event_time.name if schema.event_time else None)
     outputs = {column.name for column in schema.outputs}
     wanted = set(schema.by_name) | outputs | ({time_column} if time_column else set())
     try:
-        rows = take_rows(fetch_file(spec.uri, spec.sha256), wanted, MOST_ROWS)
+        rows = files.read_rows(spec.uri, spec.sha256, wanted, MOST_ROWS)
         times = _read_times(rows.get(time_column) if time_column else None)
         rows = _check_values(rows, schema)
     except FileUnusable as error:
