@@ -38,7 +38,7 @@ class Rules:
     event_time
         Column of the event time; None: the entry's own time.
     now, max_future_s
-        Event times later than this many seconds after now are refused: one of them would drag the watermark along.
+        Event times later than this many seconds after now are refused: they are mistakes, and would be the latest for long.
     max_place
         Share of all predictions that is kept: rows of those with a later place in the sample are left out, unseen.
     """

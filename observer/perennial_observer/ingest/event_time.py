@@ -17,20 +17,25 @@ MAX_CACHED = 2_000
 
 
 def compute_watermark(
-    latest_event: float | None, lateness_s: float, *, clock: float | None = None
+    latest_event: float | None, lateness_s: float, *, clock: float, is_arrival: bool = False
 ) -> float | None:
     """Event time up to which rows have probably all arrived, seconds since the epoch.
+
+    One row from tomorrow doesn't make it tomorrow: until the clock gets there, all windows would be old as soon as they
+    have a row.
 
     Parameters
     ----------
     latest_event
         The latest event time ever seen; None before the first row.
     clock
-        Now, where arrival stands in for event time: then time goes on without traffic.
+        Now.
+    is_arrival
+        Whether arrival stands in for event time: then time goes on without traffic.
     """
     if latest_event is None:
         return None
-    return (latest_event if clock is None else max(latest_event, clock)) - lateness_s
+    return (max(latest_event, clock) if is_arrival else min(latest_event, clock)) - lateness_s
 
 
 @dataclass
@@ -87,9 +92,9 @@ class EventTimes:
 
     def watermark(self, key: DeploymentKey, latest_event: float | None) -> float | None:
         """Event time up to which rows have probably all arrived, seconds since the epoch."""
-        if self.is_arrival(key):
-            return compute_watermark(latest_event, self.settings.arrival_lateness_s, clock=self.clock())
-        return compute_watermark(latest_event, self.settings.event_lateness_s)
+        is_arrival = self.is_arrival(key)
+        lateness_s = self.settings.arrival_lateness_s if is_arrival else self.settings.event_lateness_s
+        return compute_watermark(latest_event, lateness_s, clock=self.clock(), is_arrival=is_arrival)
 
     def _any_schema(self, key: DeploymentKey) -> Schema | None:
         known = next((schema for (uid, _), schema in list(self._schemas.items()) if uid == key.uid), None)

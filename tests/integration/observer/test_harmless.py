@@ -8,7 +8,7 @@ from perennial_api.monitorreport import MonitorState
 from perennial_observer.monitors import assessors
 
 from .conftest import KEY, deployment, run_observer
-from .test_monitoring import WINDOW, Stream, judged_windows, send_reference, send_rows, verdict
+from .test_monitoring import STABLE, WINDOW, Stream, judged_windows, send_reference, send_rows, verdict
 
 WINDOWS = {"window": {"size": WINDOW, "maxAge": "1h", "minSamples": 100}}
 
@@ -64,3 +64,18 @@ async def test_a_look_that_fails_keeps_the_report_and_what_was_prepared(settings
         await running.observer.tick()
         assert KEY.uid not in evaluator.reports
         assert evaluator.assessors._prepared == {}
+
+
+async def test_a_row_from_tomorrow_closes_no_window_early(settings, cluster):
+    now = 1_000.0
+    stream = Stream()
+    async with run_observer(settings, cluster, deployment(spec(QUALITY)), clock=lambda: now) as running:
+        await send_reference(running)
+        await send_rows(running, stream.rows(10))
+        ahead = Stream()
+        ahead.at = int(now) + 80_000
+        await send_rows(running, ahead.rows(1))
+        assert verdict(await running.look(), "quality").reason == "WaitingForWindow"
+        await send_rows(running, stream.rows(WINDOW))
+        await running.look()
+        assert judged_windows(running, "quality") == [(STABLE, 0.0, 249.0)]

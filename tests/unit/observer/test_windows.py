@@ -28,7 +28,11 @@ def test_no_rows_are_no_window():
 
 
 def test_the_watermark_lags_the_latest_event_and_follows_the_clock_only_for_arrival():
-    assert compute_watermark(None, 5.0) is None
-    assert compute_watermark(100.0, 5.0) == 95.0
-    assert compute_watermark(100.0, 5.0, clock=200.0) == 195.0
-    assert compute_watermark(100.0, 5.0, clock=50.0) == 95.0
+    assert compute_watermark(None, 5.0, clock=200.0) is None
+    assert compute_watermark(100.0, 5.0, clock=200.0) == 95.0
+    assert compute_watermark(100.0, 5.0, clock=200.0, is_arrival=True) == 195.0
+    assert compute_watermark(100.0, 5.0, clock=50.0, is_arrival=True) == 95.0
+
+
+def test_a_row_from_tomorrow_does_not_make_it_tomorrow():
+    assert compute_watermark(86_500.0, 5.0, clock=100.0) == 95.0
