@@ -19,6 +19,8 @@ from perennial_observer.store.rows import PredictionRow, RejectedRow, ShadowRow
 __all__ = ["MAX_ROW_BYTES", "LoggedColumns", "Rules", "SplitRows", "split_columns", "split_shadow"]
 
 MAX_ROW_BYTES = 256 << 10
+# 1900. What is earlier is some system's zero, or in another unit; and no report can spell a time before the year 1.
+EARLIEST_EVENT_S = -2_208_988_800.0
 
 Columns = Mapping[str, Sequence[Any]]
 
@@ -225,6 +227,7 @@ def _read_event_times(table: LoggedColumns, rules: Rules, misfits: dict[int, str
         times: list[float] = event_time_seconds(values).tolist()
     except (ValueError, OverflowError, TypeError):
         times = [_read_event_time(value, i, misfits) for i, value in enumerate(values)]
+    _mark(misfits, "InvalidEventTime", (i for i, time in enumerate(times) if time < EARLIEST_EVENT_S))
     latest = rules.now + rules.max_future_s
     _mark(misfits, "EventTimeInFuture", (i for i, time in enumerate(times) if time > latest))
     return times

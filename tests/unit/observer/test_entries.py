@@ -53,6 +53,7 @@ def test_the_event_time_is_read_from_its_column():
         ({"x": [[1, 2]]}, "NotScalar"),
         ({"at": [None]}, "NoEventTime"),
         ({"at": ["yesterday"]}, "InvalidEventTime"),
+        ({"at": ["0001-01-01T00:00:00Z"]}, "InvalidEventTime"),
         ({"at": ["2963-01-01T00:00:00Z"]}, "EventTimeInFuture"),
         ({"x": [1.0, 2.0]}, "LengthMismatch"),
         ({"kind": ["a" * 300_000]}, "RowTooLarge"),
@@ -62,6 +63,24 @@ def test_a_row_that_does_not_fit_has_a_reason(changes, reason):
     rows, rejected = split({"x": [1.5], "kind": ["a"], "at": ["2013-01-01T05:00:00Z"], **changes})
     assert rows == []
     assert [item.reason for item in rejected] == [reason]
+
+
+@pytest.mark.parametrize("at", [-1e12, -1e300, -2_208_988_801.0])
+def test_a_number_that_is_no_time_is_rejected_with_its_row_and_counted(at):
+    schema = Schema.model_validate(
+        {
+            "inputs": [
+                {"name": "x", "datatype": "FP64"},
+                {"name": "at", "datatype": "FP64", "role": "EventTime"},
+            ],
+            "outputs": [{"name": "predict", "datatype": "INT64", "role": "Output"}],
+        }
+    )
+    got = split_all(
+        {"x": [1.0] * 3, "at": [at, -2_208_988_800.0, 1_000.0]}, {"predict": [1] * 3}, schema=schema
+    )
+    assert [(row.row, row.event_time) for row in got.fitting] == [(1, -2_208_988_800.0), (2, 1_000.0)]
+    assert [(item.row, item.reason) for item in got.rejected] == [(0, "InvalidEventTime")]
 
 
 @pytest.mark.parametrize(
