@@ -1,5 +1,6 @@
 """What every route needs, handed over once when the application is built."""
 
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -32,6 +33,8 @@ class Context:
         Raises Unavailable with what only a restart mends.
     reports
         Gives the latest look, by uid.
+    monotonic
+        Seconds that no correction of the clock touches: rates are told by it.
     """
 
     settings: Settings
@@ -46,6 +49,7 @@ class Context:
     check_alive: Callable[[], Awaitable[None]]
     reports: Callable[[], Mapping[str, DeploymentReport]] = dict
     shares: Shares = field(default_factory=Shares)
+    monotonic: Callable[[], float] = time.monotonic
 
 
 def context_of(request: Request) -> Context:

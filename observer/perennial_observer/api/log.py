@@ -77,10 +77,12 @@ async def post_log(request: Request) -> Response:
         request, LogBody, context.settings.max_body_bytes, {TENSORS_TYPE: read_tensors}
     )
     now = context.clock()
-    context.shares.note(key, body.revision, body.percent, now=now)
+    # By the wall clock a correction would stop the rate from falling, and rows within the limit would be left out.
+    steady = context.monotonic()
+    context.shares.note(key, body.revision, body.percent, now=steady)
     deployment = context.registry.get(key.uid)
     max_rows_per_s = None if deployment is None else deployment.spec.monitoring.max_rows_per_second
-    share = context.shares.choose(key, body.n_rows, max_rows_per_s, now=now)
+    share = context.shares.choose(key, body.n_rows, max_rows_per_s, now=steady)
 
     def split() -> SplitRows:
         schema = context.event_times.schema(key, body.revision)
@@ -102,7 +104,7 @@ async def post_log(request: Request) -> Response:
         size,
     )
     counts = replace(await asyncio.wrap_future(future), unsampled=rows.unsampled)
-    context.shares.count(key, body.n_rows, now=now)
+    context.shares.count(key, body.n_rows, now=steady)
     context.metrics.count_log(key, counts)
     return answer_json(
         {

@@ -12,7 +12,7 @@ MEMORY_S = 10.0
 
 @dataclass(frozen=True)
 class Rate:
-    """Rows a second, as of a time.
+    """Rows a second, as of a time by a clock that nobody sets.
 
     Examples
     --------
@@ -27,7 +27,14 @@ class Rate:
     time_s: float = 0.0
 
     def after(self, rows: int, *, now: float) -> "Rate":
-        """Return the rate when `rows` have come; a clock that was set back counts as one that stood still."""
+        """Return the rate when `rows` have come.
+
+        Parameters
+        ----------
+        now
+            Monotonic seconds. Batches are counted when they are written, and so not always in the order of their times:
+            one that is late changes no time.
+        """
         time_s = max(now, self.time_s)
         return Rate(self.per_s * math.exp((self.time_s - time_s) / MEMORY_S) + rows / MEMORY_S, time_s)
 

@@ -9,7 +9,7 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import httpx
@@ -122,13 +122,15 @@ async def run_observer(
     cluster: FakeCluster,
     *deployments: ModelDeployment,
     clock: Callable[[], float] = time.time,
+    monotonic: Callable[[], float] = time.monotonic,
 ) -> AsyncIterator[Running]:
     registry = Registry()
     registry.replace(deployments)
     observer = build_observer(settings, identity=cluster, reports=cluster, registry=registry, clock=clock)
     assert observer.context is not None
     listener = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(build_app(observer.context), log_config=None, lifespan="off"))
+    app = build_app(replace(observer.context, monotonic=monotonic))
+    server = uvicorn.Server(uvicorn.Config(app, log_config=None, lifespan="off"))
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     try:
         port = listener.getsockname()[1]

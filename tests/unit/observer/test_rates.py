@@ -1,3 +1,4 @@
+import math
 from itertools import pairwise
 
 import pytest
@@ -50,9 +51,10 @@ def test_the_share_follows_a_burst_smoothly_and_comes_back():
     assert shares[-1] == 1.0
 
 
-def test_a_clock_that_is_set_back_changes_nothing_but_the_rate():
-    rate = Rate().after(1000, now=100.0)
-    assert rate.after(0, now=50.0) == rate
+def test_a_batch_that_is_counted_late_counts_in_full_and_makes_no_other_one_old():
+    rate = Rate().after(1000, now=100.0).after(500, now=99.0)
+    assert rate == Rate(1500 / MEMORY_S, 100.0)
+    assert rate.after(0, now=100.0 + MEMORY_S).per_s == pytest.approx(rate.per_s / math.e)
 
 
 def test_rows_that_were_refused_are_not_counted():
