@@ -5,11 +5,13 @@ either written neither, or will tell of the change after its restart. Notes beco
 what is judged needn't know who is told.
 """
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import orjson
 from perennial_api import ModelDeployment
+from pydantic import ValidationError
 from sqlalchemy import Connection, delete, func, insert, select, update
 
 from perennial_observer.monitors.verdicts import Memory
@@ -19,6 +21,8 @@ from perennial_observer.webhooks.targets import WebhookTarget
 from perennial_observer.webhooks.transitions import Transition, find_change, tell
 
 __all__ = ["Due", "address_notes", "claim_due", "drop", "has_due", "note_transition", "postpone"]
+
+_LOG = logging.getLogger(__name__)
 
 # With a body of some 8 KiB each, what waits stays below 20 MiB however long a receiver is away: the oldest go.
 MAX_WAITING = 2_000
@@ -95,7 +99,12 @@ def address_notes(
         deployment = find(note.uid)
         if deployment is None:
             continue
-        transition = Transition.model_validate_json(note.body)
+        try:
+            transition = Transition.model_validate_json(note.body)
+        except ValidationError as error:
+            # A note of another release; left there, it would hold up everything behind it for good.
+            _LOG.error("webhook note dropped deployment=%s errors=%d", note.uid, error.error_count())
+            continue
         spec = next((m for m in deployment.spec.monitoring.monitors if m.name == transition.monitor), None)
         told = tell(DeploymentKey(note.uid, note.namespace, note.name), spec, transition)
         receivers = [target for target in targets if spec is None or target.wants(spec.severity)]

@@ -7,12 +7,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from http import HTTPStatus
+from typing import TypeVar
 
 import aiohttp
 import anyio.to_thread
 from sqlalchemy import Connection
 
-from perennial_observer.errors import ObserverError
+from perennial_observer.errors import ObserverError, Unavailable
 from perennial_observer.registry import Registry
 from perennial_observer.store.store import Store
 from perennial_observer.webhooks.outbox import Due, address_notes, claim_due, drop, has_due, postpone
@@ -32,6 +33,8 @@ AT_ONCE = 8
 CLAIM_S = 120.0
 POLL_S = 2.0
 WRITE_TIMEOUT_S = 60.0
+
+_Result = TypeVar("_Result")
 
 _PASSING = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS}
 
@@ -89,6 +92,9 @@ class Sender:
                 except ObserverError as error:
                     _LOG.warning("webhooks wait reason=%s message=%s", error.reason, error.message)
                     sent = 0
+                except Exception:  # noqa: BLE001  the top of a loop: the process judges on without webhooks
+                    _LOG.exception("webhooks failed")
+                    sent = 0
                 if sent < BATCH:
                     await asyncio.sleep(POLL_S)
 
@@ -121,14 +127,25 @@ class Sender:
             address_notes(connection, self.registry.get, self.targets, now=now)
             return claim_due(connection, now=now, until=now + CLAIM_S, limit=BATCH)
 
-        return self.store.writer.submit(work, 0).result(WRITE_TIMEOUT_S)
+        return self._write(work)
 
     def _settle(self, gone: Sequence[int], later: Mapping[int, float]) -> None:
         def work(connection: Connection) -> None:
             drop(connection, gone)
             postpone(connection, later)
 
-        self.store.writer.submit(work, 0).result(WRITE_TIMEOUT_S)
+        self._write(work)
+
+    def _write(self, work: Callable[[Connection], _Result]) -> _Result:
+        future = self.store.writer.submit(work, 0)
+        try:
+            return future.result(WRITE_TIMEOUT_S)
+        except TimeoutError as error:
+            # What is claimed later would wait unsent until the claim ends.
+            future.cancel()
+            raise Unavailable(
+                f"the database took no write within {WRITE_TIMEOUT_S:g} s", "DatabaseStuck"
+            ) from error
 
     async def _send(self, session: aiohttp.ClientSession, places: asyncio.Semaphore, due: Due) -> Outcome:
         url = next(target.url for target in self.targets if target.digest == due.target)

@@ -1,3 +1,6 @@
+import asyncio
+from concurrent.futures import Future
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -7,24 +10,26 @@ from perennial_api.monitorreport import MonitorState
 from perennial_observer.monitors.alarm import AlarmState
 from perennial_observer.monitors.records import forget_monitors, write_memory
 from perennial_observer.monitors.verdicts import Assessment, Memory
+from perennial_observer.registry import Registry
 from perennial_observer.settings import Settings
 from perennial_observer.store import tables as t
 from perennial_observer.store.log import register_deployment
 from perennial_observer.store.rows import DeploymentKey
 from perennial_observer.store.store import Store
-from perennial_observer.webhooks import outbox
+from perennial_observer.webhooks import outbox, sender
 from perennial_observer.webhooks.outbox import address_notes, claim_due, has_due, note_transition, postpone
 from perennial_observer.webhooks.sender import (
     LONGEST_PAUSE_S,
     MAX_ATTEMPTS,
     Outcome,
+    Sender,
     judge_answer,
     pause_s,
 )
 from perennial_observer.webhooks.targets import WebhookTarget
 from perennial_observer.webhooks.transitions import Change, Transition, find_change, tell
 from pydantic import ValidationError
-from sqlalchemy import func, select
+from sqlalchemy import func, insert, select
 
 KEY = DeploymentKey("uid-1", "shop", "wine")
 DRIFT = Monitor.model_validate({"name": "drift", "type": "Drift", "severity": "Page"})
@@ -264,6 +269,54 @@ def test_nothing_is_kept_for_deployments_and_receivers_that_are_gone(store):
     assert len(due(store, lambda _: deployment(), EVERYBODY)) == 1
     assert due(store, lambda _: deployment(), PAGER, now=1_000.0) == []
     assert count(store) == 0
+
+
+def test_a_note_that_makes_no_sense_any_more_holds_up_nothing(store, caplog):
+    id_ = write(store, lambda c: register_deployment(c, KEY))
+    broken = {"event_id": "raised", "target": "", "body": '{"monitor": "drift"}', "attempts": 0, "due": 0.0}
+    write(store, lambda c: c.execute(insert(t.webhook_event).values(deployment_id=id_, **broken)))
+    write(store, lambda c: note_transition(c, id_, "drift", OK, ALARM))
+    (got,) = due(store, lambda _: deployment(), EVERYBODY)
+    assert (got.event_id, count(store)) == ("drift-1/raised", 1)
+    assert "webhook note dropped deployment=uid-1" in caplog.text
+
+
+class StuckWriter:
+    """Takes jobs and never runs them, or breaks."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.error = error
+        self.futures: list[Future] = []
+
+    def submit(self, work, size_bytes: int) -> Future:
+        if self.error is not None:
+            raise self.error
+        self.futures.append(Future())
+        return self.futures[-1]
+
+
+@pytest.mark.parametrize(
+    ("error", "want"), [(None, "reason=DatabaseStuck"), (KeyError("odd"), "webhooks failed")]
+)
+async def test_a_database_that_is_stuck_or_an_error_does_not_end_the_sender(
+    store, monkeypatch, caplog, error, want
+):
+    monkeypatch.setattr(sender, "WRITE_TIMEOUT_S", 0.01)
+    monkeypatch.setattr(sender, "POLL_S", 0.01)
+    id_ = write(store, lambda c: register_deployment(c, KEY))
+    write(store, lambda c: note_transition(c, id_, "drift", OK, ALARM))
+    writer = StuckWriter(error)
+    registry = Registry()
+    registry.replace([deployment()])
+    stuck = replace(store, writer=writer)
+    running = asyncio.ensure_future(Sender(stuck, registry, (EVERYBODY,), lambda: 1.0, lambda _: None).run())
+    while caplog.text.count(want) < 2:
+        await asyncio.sleep(0.01)
+        assert not running.done()
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    # A write that nobody waits for any more isn't done later.
+    assert all(future.cancelled() for future in writer.futures[:1])
 
 
 def test_what_waits_is_bounded_and_the_oldest_go(store, monkeypatch):
