@@ -6,8 +6,9 @@ everybody who follows the log by id depends on.
 """
 
 import shutil
+import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -118,13 +119,42 @@ def _migrate(address: URL) -> None:
     if address.get_backend_name() == "sqlite":
         engine = create_engine(address, poolclass=NullPool)
         event.listen(engine, "connect", _prepare_sqlite)
+        event.listen(engine, "connect", _sort_in_files)
         event.listen(engine, "connect", _begin_by_hand)
         event.listen(engine, "begin", _begin_immediate)
-    else:
-        # Indexes of a large log take longer than a request may.
-        engine = create_engine(address, poolclass=NullPool, connect_args=_postgres_arguments(0))
+        with _files_beside_database(address), begin_writing(engine) as connection:
+            migrate(connection)
+        return
+    # Indexes of a large log take longer than a request may.
+    engine = create_engine(address, poolclass=NullPool, connect_args=_postgres_arguments(0))
     with begin_writing(engine) as connection:
         migrate(connection)
+
+
+def _sort_in_files(connection: Any, _: Any) -> None:
+    # To make an index of a large log all of its keys are sorted, which is more than the observer's memory may hold.
+    connection.execute("PRAGMA temp_store=FILE")
+
+
+@contextmanager
+def _files_beside_database(address: URL) -> Iterator[None]:
+    """Let SQLite put its temporary files on the volume that has room for the log; /tmp is small.
+
+    The pragma goes by the name of deprecated, and holds for the whole process. But SQLite has read its environment when
+    Python's module was imported, and nobody else is at work while tables are migrated.
+    """
+    _put_temporary_files(str(Path(address.database or "").absolute().parent))
+    try:
+        yield
+    finally:
+        _put_temporary_files("")
+
+
+def _put_temporary_files(folder: str) -> None:
+    quoted = folder.replace("'", "''")
+    # It can't be set within a transaction; any connection sets it for all.
+    with closing(sqlite3.connect(":memory:")) as connection:
+        connection.execute(f"PRAGMA temp_store_directory='{quoted}'")
 
 
 def _begin_by_hand(connection: Any, _: Any) -> None:

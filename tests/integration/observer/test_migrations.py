@@ -2,14 +2,17 @@
 
 import asyncio
 import sqlite3
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from perennial_observer.errors import Unavailable
 from perennial_observer.settings import Settings
+from perennial_observer.store import engine
 from perennial_observer.store import tables as t
-from perennial_observer.store.migrations import newest_revision, version_4
+from perennial_observer.store.migrations import migrate, newest_revision, version_4
 from perennial_observer.store.store import Store
 from sqlalchemy import create_engine, delete, insert, select, text
 
@@ -63,6 +66,44 @@ def test_a_database_of_release_1_keeps_its_log(settings):
     make_database(settings, VERSION_1)
     check(settings)
     check(settings)
+
+
+def test_what_migrating_a_large_log_sorts_lies_in_files_beside_it_and_not_in_memory(settings, monkeypatch):
+    # A quote is allowed in a folder's name.
+    settings = settings.model_copy(update={"data_dir": settings.data_dir / "o'brien"})
+    make_database(settings, VERSION_1)
+    found: set[Path] = set()
+
+    def sort_much(connection):
+        def look() -> int:
+            for entry in Path("/proc/self/fd").iterdir():
+                with suppress(OSError):
+                    path = Path(str(entry.readlink()).removesuffix(" (deleted)"))
+                    found.update({path.parent} if path.name.startswith("etilqs_") else ())
+            return 0
+
+        connection.execute(text("CREATE TABLE large (key TEXT)"))
+        connection.execute(
+            text(
+                "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 100000) "
+                "INSERT INTO large SELECT hex(randomblob(32)) FROM n"
+            )
+        )
+        driver = connection.connection.driver_connection
+        driver.set_progress_handler(look, 20_000)
+        connection.execute(text("CREATE INDEX large_by_key ON large (key)"))
+        driver.set_progress_handler(None, 0)
+        connection.execute(text("DROP TABLE large"))
+        migrate(connection)
+
+    monkeypatch.setattr(engine, "migrate", sort_much)
+    check(settings)
+    assert found == {settings.data_dir}
+    store = Store.open(settings)
+    with store.read() as connection:
+        assert connection.execute(text("PRAGMA temp_store")).scalar_one() == 2
+        assert connection.execute(text("PRAGMA temp_store_directory")).scalar() is None
+    store.close()
 
 
 @pytest.mark.parametrize(
@@ -122,16 +163,16 @@ def test_the_revisions_lead_to_the_tables_of_the_program(on_each, start):
 
 def write_version_4(settings: Settings) -> None:
     settings.data_dir.mkdir(parents=True, exist_ok=True)
-    engine = create_engine(settings.database_url or f"sqlite:///{settings.data_dir / 'observer.db'}")
+    old_engine = create_engine(settings.database_url or f"sqlite:///{settings.data_dir / 'observer.db'}")
     old = version_4.metadata.tables
     key = {"deployment_id": 1, "prediction_id": "p", "row": 0, "revision": "wine-1"}
     row = {"event_time": 5.0, "arrival": 5.0, "inputs": "{}", "outputs": "{}"}
-    with engine.begin() as connection:
+    with old_engine.begin() as connection:
         version_4.metadata.create_all(connection)
         connection.execute(insert(old["schema_version"]).values(version=4))
         connection.execute(insert(old["deployment"]).values(id=1, uid="uid-1", namespace="shop", name="wine"))
         connection.execute(insert(old["prediction"]).values(**key, **row))
-    engine.dispose()
+    old_engine.dispose()
 
 
 def is_ours(thing, name, kind, reflected, compared) -> bool:
