@@ -11,12 +11,30 @@ import pytest
 from perennial_api.monitorreport import MonitorState
 from perennial_observer.gauges import MonitorGauges
 from perennial_observer.metrics import Metrics
+from perennial_observer.registry import Registry
+from perennial_observer.service_level.judging import ServiceLevels
+from perennial_observer.service_level.metrics import BudgetMetrics
 from perennial_observer.settings import Settings
 from perennial_observer.store.store import Store
 
 ROOT = Path(__file__).resolve().parents[2]
 # Names that aren't metrics: PromQL's own words, functions and the labels of a grouping.
-WORDS = {"by", "and", "or", "unless", "offset", "max", "min", "sum", "rate", "increase", "topk", "time"}
+WORDS = {
+    "by",
+    "without",
+    "absent",
+    "and",
+    "or",
+    "unless",
+    "offset",
+    "max",
+    "min",
+    "sum",
+    "rate",
+    "increase",
+    "topk",
+    "time",
+}
 TEXTS = re.compile(r'"[^"]*"')
 NAMES = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
 SELECTOR = re.compile(r"([a-zA-Z_:][a-zA-Z0-9_:]*)\{([^}]*)\}")
@@ -59,6 +77,7 @@ def exported(tmp_path_factory) -> dict[str, set[str]]:
     store = Store.open(Settings(data_dir=tmp_path_factory.mktemp("data")))
     try:
         metrics = Metrics(store, dict)
+        metrics.registry.register(BudgetMetrics(Registry(), ServiceLevels(store, lambda: 0.0)))
         found: dict[str, set[str]] = {}
         for family in (*metrics.registry.collect(), *MonitorGauges().families()):
             name = f"{family.name}_total" if family.type == "counter" else family.name
@@ -74,7 +93,7 @@ def exported(tmp_path_factory) -> dict[str, set[str]]:
 def strip(expression: str) -> str:
     """Leave names of metrics only: no texts, matchers, ranges, groupings and modifiers."""
     bare = TEXTS.sub("", expression)
-    bare = re.sub(r"\{[^}]*\}|\[[^\]]*\]|\bby \([^)]*\)|\boffset \w+", " ", bare)
+    bare = re.sub(r"\{[^}]*\}|\[[^\]]*\]|\b(?:by|without) \([^)]*\)|\boffset \w+", " ", bare)
     return re.sub(r"\b\d[\w.]*", " ", bare)
 
 
@@ -91,7 +110,7 @@ def test_every_label_that_is_asked_for_is_the_metrics_own(exported, expression):
         assert MATCHER.sub("", inner) == "", f"{inner} isn't a list of matchers"
         assert set(MATCHER.findall(inner)) <= exported[name]
     metrics = [name for name in NAMES.findall(strip(expression)) if name in exported]
-    for grouping in re.findall(r"\bby \(([^)]*)\)", expression):
+    for grouping in re.findall(r"\b(?:by|without) \(([^)]*)\)", expression):
         labels = {label.strip() for label in grouping.split(",")}
         assert any(labels <= exported[name] for name in metrics)
 
@@ -109,6 +128,42 @@ def test_the_states_that_are_asked_for_are_states():
     asked = {state for text in expressions() for state in re.findall(r'state="(\w+)"', text)}
     assert asked
     assert asked <= {state.value for state in MonitorState}
+
+
+def rule(alert: str) -> dict[str, str]:
+    rules = [rule for group in ALERTING.build_rules()["groups"] for rule in group["rules"]]
+    (found,) = (rule for rule in rules if rule["alert"] == alert)
+    return found
+
+
+def test_what_stands_on_the_monitors_gauges_outlives_a_restart_of_the_observer():
+    for group in ALERTING.build_rules()["groups"]:
+        for one in group["rules"]:
+            is_gauge = re.search(r"perennial_monitor_|perennial_label_coverage", one["expr"]) is not None
+            assert ("keep_firing_for" in one) == is_gauge, one["alert"]
+
+
+def test_only_accepted_rows_count_as_recorded():
+    (panel,) = (p for p in ALERTING.build_fleet()["panels"] if p["title"] == "Predictions recorded")
+    for expression in (rule("PerennialLogStopped")["expr"], panel["targets"][0]["expr"]):
+        assert set(re.findall(r"perennial_log_rows_total(\{[^}]*\})?", expression)) == {'{result="accepted"}'}
+
+
+def test_performance_of_one_monitor_does_not_hide_behind_anothers():
+    (panel,) = (p for p in ALERTING.build_model()["panels"] if p["title"] == "Performance")
+    assert all("by (monitor, " in target["expr"] for target in panel["targets"])
+
+
+def test_every_metric_of_the_error_budget_is_shown(exported):
+    asked = " ".join(expressions())
+    budget = {name for name in exported if name.startswith("perennial_error_budget")}
+    assert budget
+    assert all(name in asked for name in budget)
+
+
+def test_an_observer_that_is_down_and_one_that_is_stuck_are_alarms():
+    assert rule("PerennialObserverDown")["expr"].startswith("absent(")
+    assert rule("PerennialLooksStopped")["labels"] == {"severity": "critical"}
 
 
 def test_the_files_in_the_chart_are_those_that_are_generated():
