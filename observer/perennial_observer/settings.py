@@ -13,7 +13,8 @@ __all__ = ["Settings"]
 class Settings(BaseSettings):
     """Read from environment variables with the prefix ``PERENNIAL_``."""
 
-    model_config = SettingsConfigDict(env_prefix="PERENNIAL_", frozen=True)
+    # Addresses of receivers and of the database hold secrets; an error that names the input would log them.
+    model_config = SettingsConfigDict(env_prefix="PERENNIAL_", frozen=True, hide_input_in_errors=True)
 
     host: str = Field("0.0.0.0", description="Address that the HTTP API listens on")  # noqa: S104
     port: int = Field(8080, description="Port of the HTTP API")

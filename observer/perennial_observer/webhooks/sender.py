@@ -148,7 +148,7 @@ class Sender:
             ) from error
 
     async def _send(self, session: aiohttp.ClientSession, places: asyncio.Semaphore, due: Due) -> Outcome:
-        url = next(target.url for target in self.targets if target.digest == due.target)
+        url = next(target.url for target in self.targets if target.digest == due.target).get_secret_value()
         async with places:
             status, why = await _post(session, url, due.body)
         outcome = judge_answer(status, due.attempts + 1)

@@ -1,4 +1,5 @@
 import asyncio
+import traceback
 from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
@@ -29,6 +30,7 @@ from perennial_observer.webhooks.sender import (
 from perennial_observer.webhooks.targets import WebhookTarget
 from perennial_observer.webhooks.transitions import Change, Transition, find_change, tell
 from pydantic import ValidationError
+from pydantic_settings import SettingsError
 from sqlalchemy import func, insert, select
 
 KEY = DeploymentKey("uid-1", "shop", "wine")
@@ -193,6 +195,29 @@ def test_a_receiver_gets_what_is_severe_enough(least, want):
 def test_a_receiver_that_makes_no_sense_is_refused(bad):
     with pytest.raises(ValidationError):
         WebhookTarget.model_validate(bad)
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        '{"url": "ftp://a/s3cret"}',
+        '{"url": "https://a/s3cret", "retries": 3}',
+        '{"url": "https://a/s3cret", "minSeverity": "s3cret"}',
+        '{"address": "https://a/s3cret"}',
+        '"https://a/s3cret"',
+        '{"url": "https://a/s3cret"',
+    ],
+)
+def test_an_address_is_in_no_error(bad, monkeypatch):
+    monkeypatch.setenv("PERENNIAL_WEBHOOKS", f"[{bad}]")
+    with pytest.raises((ValidationError, SettingsError)) as caught:
+        Settings()
+    assert "s3cret" not in "".join(traceback.format_exception(caught.value))
+
+
+def test_an_address_is_not_in_what_settings_print(monkeypatch):
+    monkeypatch.setenv("PERENNIAL_WEBHOOKS", '[{"url": "https://a/s3cret"}]')
+    assert "s3cret" not in f"{Settings()!r}"
 
 
 @pytest.mark.parametrize(
