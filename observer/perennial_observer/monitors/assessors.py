@@ -30,6 +30,7 @@ from perennial_observer.monitors.estimated import assess_estimated
 from perennial_observer.monitors.fairness import assess_fairness
 from perennial_observer.monitors.labelled import Unusable, assess_unusable
 from perennial_observer.monitors.learning import Learning
+from perennial_observer.monitors.outlier import MIN_REFERENCE_ROWS
 from perennial_observer.monitors.performance import assess_performance
 from perennial_observer.monitors.quality.assess import assess_quality
 from perennial_observer.monitors.quality.rejections import read_rejected
@@ -148,6 +149,29 @@ class Assessors:
             raise
 
 
+def _prepare_large(assessors: Assessors, scope: Scope) -> Prepared:
+    """Prepare a reference for those who compare distributions, which a handful of rows don't have.
+
+    Raises
+    ------
+    MissingReference
+        There is none, or one of too few rows; detectors would fail on some of those, each in its own way.
+    """
+    prepared = assessors.prepare(scope)
+    n = len(prepared.matrix)
+    if n >= MIN_REFERENCE_ROWS:
+        return prepared
+    if scope.condition is not None:
+        raise MissingReference(
+            f"{n} of the reference's rows are in the slice, {MIN_REFERENCE_ROWS} are needed: give a reference that has"
+            " it, or a wider slice",
+            "SliceNotInReference",
+        )
+    raise MissingReference(
+        f"the reference has {n} rows, {MIN_REFERENCE_ROWS} are needed: give a larger one", "ReferenceTooSmall"
+    )
+
+
 def _judge_performance(_: Assessors, question: Question) -> Assessment:
     spec = question.monitor.performance
     assert spec is not None, "the API demands it"
@@ -156,19 +180,19 @@ def _judge_performance(_: Assessors, question: Question) -> Assessment:
 
 def _judge_drift(assessors: Assessors, question: Question) -> Assessment:
     spec = question.monitor.drift or Drift()
-    monitor = assessors.prepare(question.scope).drift(spec, of_outputs=False)
+    monitor = _prepare_large(assessors, question.scope).drift(spec, of_outputs=False)
     return monitor.assess(question.rows, question.settings)
 
 
 def _judge_prediction_drift(assessors: Assessors, question: Question) -> Assessment:
     spec = question.monitor.prediction_drift or Drift()
-    monitor = assessors.prepare(question.scope).drift(spec, of_outputs=True)
+    monitor = _prepare_large(assessors, question.scope).drift(spec, of_outputs=True)
     return monitor.assess(question.rows, question.settings)
 
 
 def _judge_outliers(assessors: Assessors, question: Question) -> Assessment:
     spec = question.monitor.outlier or Outlier()
-    monitor = assessors.prepare(question.scope).outliers(spec)
+    monitor = _prepare_large(assessors, question.scope).outliers(spec)
     return monitor.assess(question.rows, question.settings, spec)
 
 

@@ -79,3 +79,38 @@ async def test_a_row_from_tomorrow_closes_no_window_early(settings, cluster):
         await send_rows(running, stream.rows(WINDOW))
         await running.look()
         assert judged_windows(running, "quality") == [(STABLE, 0.0, 249.0)]
+
+
+def tell_apart(**more: Any) -> list[dict[str, Any]]:
+    """Monitors that compare distributions with the reference, each in its own way."""
+    kinds = {
+        "ks": {"type": "Drift", "drift": {"detector": "KS"}},
+        "pairs": {"type": "Drift", "drift": {"detector": "Dependence"}},
+        "answers": {"type": "PredictionDrift", "predictionDrift": {"detector": "PSI"}},
+        "outliers": {"type": "Outlier", "outlier": {"detector": "KNN"}},
+    }
+    return [{"name": name, **kind, **more} for name, kind in kinds.items()]
+
+
+@pytest.mark.parametrize(
+    ("rows", "where", "want"),
+    [
+        (5_000, "sugar > 50", ("SliceNotInReference", "0 of the reference's rows are in the slice")),
+        (49, None, ("ReferenceTooSmall", "the reference has 49 rows, 50 are needed")),
+    ],
+)
+async def test_a_reference_of_a_few_rows_is_waited_for_and_not_compared_with(
+    settings, cluster, rows, where, want
+):
+    monitors, slices = tell_apart(), []
+    if where:
+        monitors, slices = tell_apart(slice="sweet"), [{"name": "sweet", "where": where}]
+    async with run_observer(settings, cluster, deployment(spec(*monitors, slices=slices))) as running:
+        await send_reference(running, rows=rows)
+        await send_rows(running, Stream().rows(WINDOW, shift=100.0))
+        status = await running.look()
+        for monitor in monitors:
+            got = verdict(status, monitor["name"])
+            assert (got.state, got.reason) == (MonitorState.INSUFFICIENT, want[0])
+            assert want[1] in got.message
+            assert judged_windows(running, monitor["name"]) == []
