@@ -18,6 +18,7 @@ from perennial_observer.store.engine import (
     reusable_bytes,
 )
 from perennial_observer.store.failures import translate
+from perennial_observer.store.sizes import read_log_bytes
 from perennial_observer.store.writer import Jobs, Writer
 
 __all__ = ["Store"]
@@ -27,6 +28,7 @@ __all__ = ["Store"]
 class _Measured:
     size_bytes: int = 0
     reusable_bytes: int = 0
+    log_bytes: int = 0
 
 
 @dataclass(frozen=True)
@@ -69,12 +71,15 @@ class Store:
     def measure(self) -> None:
         """Ask the database what takes it a while to say; to be called every few seconds.
 
-        That is the size of one elsewhere, and how much of an embedded one's file is free to be filled again.
+        That is the size of one elsewhere and of the log in it, and how much of an embedded one's file is free to be
+        filled again.
         """
         try:
             self._measured.reusable_bytes = reusable_bytes(self.engine)
             if self.is_shared:
                 self._measured.size_bytes = database_bytes(self.engine)
+                with begin_reading(self.engine) as connection:
+                    self._measured.log_bytes = read_log_bytes(connection)
         except SQLAlchemyError as error:
             raise translate(error) from error
 
@@ -85,7 +90,8 @@ class Store:
     def require_room(self) -> None:
         """Raise Overloaded while the database is at its limit, or its volume.
 
-        What retention has emptied counts as room in both. What the volume is to keep free lets retention work: to delete
+        What retention has emptied counts as room in both. PostgreSQL doesn't tell how much of its files that is, so there
+        the log is held against the limit as it is reckoned, or what was full once would stay full for ever. What the volume is to keep free lets retention work: to delete
         takes room, too, in SQLite's log.
         """
         reusable = self._measured.reusable_bytes
@@ -95,7 +101,8 @@ class Store:
                 "the observer's volume is full: enlarge it or wait for retention (PERENNIAL_MIN_FREE_BYTES stays free)",
                 "VolumeFull",
             )
-        if self.size_bytes() - reusable > self.max_database_bytes:
+        used = self._measured.log_bytes if self.is_shared else database_bytes(self.engine) - reusable
+        if used > self.max_database_bytes:
             raise Overloaded(
                 "the database is at PERENNIAL_MAX_DATABASE_BYTES: enlarge it or wait for retention",
                 "DatabaseFull",

@@ -3,10 +3,12 @@
 import asyncio
 import uuid
 from collections import Counter
+from functools import partial
 
 import httpx
 from perennial_observer.settings import Settings
 from perennial_observer.store import tables as t
+from perennial_observer.store.retention import delete_oldest
 from perennial_observer.store.store import Store
 from sqlalchemy import select
 
@@ -99,15 +101,26 @@ async def test_a_text_that_the_database_cannot_hold_is_refused_and_the_rest_of_t
     assert {name for name, _, _ in stored(on_postgres)} == {"before", "after"}
 
 
-async def test_the_size_is_the_servers_and_bounds_the_log(on_postgres, cluster):
+async def test_the_size_is_the_servers_and_what_is_left_of_the_log_is_held_against_the_limit(
+    on_postgres, cluster
+):
     small = on_postgres.model_copy(update={"max_database_bytes": 1_000_000})
     async with run_observer(small, cluster, deployment({})) as running:
-        await running.observer.tick()
+
+        async def send(name: str, rows: int) -> tuple[int, str]:
+            running.observer.store.measure()
+            got = await running.client.post("/v1/log", json=log(name, rows=rows), headers=SERVER)
+            return got.status_code, got.json().get("error", {}).get("reason", "")
+
+        # What the server needs without any row is over the limit.
+        assert await send("p1", 3_000) == (202, "")
+        assert await send("p2", 1) == (429, "DatabaseFull")
         metrics = (await running.client.get("/metrics")).text
         line = next(x for x in metrics.splitlines() if x.startswith("perennial_observer_database_bytes"))
         assert float(line.split()[1]) > 1_000_000
-        full = await running.client.post("/v1/log", json=log("p1"), headers=SERVER)
-        assert (full.status_code, full.json()["error"]["reason"]) == (429, "DatabaseFull")
+        delete = partial(delete_oldest, deployment_id=1, before=0.0, excess_bytes=100_000)
+        assert running.observer.store.writer.submit(delete, 0).result(60).rows > 0
+        assert await send("p2", 1) == (202, "")
 
 
 async def test_a_server_out_of_connections_says_so_and_gets_over_it(on_postgres, cluster, postgres):
