@@ -9,14 +9,12 @@ __all__ = ["mean_windows_to_alarm", "per_window_probability"]
 
 # Where false alarms may come every few windows, they are still kept rarer than one breach in ten.
 SMALLEST_P, LARGEST_P = 1e-6, 0.1
-# The exact chain has 2^(of - 1) states; longer memories are treated as this long, which errs towards more caution.
-LONGEST_MEMORY = 8
 
 
 def mean_windows_to_alarm(p: float, breaches: int, of: int) -> float:
     """Mean number of independent windows until `breaches` of the latest `of` breach, each with probability `p`.
 
-    The state is the pattern of the latest ``of - 1`` windows; mean times m solve ``m = 1 + Q m`` where Q holds the
+    The state is the pattern of the latest ``of - 1`` windows, of which the API allows 7; mean times m solve ``m = 1 + Q m`` where Q holds the
     transitions that raise no alarm.
 
     Examples
@@ -46,8 +44,6 @@ def per_window_probability(windows_between_alarms: int, breaches: int, of: int) 
     >>> round(per_window_probability(5151, 2, 3), 4)
     0.01
     """
-    of = min(of, LONGEST_MEMORY)
-    breaches = min(breaches, of)
     wanted = float(windows_between_alarms)
     if mean_windows_to_alarm(LARGEST_P, breaches, of) >= wanted:
         return LARGEST_P

@@ -197,6 +197,11 @@ BAD_DEPLOYMENTS = (
     bad_deployment(
         "an alarm never raised", {"spec/monitoring/defaults/alarm/breaches": 4}, "never be raised"
     ),
+    bad_deployment(
+        "an alarm of more windows than chance is computed for",
+        {"spec/monitoring/defaults/alarm/of": 9},
+        "less than or equal to 8",
+    ),
     bad_deployment("hourly false alarms", {"spec/monitoring/defaults/falseAlarmEvery": "59m"}, "at least 1h"),
     bad_deployment(
         "a service level with windows of rows",

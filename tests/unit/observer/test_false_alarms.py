@@ -1,7 +1,9 @@
 import numpy as np
 import pytest
+from perennial_api.modeldeployment.monitoring.windows import Alarm
 from perennial_observer.monitors.alarm import AlarmRule, AlarmState, step_alarm
 from perennial_observer.monitors.false_alarms import mean_windows_to_alarm, per_window_probability
+from pydantic import ValidationError
 
 
 @pytest.mark.parametrize(
@@ -30,6 +32,16 @@ def test_the_mean_run_length_matches_the_alarm_rule_that_runs():
 def test_inverting_gives_back_the_run_length(windows):
     p = per_window_probability(windows, 2, 3)
     assert mean_windows_to_alarm(p, 2, 3) == pytest.approx(windows, rel=0.01)
+
+
+@pytest.mark.parametrize("breaches", [1, 2, 5, 8])
+def test_inverting_gives_back_the_run_length_of_the_longest_memory_that_the_api_allows(breaches):
+    rule = Alarm(breaches=breaches, of=8)
+    p = per_window_probability(100_000, rule.breaches, rule.of)
+    want = 100_000 if p < 0.1 else mean_windows_to_alarm(0.1, breaches, 8)
+    assert mean_windows_to_alarm(p, breaches, 8) == pytest.approx(want, rel=0.01)
+    with pytest.raises(ValidationError, match="less than or equal to 8"):
+        Alarm(breaches=breaches, of=9)
 
 
 def test_a_few_windows_between_alarms_never_ask_for_more_than_one_breach_in_ten():

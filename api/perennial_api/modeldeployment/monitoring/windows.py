@@ -11,6 +11,9 @@ from perennial_api.types import AtLeast, Int
 
 __all__ = ["Alarm", "Clear", "MonitorDefaults", "MonitorSettings", "Window"]
 
+# The false alarms of a rule are computed over all 2^(of - 1) patterns of breaches, for each size of window.
+MOST_WINDOWS = 8
+
 
 class Window(Model):
     """The stretch of predictions that is judged at once."""
@@ -42,10 +45,10 @@ class Alarm(Model):
         ),
     )
 
-    breaches: Annotated[Int, Field(ge=1, le=20)] = 2
-    """How many of the latest windows must be over the threshold, 1 to 20."""
-    of: Annotated[Int, Field(ge=1, le=20)] = 3
-    """How many of the latest windows are looked at, 1 to 20."""
+    breaches: Annotated[Int, Field(ge=1, le=MOST_WINDOWS)] = 2
+    """How many of the latest windows must be over the threshold, 1 to 8."""
+    of: Annotated[Int, Field(ge=1, le=MOST_WINDOWS)] = 3
+    """How many of the latest windows are looked at, 1 to 8."""
 
 
 class Clear(Model):
