@@ -21,7 +21,7 @@ from perennial_observer.api.context import Context, context_of, identify
 from perennial_observer.errors import Forbidden, InvalidRequest, NotFound
 from perennial_observer.monitors.history import JudgedWindow, find_window, read_windows
 from perennial_observer.monitors.records import read_memories
-from perennial_observer.monitors.verdicts import build_verdict
+from perennial_observer.monitors.silence import show_monitor
 from perennial_observer.store.log import find_deployment_id
 from perennial_observer.store.rows import DeploymentKey
 
@@ -99,7 +99,7 @@ def _read_verdicts(context: Context, key: DeploymentKey) -> list[MonitorVerdict]
     with context.store.read() as connection:
         deployment_id = find_deployment_id(connection, key.uid)
         memories = {} if deployment_id is None else read_memories(connection, deployment_id)
-    return [build_verdict(m, memories[m.name]) for m in monitors if m.name in memories]
+    return [show_monitor(m, memories[m.name], key.uid) for m in monitors if m.name in memories]
 
 
 async def _read(

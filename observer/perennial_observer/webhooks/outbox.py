@@ -18,7 +18,7 @@ from perennial_observer.monitors.verdicts import Memory
 from perennial_observer.store import tables as t
 from perennial_observer.store.rows import DeploymentKey
 from perennial_observer.webhooks.targets import WebhookTarget
-from perennial_observer.webhooks.transitions import Transition, find_change, tell
+from perennial_observer.webhooks.transitions import Transition, find_changes, tell
 
 __all__ = ["Due", "address_notes", "claim_due", "drop", "has_due", "note_transition", "postpone"]
 
@@ -50,21 +50,21 @@ class Due:
 def note_transition(
     connection: Connection, deployment_id: int, monitor: str, before: Memory, after: Memory | None
 ) -> None:
-    """Note a change that somebody may want to know of."""
-    change = find_change(before, after)
-    if change is None:
-        return
-    transition = Transition(monitor=monitor, before=before, after=after)
-    values = {
-        "deployment_id": deployment_id,
-        "event_id": change.value,
-        "target": NOBODY,
-        "body": transition.model_dump_json(),
-        "attempts": 0,
-        "due": 0.0,
-    }
-    connection.execute(insert(t.webhook_event).values(**values))
-    _bound(connection)
+    """Note the changes that somebody may want to know of."""
+    changes = find_changes(before, after)
+    for change in changes:
+        transition = Transition(monitor=monitor, before=before, after=after, change=change)
+        values = {
+            "deployment_id": deployment_id,
+            "event_id": change.value,
+            "target": NOBODY,
+            "body": transition.model_dump_json(),
+            "attempts": 0,
+            "due": 0.0,
+        }
+        connection.execute(insert(t.webhook_event).values(**values))
+    if changes:
+        _bound(connection)
 
 
 def address_notes(

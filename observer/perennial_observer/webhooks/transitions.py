@@ -1,4 +1,4 @@
-"""Which change of a monitor is told, and the CloudEvent that tells it. Pure."""
+"""Which changes of a monitor are told, and the CloudEvent that tells one. Pure."""
 
 import hashlib
 from dataclasses import dataclass
@@ -10,10 +10,11 @@ from perennial_api.modeldeployment.monitoring import Monitor
 from perennial_api.monitorreport import MonitorState
 from pydantic import BaseModel, ConfigDict
 
+from perennial_observer.monitors.silence import name_silence, tell_silence
 from perennial_observer.monitors.verdicts import Memory
 from perennial_observer.store.rows import DeploymentKey
 
-__all__ = ["Change", "Told", "Transition", "find_change", "tell"]
+__all__ = ["Change", "Told", "Transition", "find_changes", "tell"]
 
 MAX_TEXT = 1024
 MAX_FEATURES = 5
@@ -42,24 +43,53 @@ class Told:
 
 
 class Transition(BaseModel):
-    """A monitor's memory before and after a change; `after` is None where the monitor was removed."""
+    """A monitor's memory before and after a change; `after` is None where the monitor was removed.
+
+    Parameters
+    ----------
+    change
+        Which of the changes is meant; None in a note of an earlier release, which meant the first.
+    """
 
     model_config = ConfigDict(frozen=True)
 
     monitor: str
     before: Memory
     after: Memory | None
+    change: Change | None = None
 
 
-def find_change(before: Memory, after: Memory | None) -> Change | None:
-    """Tell what happened between two memories of a monitor; nothing if nobody would want to know."""
-    episode = after.alarm.breach_id if after is not None else None
-    if episode is not None and episode != before.alarm.breach_id:
-        return Change.RAISED
-    if before.alarm.breach_id is not None and episode is None:
-        return Change.CLEARED
+def find_changes(before: Memory, after: Memory | None) -> tuple[Change, ...]:
+    """Tell what happened between two memories of a monitor, in order; nothing if nobody would want to know.
+
+    An alarm is what the status shows, see ``monitors/silence.py``: one that windows have raised, else silence. Where
+    the one follows upon the other, the first ends and the second begins.
+    """
+    ended, begun = _find_episode(before), _find_episode(after)
+    if ended != begun:
+        # An alarm of windows that follows upon another one replaces it.
+        is_replaced = ended is not None and begun is not None and ended.breach_id and begun.breach_id
+        cleared = (Change.CLEARED,) if ended is not None and not is_replaced else ()
+        return (*cleared, Change.RAISED) if begun is not None else cleared
     if after is not None and after.state is MonitorState.ERROR and before.state is not MonitorState.ERROR:
-        return Change.FAILED
+        return (Change.FAILED,)
+    return ()
+
+
+@dataclass(frozen=True)
+class _Episode:
+    breach_id: str | None
+    silent_since: float | None
+    revision: str
+
+
+def _find_episode(memory: Memory | None) -> _Episode | None:
+    if memory is None:
+        return None
+    if memory.alarm.breach_id is not None:
+        return _Episode(memory.alarm.breach_id, None, "")
+    if memory.silent_since is not None:
+        return _Episode(None, memory.silent_since, memory.revision)
     return None
 
 
@@ -71,59 +101,75 @@ def tell(key: DeploymentKey, spec: Monitor | None, transition: Transition) -> To
     spec
         The monitor as it is now; None if it is gone.
     """
-    name = transition.monitor
     before, after = transition.before, transition.after
-    change = find_change(before, after)
+    change = transition.change or next(iter(find_changes(before, after)), None)
     if change is None:
         return None
-    episode = _name_episode(key, change, transition)
+    told = before if change is Change.CLEARED or after is None else after
+    episode = _find_episode(told)
+    is_silence = change is not Change.FAILED and episode is not None and episode.silent_since is not None
+    name = _name_episode(key, change, transition.monitor, told)
+    event = f"{name}/{change.value}"
+    if is_silence:
+        # The same silence is told of again after the monitor's settings changed: that is no second attempt.
+        event += f"/{int(told.last_transition or 0.0)}"
     memory = after if after is not None else before
-    latest = memory.latest
     data = {
         "namespace": key.namespace,
         "deployment": key.name,
         "uid": key.uid,
-        "revision": before.revision if change is Change.CLEARED else memory.revision,
-        "monitor": name,
+        "revision": told.revision,
+        "monitor": transition.monitor,
         "type": spec.type.value if spec is not None else None,
         "severity": spec.severity.value if spec is not None else None,
-        "breachId": None if change is Change.FAILED else episode,
-        "state": after.state.value if after is not None else None,
-        "previousState": before.state.value,
+        "breachId": None if change is Change.FAILED else name,
+        "state": _state(after).value if after is not None else None,
+        "previousState": _state(before).value,
         "reason": after.reason if after is not None else "MonitorRemoved",
         "message": after.message[:MAX_TEXT] if after is not None else "the monitor was removed",
-        "explanation": memory.explanation[:MAX_TEXT],
-        "statistic": latest.statistic if latest is not None else None,
-        "threshold": latest.threshold if latest is not None else None,
-        "windowStart": _time(memory.window_start),
-        "windowEnd": _time(memory.window_end),
-        "features": [
-            {"name": feature, "statistic": value}
-            for feature, value in (latest.features if latest is not None else ())[:MAX_FEATURES]
-        ],
+        **_describe_window(None if is_silence else memory),
     }
-    event = f"{episode}/{change.value}"
+    if is_silence and change is Change.RAISED and told.silent_since is not None:
+        data |= {"reason": "Silent", "message": tell_silence(told.silent_since, spec)}
+    at = memory.last_transition if is_silence else memory.evaluated_at
     body = {
         "specversion": "1.0",
         "type": f"dev.perennial.monitor.{change.value}.v1",
         "source": f"/{key.namespace}/{key.name}",
-        "subject": name,
+        "subject": transition.monitor,
         "id": event,
-        "time": _time(memory.evaluated_at or memory.last_transition or 0.0),
+        "time": _time(at or memory.last_transition or 0.0),
         "datacontenttype": "application/json",
         "data": data,
     }
     return Told(event, body)
 
 
-def _name_episode(key: DeploymentKey, change: Change, transition: Transition) -> str:
-    after = transition.after
-    if change is Change.CLEARED or after is None:
-        return transition.before.alarm.breach_id or ""
-    if change is Change.RAISED:
-        return after.alarm.breach_id or ""
-    what = f"{key.uid}/{after.revision}/{after.window_end!r}/{after.last_transition!r}"
-    return f"{transition.monitor}-{hashlib.sha256(what.encode()).hexdigest()[:8]}"
+def _describe_window(memory: Memory | None) -> dict[str, Any]:
+    """Say what the latest window found; of silence none tells."""
+    latest = memory.latest if memory is not None else None
+    return {
+        "explanation": memory.explanation[:MAX_TEXT] if memory is not None else "",
+        "statistic": latest.statistic if latest is not None else None,
+        "threshold": latest.threshold if latest is not None else None,
+        "windowStart": _time(memory.window_start) if memory is not None else None,
+        "windowEnd": _time(memory.window_end) if memory is not None else None,
+        "features": [
+            {"name": feature, "statistic": value}
+            for feature, value in (latest.features if latest is not None else ())[:MAX_FEATURES]
+        ],
+    }
+
+
+def _state(memory: Memory) -> MonitorState:
+    return memory.state if memory.silent_since is None else MonitorState.ALARM
+
+
+def _name_episode(key: DeploymentKey, change: Change, monitor: str, told: Memory) -> str:
+    if change is Change.FAILED:
+        what = f"{key.uid}/{told.revision}/{told.window_end!r}/{told.last_transition!r}"
+        return f"{monitor}-{hashlib.sha256(what.encode()).hexdigest()[:8]}"
+    return told.alarm.breach_id or name_silence(monitor, key.uid, told) or ""
 
 
 def _time(seconds: float | None) -> str | None:

@@ -239,6 +239,29 @@ async def test_what_is_less_severe_than_asked_for_is_not_sent(settings, cluster,
         assert await send_due(running.observer) == 0
 
 
+async def test_silence_is_told_and_shown_also_by_a_replica_that_does_not_look(settings, cluster, receiver):
+    quality = {"name": "quality", "type": "DataQuality", "dataQuality": {"maxSilence": "10m", "maxOdd": 1.0}}
+    changed = deployment({"monitoring": {**MONITORING, "monitors": [quality]}})
+    clock = Clock()
+    async with watch(aimed(settings, receiver), cluster, clock) as running:
+        running.observer.registry.replace([changed])
+        rows = Rows(running)
+        await rows.send(right=True)
+        assert await send_due(running.observer) == 0
+        clock.now += 601.0
+        (want,) = (await running.look()).monitors
+        assert want.reason == "Silent"
+        assert await send_due(running.observer) == 1
+        running.observer.evaluator.reports = {}
+        answer = await running.client.get(
+            f"/v1/deployments/{KEY.namespace}/{KEY.name}/monitors", headers=SERVER
+        )
+        assert answer.json()["monitors"] == [want.to_api()]
+        await rows.send(right=True)
+        assert await send_due(running.observer) == 1
+    assert told(receiver) == [("raised", want.breach_id), ("cleared", want.breach_id)]
+
+
 @pytest.fixture
 async def unused_port() -> int:
     server = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0)

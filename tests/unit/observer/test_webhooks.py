@@ -10,6 +10,7 @@ from perennial_api.modeldeployment.monitoring import Monitor, Severity
 from perennial_api.monitorreport import MonitorState
 from perennial_observer.monitors.alarm import AlarmState
 from perennial_observer.monitors.records import forget_monitors, write_memory
+from perennial_observer.monitors.silence import show_monitor
 from perennial_observer.monitors.verdicts import Assessment, Memory
 from perennial_observer.registry import Registry
 from perennial_observer.settings import Settings
@@ -28,7 +29,7 @@ from perennial_observer.webhooks.sender import (
     pause_s,
 )
 from perennial_observer.webhooks.targets import WebhookTarget
-from perennial_observer.webhooks.transitions import Change, Transition, find_change, tell
+from perennial_observer.webhooks.transitions import Change, Transition, find_changes, tell
 from pydantic import ValidationError
 from pydantic_settings import SettingsError
 from sqlalchemy import func, insert, select
@@ -65,6 +66,8 @@ def memory(state: MonitorState = MonitorState.OK, breach: str | None = None, **c
 
 OK, ALARM, NEXT = memory(), memory(MonitorState.ALARM, "drift-1"), memory(MonitorState.ALARM, "drift-2")
 FAILED = memory(MonitorState.ERROR)
+SILENT = memory(silent_since=300.0, last_transition=1_000.0)
+SILENT_ALARM = ALARM.model_copy(update={"silent_since": 300.0})
 
 
 def deployment(severity: str = "Page", monitors: int = 1) -> ModelDeployment:
@@ -108,20 +111,60 @@ def due(store: Store, find, *targets: WebhookTarget, now: float = 1.0):
 @pytest.mark.parametrize(
     ("before", "after", "want"),
     [
-        (OK, ALARM, Change.RAISED),
-        (ALARM, ALARM, None),
-        (ALARM, NEXT, Change.RAISED),
-        (ALARM, OK, Change.CLEARED),
-        (ALARM, None, Change.CLEARED),
-        (OK, None, None),
-        (OK, FAILED, Change.FAILED),
-        (FAILED, FAILED, None),
-        (FAILED, OK, None),
-        (OK, memory(MonitorState.WARNING), None),
+        (OK, ALARM, [Change.RAISED]),
+        (ALARM, ALARM, []),
+        (ALARM, NEXT, [Change.RAISED]),
+        (ALARM, OK, [Change.CLEARED]),
+        (ALARM, None, [Change.CLEARED]),
+        (OK, None, []),
+        (OK, FAILED, [Change.FAILED]),
+        (FAILED, FAILED, []),
+        (FAILED, OK, []),
+        (OK, memory(MonitorState.WARNING), []),
+        (OK, SILENT, [Change.RAISED]),
+        (SILENT, SILENT, []),
+        (SILENT, OK, [Change.CLEARED]),
+        (SILENT, None, [Change.CLEARED]),
+        # The alarm that stands keeps its name, so nobody is called a second time.
+        (ALARM, SILENT_ALARM, []),
+        (SILENT_ALARM, ALARM, []),
+        # Whatever began also ends.
+        (SILENT, SILENT_ALARM, [Change.CLEARED, Change.RAISED]),
+        (SILENT_ALARM, SILENT, [Change.CLEARED, Change.RAISED]),
     ],
 )
 def test_alarms_their_ends_and_failures_are_told_and_nothing_else(before, after, want):
-    assert find_change(before, after) is want
+    assert list(find_changes(before, after)) == want
+
+
+def test_silence_is_told_under_the_name_that_the_status_shows():
+    spec = Monitor.model_validate(
+        {"name": "quality", "type": "DataQuality", "dataQuality": {"maxSilence": "10m"}}
+    )
+    shown = show_monitor(spec, SILENT, KEY.uid)
+    raised = tell(KEY, spec, Transition(monitor="quality", before=OK, after=SILENT))
+    cleared = tell(KEY, spec, Transition(monitor="quality", before=SILENT, after=OK))
+    data = raised.body["data"]
+    assert raised.body["type"] == "dev.perennial.monitor.raised.v1"
+    assert raised.body["time"] == "1970-01-01T00:16:40Z"
+    assert (data["state"], data["reason"], data["message"]) == ("Alarm", "Silent", shown.message)
+    assert (data["breachId"], data["statistic"], data["features"]) == (shown.breach_id, None, [])
+    assert (cleared.body["data"]["breachId"], cleared.body["data"]["state"]) == (shown.breach_id, "Ok")
+    assert cleared.body["data"]["previousState"] == "Alarm"
+    # Told anew after an edit of the monitor, a silence isn't taken for a second attempt.
+    later = SILENT.model_copy(update={"last_transition": 2_000.0})
+    again = tell(KEY, spec, Transition(monitor="quality", before=OK, after=later))
+    assert again.id != raised.id
+    assert again.body["data"]["breachId"] == data["breachId"]
+
+
+def test_a_silence_that_follows_upon_an_alarm_is_told_after_its_end(store):
+    id_ = write(store, lambda c: register_deployment(c, KEY))
+    write(store, lambda c: note_transition(c, id_, "drift", SILENT_ALARM, SILENT))
+    first, second = due(store, lambda _: deployment(), EVERYBODY)
+    assert first.event_id == "drift-1/cleared"
+    assert second.event_id.startswith("drift-")
+    assert second.event_id.endswith("/raised/1000")
 
 
 def test_an_event_is_a_cloudevent_with_everything_that_the_receiver_needs():
