@@ -63,7 +63,9 @@ def test_a_flood_is_answered_or_refused_and_leaves_no_trace(slow_bundle, tmp_pat
             assert set(count(answers)) == {200, 429}
             refused = [answer for answer in answers if answer.status_code == 429]
             assert all(int(answer.headers["retry-after"]) >= 1 for answer in refused)
-            assert all("busy" in answer.json()["error"] for answer in refused)
+            # On a busy machine the model is slow enough for the wait to be the reason.
+            reasons = ("the server is busy", "an answer would take")
+            assert all(answer.json()["error"].startswith(reasons) for answer in refused)
             # A new connection would cost both more than the refusal.
             assert all("connection" not in answer.headers for answer in refused)
         assert read_memory_mib(server) - before_mib < 20
