@@ -102,7 +102,8 @@ class Assessors:
         return self.prepare(scope).outliers(spec).flag(rows)
 
     def keep_only(self, in_force: AbstractSet[tuple[str, str]]) -> None:
-        """Drop what was built for (uid, revision) pairs that are not in force any more."""
+        """Drop what was built for (uid, revision) pairs that are not in force any more; the end of each look."""
+        self.custom.end_look()
         self.learning.keep_only(in_force)
         self._prepared = {
             scope: kept

@@ -78,13 +78,20 @@ class Asked:
 
 @dataclass
 class CustomCalls:
-    """Asks at most two at once; a monitor that finds no room comes again."""
+    """Asks at most two at once; a monitor that finds no room comes again, and is served in the order of coming.
+
+    Without that order two functions that hang would be asked about their next window as soon as they are ended, in the
+    look in which the others, after them in the registry, find no room again.
+    """
 
     limits: CustomLimits = CustomLimits()
     _pool: ThreadPoolExecutor = field(
         default_factory=lambda: ThreadPoolExecutor(AT_ONCE, thread_name_prefix="custom")
     )
     _waiting: dict[Hashable, tuple[Hashable, "Future[Answer]"]] = field(default_factory=dict)
+    # Who found no room, the first to come first, and who of them still asks in this look.
+    _queue: list[Hashable] = field(default_factory=list)
+    _came: set[Hashable] = field(default_factory=set)
 
     def ask(self, monitor: Hashable, spec: Custom, asked: Asked) -> Answer:
         """Return the answer about a window.
@@ -109,19 +116,34 @@ class CustomCalls:
             if before == window:
                 return future.result()
             future = None
-        if future is None and self._has_room():
+        if future is None and self._has_turn(monitor):
             limits = self.limits
             self._waiting[monitor] = (window, self._pool.submit(lambda: _ask(spec, asked, limits)))
         raise NotYetJudged
 
-    def _has_room(self) -> bool:
+    def end_look(self) -> None:
+        """Take note that all monitors have had their turn: who came no more keeps nobody waiting."""
+        self._queue = [monitor for monitor in self._queue if monitor in self._came]
+        self._came.clear()
+
+    def _has_turn(self, monitor: Hashable) -> bool:
+        """Whether there is room beside those that came before, and queue if there is none."""
+        if monitor not in self._queue:
+            self._queue.append(monitor)
+        self._came.add(monitor)
+        if self._queue.index(monitor) >= self._count_free():
+            return False
+        self._queue.remove(monitor)
+        return True
+
+    def _count_free(self) -> int:
         self._waiting = {
             monitor: (window, future)
             for monitor, (window, future) in self._waiting.items()
             # Of a monitor that is gone nobody fetches the answer; one that is asked again costs little.
             if not future.done() or len(self._waiting) < MAX_KEPT
         }
-        return sum(not future.done() for _, future in self._waiting.values()) < AT_ONCE
+        return AT_ONCE - sum(not future.done() for _, future in self._waiting.values())
 
     def _refuse(self, spec: Custom) -> Answer | None:
         if spec.url is not None and not is_allowed_url(spec.url, self.limits.urls):

@@ -1,4 +1,5 @@
 from collections.abc import Iterator
+from contextlib import suppress
 from threading import Event
 
 import pytest
@@ -202,6 +203,38 @@ def test_at_most_two_are_asked_at_once(slow, calls):
         calls.ask("third", SPEC, Asked({}, ROWS, None))
     finish(calls)
     assert calls.ask("third", SPEC, Asked({}, ROWS, None)) == Answer(2.0)
+
+
+def look(calls: CustomCalls, *monitors: str) -> None:
+    """Ask about the next window of each monitor, once there is an answer about the one before."""
+    for monitor in monitors:
+        with suppress(NotYetJudged):
+            calls.ask(monitor, SPEC, Asked({}, ROWS, None))
+            calls.ask(monitor, SPEC, Asked({}, ROWS, None))
+    calls.end_look()
+
+
+def test_who_found_no_room_comes_before_those_who_had_it(slow, calls):
+    everybody = ("first", "second", "third", "fourth", "fifth")
+    look(calls, *everybody)
+    served = [set(calls._waiting)]
+    for _ in range(2):
+        slow.go.set()
+        finish(calls)
+        slow.go.clear()
+        look(calls, *everybody)
+        served.append({name for name, (_, future) in calls._waiting.items() if not future.done()})
+    assert served == [{"first", "second"}, {"third", "fourth"}, {"fifth", "first"}]
+
+
+def test_who_comes_no_more_keeps_nobody_waiting(slow, calls):
+    look(calls, "first", "second", "gone", "gone-too", "last")
+    slow.go.set()
+    finish(calls)
+    look(calls, "last")
+    slow.go.clear()
+    look(calls, "last")
+    assert "last" in calls._waiting
 
 
 @pytest.mark.parametrize(
