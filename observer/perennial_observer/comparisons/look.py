@@ -85,6 +85,8 @@ class Comparer:
     clock: Callable[[], float] = time.time
     arms: dict[str, tuple[Arm, ...]] = field(default_factory=dict)
     _cursor: Cursor | None = None
+    # Whether memory is what is stored.
+    _is_known: bool = False
     _comparisons: dict[int, Comparison] = field(default_factory=dict)
     _uids: dict[int, str] = field(default_factory=dict)
     _recent: dict[int, dict[str, float]] = field(default_factory=dict)
@@ -102,8 +104,9 @@ class Comparer:
     def _step(self) -> bool:
         """Count a bounded number of rows; whether that was all there is."""
         now = self.clock()
+        is_known, self._is_known = self._is_known, False
         with self.store.read() as connection:
-            cursor = self._cursor or self._begin(connection, now)
+            cursor = self._cursor if is_known and self._cursor else self._begin(connection, now)
             rows = records.read_new_rows(connection, cursor.prediction, ROWS_PER_STEP)
             labels = records.read_labelled_ids(connection, cursor.feedback, ROWS_PER_STEP)
             shadows = records.read_new_shadows(connection, ROWS_PER_STEP)
@@ -123,10 +126,15 @@ class Comparer:
         self._cursor = cursor
         is_all = max(len(rows), len(labels)) < ROWS_PER_STEP
         self._take_over(changes, until=now if is_all or not rows else rows[-1].arrival)
+        self._is_known = True
         return is_all
 
     def _write(self, changes: Changes) -> None:
-        """Write, or raise with nothing written: what is written unknown to us would be counted again."""
+        """Write, or raise, with nothing written as a rule.
+
+        Where the database went away in the middle of a commit nobody knows. So whatever ends a step, the next one reads
+        what is stored: tallies of before a commit that was one would lose what it had counted.
+        """
         future = self.store.writer.submit(partial(write_changes, changes=changes), 0)
         try:
             future.result(WRITE_TIMEOUT_S)
@@ -137,12 +145,18 @@ class Comparer:
             future.result()
 
     def _begin(self, connection: Connection, now: float) -> Cursor:
-        """Go on where the last process stopped; with nothing on, start at the log's end."""
+        """Go on where the last process, or a step that failed, stopped; with nothing on, start at the log's end."""
         self._comparisons = records.read_comparisons(connection)
-        self._recent = {key: dict.fromkeys(kept.arms, now) for key, kept in self._comparisons.items()}
-        self._uids = records.find_uids(connection, self._comparisons)
-        cursor = records.read_cursor(connection, newest=not self._comparisons)
-        return cursor or Cursor(0, 0)
+        for key, kept in self._comparisons.items():
+            self._recent.setdefault(key, dict.fromkeys(kept.arms, now))
+        self._uids |= records.find_uids(connection, self._comparisons)
+        before = self._cursor
+        newest = before is None and not self._comparisons
+        stored = records.read_cursor(connection, newest=newest) or Cursor(0, 0)
+        if before is None:
+            return stored
+        # What is stored lags behind where nothing of a step was to be kept, and is ahead if the failed one was committed.
+        return Cursor(max(stored.prediction, before.prediction), max(stored.feedback, before.feedback))
 
     def _notice(self, connection: Connection, news: Mapping[int, _News], now: float) -> None:
         """Remember who has answered lately."""

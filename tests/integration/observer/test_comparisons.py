@@ -3,12 +3,14 @@
 import random
 import threading
 from collections import defaultdict
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 
 import pytest
 from perennial_api import ModelDeployment
 from perennial_api.arms import Arm
 from perennial_observer.comparisons import look
+from perennial_observer.errors import Unavailable
 from perennial_observer.settings import Settings
 from perennial_observer.store import tables as t
 from sqlalchemy import func, select
@@ -385,6 +387,37 @@ async def test_a_write_that_waits_too_long_loses_and_doubles_nothing(settings, c
         assert blocked.result(60)
         got = (await compare(running))[CANARY]
         assert (got.predictions, got.clients) == (2, 1)
+
+
+@pytest.mark.parametrize("is_committed", [True, False])
+@pytest.mark.parametrize("begins", [True, False])
+async def test_a_commit_in_doubt_loses_and_doubles_nothing_either_way(
+    settings, cluster, monkeypatch, is_committed, begins
+):
+    async with run_observer(settings, cluster, rolling()) as running:
+        await compare(running)
+        await send(running, STABLE, entry("s", [1]))
+        await compare(running)
+        await send(running, CANARY, entry("c", [1], client="ann"))
+        if not begins:
+            await compare(running)
+            await send(running, CANARY, entry("x", [1], client="bob"))
+        jobs = running.observer.store.writer
+
+        def submit(work, size_bytes):
+            if is_committed:
+                submit_as_ever(work, size_bytes).result(60)
+            doubtful = Future()
+            doubtful.set_exception(Unavailable("the server went away in the middle", "DatabaseDown"))
+            return doubtful
+
+        submit_as_ever = jobs.submit
+        with monkeypatch.context() as patch:
+            patch.setattr(jobs, "submit", submit)
+            await compare(running)
+        await send(running, CANARY, entry("y", [1], client="eve"))
+        got = (await compare(running))[CANARY]
+        assert (got.predictions, got.clients) == ((2, 2) if begins else (3, 3))
 
 
 @dataclass
