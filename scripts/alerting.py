@@ -123,9 +123,9 @@ def build_rules() -> dict[str, Any]:
         ),
         _rule(
             "PerennialWebhooksLost",
-            'increase(perennial_observer_webhooks_total{result=~"refused|given_up"}[1h]) > 0',
+            'increase(perennial_observer_webhooks_total{result=~"refused|given_up|dropped"}[1h]) > 0',
             "warning",
-            "A webhook was refused or given up",
+            "A webhook was refused, given up or dropped",
             "The observer's log has the event's id and the receiver's answer.",
         ),
     ]

@@ -79,7 +79,8 @@ class Metrics:
         )
         self.webhooks = Counter(
             "perennial_observer_webhooks",
-            "Attempts to post a webhook, by result: delivered, failed (tried again later), refused or given_up.",
+            "Attempts to post a webhook, by result: delivered, failed (tried again later), refused or given_up; and"
+            " dropped, events that too many others pushed out.",
             ("result",),
             registry=self.registry,
         )

@@ -20,12 +20,22 @@ from perennial_observer.store.rows import DeploymentKey
 from perennial_observer.webhooks.targets import WebhookTarget
 from perennial_observer.webhooks.transitions import Transition, find_changes, tell
 
-__all__ = ["Due", "address_notes", "claim_due", "drop", "has_due", "note_transition", "postpone"]
+__all__ = [
+    "Due",
+    "address_notes",
+    "claim_due",
+    "drop",
+    "has_due",
+    "has_unaddressed",
+    "note_transition",
+    "postpone",
+]
 
 _LOG = logging.getLogger(__name__)
 
-# With a body of some 8 KiB each, what waits stays below 20 MiB however long a receiver is away: the oldest go.
-MAX_WAITING = 2_000
+# For each receiver, and of what isn't addressed yet: the oldest go. So a receiver that is away pushes out no other's,
+# and with bodies of some 8 KiB what waits for it stays below 10 MiB.
+MAX_WAITING = 1_000
 # The target of what hasn't been addressed yet.
 NOBODY = ""
 
@@ -63,8 +73,8 @@ def note_transition(
             "due": 0.0,
         }
         connection.execute(insert(t.webhook_event).values(**values))
-    if changes:
-        _bound(connection)
+    if changes and (dropped := _bound(connection, NOBODY)):
+        _LOG.error("webhook notes dropped=%d: the sender has taken none for long", dropped)
 
 
 def address_notes(
@@ -73,11 +83,11 @@ def address_notes(
     targets: Sequence[WebhookTarget],
     *,
     now: float,
-) -> None:
+) -> int:
     """Turn notes into events, one for each receiver that wants it, and forget receivers that aren't named any more.
 
     Of a deployment that was deleted nothing is told. A removed monitor's severity isn't known any more: the end of its
-    alarm goes to every receiver.
+    alarm goes to every receiver. Return how many events went because too many wait for their receiver.
 
     Parameters
     ----------
@@ -120,21 +130,29 @@ def address_notes(
         connection.execute(
             insert(t.webhook_event), [{**same, "target": target.digest} for target in receivers]
         )
-    _bound(connection)
+    return sum(_bound(connection, target.digest) for target in targets)
 
 
-def has_due(connection: Connection, *, now: float) -> bool:
-    """Whether anything is due; asked before anything is written."""
-    query = select(t.webhook_event.c.id).where(t.webhook_event.c.due <= now).limit(1)
+def has_unaddressed(connection: Connection, targets: Sequence[WebhookTarget]) -> bool:
+    """Whether :func:`address_notes` would find anything to do; asked before anything is written."""
+    w = t.webhook_event.c
+    query = select(w.id).where(w.target.not_in([target.digest for target in targets])).limit(1)
     return connection.execute(query).scalar() is not None
 
 
-def claim_due(connection: Connection, *, now: float, until: float, limit: int) -> list[Due]:
-    """Take what is due, and put it off until `until`, so that no other replica sends it meanwhile."""
+def has_due(connection: Connection, target: str, *, now: float) -> bool:
+    """Whether anything is due for a receiver; asked before anything is written."""
+    w = t.webhook_event.c
+    query = select(w.id).where(w.target == target, w.due <= now).limit(1)
+    return connection.execute(query).scalar() is not None
+
+
+def claim_due(connection: Connection, target: str, *, now: float, until: float, limit: int) -> list[Due]:
+    """Take what is due for a receiver, and put it off until `until`, so that no other replica sends it meanwhile."""
     w = t.webhook_event.c
     query = (
         select(w.id, w.event_id, w.target, w.body, w.attempts)
-        .where(w.due <= now, w.target != NOBODY)
+        .where(w.due <= now, w.target == target)
         .order_by(w.due, w.id)
         .limit(limit)
     )
@@ -160,9 +178,13 @@ def postpone(connection: Connection, until: Mapping[int, float]) -> None:
         )
 
 
-def _bound(connection: Connection) -> None:
+def _bound(connection: Connection, target: str) -> int:
+    """Let the oldest of what waits for a receiver go; return how many went."""
     w = t.webhook_event.c
-    surplus = connection.execute(select(func.count()).select_from(t.webhook_event)).scalar_one() - MAX_WAITING
-    if surplus > 0:
-        oldest = list(connection.execute(select(w.id).order_by(w.id).limit(surplus)).scalars())
-        connection.execute(delete(t.webhook_event).where(w.id.in_(oldest)))
+    waiting = select(func.count()).select_from(t.webhook_event).where(w.target == target)
+    surplus = connection.execute(waiting).scalar_one() - MAX_WAITING
+    if surplus <= 0:
+        return 0
+    oldest = select(w.id).where(w.target == target).order_by(w.id).limit(surplus)
+    drop(connection, list(connection.execute(oldest).scalars()))
+    return surplus

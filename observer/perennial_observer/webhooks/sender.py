@@ -3,9 +3,10 @@
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from http import HTTPStatus
 from typing import TypeVar
 
@@ -16,7 +17,15 @@ from sqlalchemy import Connection
 from perennial_observer.errors import ObserverError, Unavailable
 from perennial_observer.registry import Registry
 from perennial_observer.store.store import Store
-from perennial_observer.webhooks.outbox import Due, address_notes, claim_due, drop, has_due, postpone
+from perennial_observer.webhooks.outbox import (
+    Due,
+    address_notes,
+    claim_due,
+    drop,
+    has_due,
+    has_unaddressed,
+    postpone,
+)
 from perennial_observer.webhooks.targets import WebhookTarget
 
 __all__ = ["Outcome", "Sender", "judge_answer", "pause_s"]
@@ -27,11 +36,12 @@ TIMEOUT_S = 10.0
 # Twelve attempts with pauses that double up to ten minutes take about an hour.
 MAX_ATTEMPTS = 12
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 5.0, 600.0
-BATCH = 50
-AT_ONCE = 8
+# Of one receiver.
+BATCH = 32
+AT_ONCE = 4
 # Longer than a batch takes: a replica that died leaves its events to the others after that.
 CLAIM_S = 120.0
-POLL_S = 2.0
+POLL_S = 1.0
 WRITE_TIMEOUT_S = 60.0
 
 _Result = TypeVar("_Result")
@@ -40,12 +50,13 @@ _PASSING = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MAN
 
 
 class Outcome(StrEnum):
-    """What became of one attempt."""
+    """What became of one attempt, or of an event that none was made for any more."""
 
     DELIVERED = "delivered"
     FAILED = "failed"
     REFUSED = "refused"
     GIVEN_UP = "given_up"
+    DROPPED = "dropped"
 
 
 def judge_answer(status: int, attempts: int) -> Outcome:
@@ -72,7 +83,7 @@ class Sender:
     clock
         Seconds since the epoch.
     count
-        Told the result of each attempt.
+        Told the result of each attempt, and of each event that too many others pushed out.
     """
 
     store: Store
@@ -82,29 +93,43 @@ class Sender:
     count: Callable[[str], None]
 
     async def run(self) -> None:
-        """Send until cancelled."""
+        """Send until cancelled, to each receiver by itself: one that hangs holds up no other."""
         timeout = aiohttp.ClientTimeout(total=TIMEOUT_S)
         async with aiohttp.ClientSession(timeout=timeout) as session:
-            while True:
-                try:
-                    # Until it is known which deployments there are, changes would be taken for those of deleted ones.
-                    sent = await self.send_due(session) if self.registry.synced else 0
-                except ObserverError as error:
-                    _LOG.warning("webhooks wait reason=%s message=%s", error.reason, error.message)
-                    sent = 0
-                except Exception:  # noqa: BLE001  the top of a loop: the process judges on without webhooks
-                    _LOG.exception("webhooks failed")
-                    sent = 0
-                if sent < BATCH:
-                    await asyncio.sleep(POLL_S)
+            sending = (partial(self.send_due, session, target) for target in self.targets)
+            await asyncio.gather(self._repeat(self.address), *map(self._repeat, sending))
 
-    async def send_due(self, session: aiohttp.ClientSession) -> int:
-        """Send one batch of what is due; return how many attempts were made."""
-        due = await anyio.to_thread.run_sync(self._claim)
+    async def _repeat(self, work: Callable[[], Awaitable[int]]) -> None:
+        while True:
+            done = 0
+            try:
+                # Until it is known which deployments there are, changes would be taken for those of deleted ones.
+                if self.registry.synced:
+                    done = await work()
+            except ObserverError as error:
+                _LOG.warning("webhooks wait reason=%s message=%s", error.reason, error.message)
+            except Exception:  # noqa: BLE001  the top of a loop: the process judges on without webhooks
+                _LOG.exception("webhooks failed")
+            if done < BATCH:
+                await asyncio.sleep(POLL_S)
+
+    async def address(self) -> int:
+        """Turn notes into events for the receivers; return 0, for it does all there is at once."""
+        dropped = await anyio.to_thread.run_sync(self._address)
+        for _ in range(dropped):
+            self.count(Outcome.DROPPED.value)
+        if dropped:
+            _LOG.warning("webhooks dropped=%d: too many wait for a receiver", dropped)
+        return 0
+
+    async def send_due(self, session: aiohttp.ClientSession, target: WebhookTarget) -> int:
+        """Send one receiver a batch of what is due; return how many attempts were made."""
+        due = await anyio.to_thread.run_sync(lambda: self._claim(target))
         if not due:
             return 0
         places = asyncio.Semaphore(AT_ONCE)
-        outcomes = await asyncio.gather(*(self._send(session, places, item) for item in due))
+        url = target.url.get_secret_value()
+        outcomes = await asyncio.gather(*(self._send(session, places, url, item) for item in due))
         now = self.clock()
         gone, later = [], {}
         for item, outcome in zip(due, outcomes, strict=True):
@@ -116,18 +141,20 @@ class Sender:
         await anyio.to_thread.run_sync(lambda: self._settle(gone, later))
         return len(due)
 
-    def _claim(self) -> list[Due]:
-        now = self.clock()
+    def _address(self) -> int:
         with self.store.read() as connection:
-            # Nothing is written while nothing is due.
-            if not has_due(connection, now=now):
+            # Nothing is written while nothing is to be done.
+            if not has_unaddressed(connection, self.targets):
+                return 0
+        now = self.clock()
+        return self._write(lambda c: address_notes(c, self.registry.get, self.targets, now=now))
+
+    def _claim(self, target: WebhookTarget) -> list[Due]:
+        now, digest = self.clock(), target.digest
+        with self.store.read() as connection:
+            if not has_due(connection, digest, now=now):
                 return []
-
-        def work(connection: Connection) -> list[Due]:
-            address_notes(connection, self.registry.get, self.targets, now=now)
-            return claim_due(connection, now=now, until=now + CLAIM_S, limit=BATCH)
-
-        return self._write(work)
+        return self._write(lambda c: claim_due(c, digest, now=now, until=now + CLAIM_S, limit=BATCH))
 
     def _settle(self, gone: Sequence[int], later: Mapping[int, float]) -> None:
         def work(connection: Connection) -> None:
@@ -147,8 +174,9 @@ class Sender:
                 f"the database took no write within {WRITE_TIMEOUT_S:g} s", "DatabaseStuck"
             ) from error
 
-    async def _send(self, session: aiohttp.ClientSession, places: asyncio.Semaphore, due: Due) -> Outcome:
-        url = next(target.url for target in self.targets if target.digest == due.target).get_secret_value()
+    async def _send(
+        self, session: aiohttp.ClientSession, places: asyncio.Semaphore, url: str, due: Due
+    ) -> Outcome:
         async with places:
             status, why = await _post(session, url, due.body)
         outcome = judge_answer(status, due.attempts + 1)

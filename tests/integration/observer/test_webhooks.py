@@ -46,6 +46,8 @@ class Receiver:
     answers: list[int] = field(default_factory=list)
     bodies: list[dict] = field(default_factory=list)
     kinds: list[str] = field(default_factory=list)
+    hangs: bool = False
+    arrived: asyncio.Queue[None] = field(default_factory=asyncio.Queue)
     port: int = 0
 
     @property
@@ -54,16 +56,19 @@ class Receiver:
 
     async def handle(self, request: web.Request) -> web.Response:
         self.bodies.append(await request.json())
+        self.arrived.put_nowait(None)
+        if self.hangs:
+            await asyncio.sleep(60.0)
         self.kinds.append(request.headers["content-type"])
         return web.Response(status=self.answers.pop(0) if self.answers else 204)
 
 
-@pytest.fixture
-async def receiver() -> AsyncIterator[Receiver]:
-    found = Receiver()
+@asynccontextmanager
+async def receive(*, hangs: bool = False) -> AsyncIterator[Receiver]:
+    found = Receiver(hangs=hangs)
     app = web.Application()
     app.router.add_post("/hook", found.handle)
-    runner = web.AppRunner(app)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
@@ -72,6 +77,12 @@ async def receiver() -> AsyncIterator[Receiver]:
         yield found
     finally:
         await runner.cleanup()
+
+
+@pytest.fixture
+async def receiver() -> AsyncIterator[Receiver]:
+    async with receive() as found:
+        yield found
 
 
 @dataclass
@@ -138,7 +149,8 @@ async def watch(settings: Settings, cluster, clock: Clock):
 
 async def send_due(observer: Observer) -> int:
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10.0)) as session:
-        return await observer.sender.send_due(session)
+        await observer.sender.address()
+        return sum([await observer.sender.send_due(session, target) for target in observer.sender.targets])
 
 
 def told(receiver: Receiver) -> list[tuple[str, str]]:
@@ -260,6 +272,21 @@ async def test_silence_is_told_and_shown_also_by_a_replica_that_does_not_look(se
         await rows.send(right=True)
         assert await send_due(running.observer) == 1
     assert told(receiver) == [("raised", want.breach_id), ("cleared", want.breach_id)]
+
+
+async def test_a_receiver_that_hangs_holds_up_no_other(settings, cluster, receiver):
+    async with receive(hangs=True) as hanging:
+        targets = tuple(WebhookTarget(url=found.url) for found in (hanging, receiver))
+        changed = settings.model_copy(update={"webhooks": targets})
+        async with watch(changed, cluster, Clock()) as running:
+            rows = Rows(running)
+            sending = asyncio.ensure_future(running.observer.sender.run())
+            for right in (False, True):
+                await rows.send(right=right)
+                await asyncio.wait_for(receiver.arrived.get(), 5.0)
+            assert len(hanging.bodies) == 1
+            sending.cancel()
+            await asyncio.gather(sending, return_exceptions=True)
 
 
 @pytest.fixture

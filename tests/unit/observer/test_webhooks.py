@@ -103,7 +103,10 @@ def count(store: Store) -> int:
 def due(store: Store, find, *targets: WebhookTarget, now: float = 1.0):
     def work(connection):
         address_notes(connection, find, targets, now=now)
-        return claim_due(connection, now=now, until=now + 120.0, limit=50)
+        claims = (
+            claim_due(connection, target.digest, now=now, until=now + 120.0, limit=50) for target in targets
+        )
+        return [item for claim in claims for item in claim]
 
     return write(store, work)
 
@@ -323,7 +326,7 @@ def test_what_is_claimed_is_nobody_elses_until_the_claim_ends_and_counts_its_att
     assert (again.event_id, again.body, again.attempts) == (first.event_id, first.body, 0)
     write(store, lambda c: postpone(c, {again.id: 300.0}))
     with store.read() as connection:
-        assert not has_due(connection, now=299.0)
+        assert not has_due(connection, EVERYBODY.digest, now=299.0)
     (third,) = due(store, lambda _: deployment(), EVERYBODY, now=300.0)
     assert third.attempts == 1
 
@@ -395,6 +398,25 @@ def test_what_waits_is_bounded_and_the_oldest_go(store, monkeypatch):
         write(store, lambda c, alarm=alarm: note_transition(c, id_, "drift", OK, alarm))
     got = due(store, lambda _: deployment(), EVERYBODY)
     assert [item.event_id for item in got] == [f"drift-{n}/raised" for n in (2, 3, 4)]
+
+
+async def test_what_waits_for_one_receiver_pushes_out_no_others_and_what_goes_is_counted(store, monkeypatch):
+    monkeypatch.setattr(outbox, "MAX_WAITING", 3)
+    id_ = write(store, lambda c: register_deployment(c, KEY))
+    registry = Registry()
+    registry.replace([deployment("Ticket")])
+    counted = []
+    sending = Sender(store, registry, (EVERYBODY, PAGER), lambda: 1.0, counted.append)
+    write(store, lambda c: note_transition(c, id_, "gone", ALARM, None))
+    await sending.address()
+    for number in range(4):
+        alarm = memory(MonitorState.ALARM, f"drift-{number}")
+        write(store, lambda c, alarm=alarm: note_transition(c, id_, "drift", OK, alarm))
+        await sending.address()
+    assert counted == ["dropped", "dropped"]
+    got = due(store, lambda _: deployment(), EVERYBODY, PAGER)
+    assert [item.event_id for item in got if item.target == PAGER.digest] == ["drift-1/cleared"]
+    assert len(got) == 4
 
 
 def test_an_address_is_not_in_the_database(store):
