@@ -79,6 +79,7 @@ class Observer:
     arms: Mapping[str, Arms] = field(default_factory=dict)
     _last_shared: float = float("-inf")
     _comparing: bool = False
+    _detectors: str = ""
 
     async def share(self) -> None:
         """Renew the leases, if it is time: what is held is worked at, the rest is other observers'."""
@@ -93,6 +94,8 @@ class Observer:
             await anyio.to_thread.run_sync(self.store.measure)
         except ObserverError as error:
             _LOG.warning("leases not renewed reason=%s message=%s", error.reason, error.message)
+        except Exception:  # noqa: BLE001  the top of several loops
+            _LOG.exception("leases not renewed")
         else:
             self._last_shared = time.monotonic()
 
@@ -115,7 +118,10 @@ class Observer:
     async def _publish(self, reports: Mapping[str, DeploymentReport]) -> None:
         """Publish what is still ours to publish: another observer may have found out more since."""
         mine = {uid: report for uid, report in reports.items() if self.leases.holds(uid)}
-        await self.reporter.publish(mine, self.arms)
+        try:
+            await self.reporter.publish(mine, self.arms)
+        except Exception:  # noqa: BLE001  the end of two loops' rounds
+            _LOG.exception("reports not published")
 
     async def compare(self) -> None:
         """Count what revisions that answer side by side have answered, and publish it."""
@@ -162,23 +168,36 @@ class Observer:
 
     async def run_housekeeping(self) -> None:
         """Apply retention and see whether the sidecar answers, until cancelled."""
-        reported = ""
         while True:
-            try:
-                version = await anyio.to_thread.run_sync(self.sidecar.version)
-                found = f"alibi-detect {version}"
-            except (DetectorUnavailable, DetectorFailure) as error:
-                found = f"unavailable: {error.reason}: {error.message}"
-            self.metrics.detectors_up.set(not found.startswith("unavailable"))
-            if found != reported:
-                _LOG.info("detectors %s", found)
-                reported = found
-            try:
-                if self.leases.holds(RETENTION):
-                    await self.expiry.run()
-            except ObserverError as error:
-                _LOG.warning("retention failed reason=%s message=%s", error.reason, error.message)
+            await self.keep_house()
             await asyncio.sleep(RETENTION_PAUSE_S)
+
+    async def keep_house(self) -> None:
+        """Apply retention and see whether the sidecar answers; neither keeps the other from being done."""
+        for task in (self._look_for_detectors, self._expire):
+            try:
+                await task()
+            except Exception:  # noqa: BLE001  the top of a loop
+                _LOG.exception("housekeeping failed")
+
+    async def _look_for_detectors(self) -> None:
+        try:
+            version = await anyio.to_thread.run_sync(self.sidecar.version)
+            found = f"alibi-detect {version}"
+        except (DetectorUnavailable, DetectorFailure) as error:
+            found = f"unavailable: {error.reason}: {error.message}"
+        self.metrics.detectors_up.set(not found.startswith("unavailable"))
+        if found != self._detectors:
+            _LOG.info("detectors %s", found)
+            self._detectors = found
+
+    async def _expire(self) -> None:
+        if not self.leases.holds(RETENTION):
+            return
+        try:
+            await self.expiry.run()
+        except ObserverError as error:
+            _LOG.warning("retention failed reason=%s message=%s", error.reason, error.message)
 
     async def run_service_levels(self) -> None:
         """Ask the gateway's routers what they have counted, until cancelled."""
