@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Table, delete, exists, select, update
+from sqlalchemy import Connection, ScalarSelect, Table, delete, exists, select, update
 
 from perennial_observer.store import tables as t
 from perennial_observer.store.sizes import LOG_TABLES, row_bytes
@@ -63,19 +63,22 @@ class _Candidate:
 
 
 def read_log_sizes(connection: Connection) -> list[LogSize]:
-    """Read how much each deployment has, those that are gone from the cluster included."""
+    """Read how much each deployment has that has anything, those that are gone from the cluster included."""
     d = t.deployment.c
+    firsts = [_first_arrival(table) for table in LOG_TABLES]
+    # Not only what is positive: what another release wrote meanwhile was counted in its deletion only.
+    query = select(d.id, d.uid, d.log_bytes, *firsts).where(d.log_bytes != 0)
     found = []
-    for row in connection.execute(select(d.id, d.uid, d.log_bytes)).all():
-        firsts = [connection.execute(_first_arrival(table, row.id)).scalar() for table in LOG_TABLES]
-        known = [first for first in firsts if first is not None]
-        found.append(LogSize(row.id, row.uid, row.log_bytes, min(known, default=None)))
+    for key, uid, size_bytes, *arrivals in connection.execute(query):
+        known = [arrival for arrival in arrivals if arrival is not None]
+        found.append(LogSize(key, uid, size_bytes, min(known, default=None)))
     return found
 
 
-def _first_arrival(table: Table, deployment_id: int) -> Any:
-    query = select(table.c.arrival).where(table.c.deployment_id == deployment_id)
-    return query.order_by(table.c.arrival).limit(1)
+def _first_arrival(table: Table) -> ScalarSelect[Any]:
+    """Earliest arrival of a deployment's, one look into the index."""
+    query = select(table.c.arrival).where(table.c.deployment_id == t.deployment.c.id)
+    return query.order_by(table.c.arrival).limit(1).scalar_subquery()
 
 
 def delete_oldest(connection: Connection, deployment_id: int, *, before: float, excess_bytes: int) -> Deleted:

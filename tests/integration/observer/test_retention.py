@@ -4,10 +4,10 @@ import pytest
 from perennial_observer.store import tables as t
 from perennial_observer.store.log import register_deployment, write_feedback, write_log
 from perennial_observer.store.references import write_reference
-from perennial_observer.store.retention import ROWS_PER_STEP
+from perennial_observer.store.retention import ROWS_PER_STEP, read_log_sizes
 from perennial_observer.store.rows import DeploymentKey, LabelRow, PredictionRow, RejectedRow, ShadowRow
 from perennial_observer.store.sizes import sum_bytes
-from sqlalchemy import func, insert, select
+from sqlalchemy import event, func, insert, select
 
 from .conftest import KEY, OTHER, deployment, run_observer
 
@@ -170,6 +170,26 @@ async def test_a_large_log_goes_in_small_steps_that_let_others_write(settings, c
         assert 0 < max(jobs) <= ROWS_PER_STEP
         assert log.names(KEY) == [set()] * 4
         assert log.sizes()[0] == [0]
+
+
+async def test_sizes_are_asked_for_at_once_and_not_of_deployments_that_have_nothing(on_each, cluster, clock):
+    async with run_observer(on_each, cluster, deployment({}), clock=lambda: clock[0]) as running:
+        log = Log(running.observer)
+        for i in range(20):
+            gone = DeploymentKey(f"gone-{i}", "shop", "gone")
+            log.write(lambda c, gone=gone: register_deployment(c, gone))
+        log.add(OTHER, ["b"], clock[0] + 5.0)
+        log.add(KEY, ["a"], clock[0])
+        log.add(KEY, ["c"], clock[0] - 5.0)
+        statements = []
+        with running.observer.store.read() as connection:
+            event.listen(connection, "before_cursor_execute", lambda *given: statements.append(given[2]))
+            got = read_log_sizes(connection)
+        assert {(size.uid, size.oldest) for size in got} == {
+            (KEY.uid, clock[0] - 5.0),
+            (OTHER.uid, clock[0] + 5.0),
+        }
+        assert len(statements) == 1
 
 
 async def test_verdicts_stay_for_a_time_of_their_own_but_no_shorter_than_rows(on_each, cluster, clock):
