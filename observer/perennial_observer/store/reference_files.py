@@ -215,7 +215,7 @@ def _take(
             "the reference holds no row, or none of the model's columns", "ReferenceUnreadable"
         )
     for field in fields:
-        if pa.types.is_nested(field.type):
+        if not _is_single(field.type):
             raise FileUnusable(
                 f"column {field.name!r} of the reference holds no single values", "ReferenceUnreadable"
             )
@@ -245,8 +245,16 @@ def _check_groups(about: pq.FileMetaData, names: Collection[str]) -> None:
     for number in range(about.num_row_groups):
         group = about.row_group(number)
         columns = (group.column(i) for i in range(group.num_columns))
-        needed = (c.total_uncompressed_size for c in columns if c.path_in_schema in names)
-        if sum(needed) > MAX_GROUP_BYTES:
+        needed = [column for column in columns if column.path_in_schema in names]
+        for column in needed:
+            # A few bytes of it may stand for gigabytes: each text repeats the one before.
+            if "DELTA_BYTE_ARRAY" in column.encodings:
+                raise FileUnusable(
+                    f"column {column.path_in_schema!r} of the reference is encoded as DELTA_BYTE_ARRAY:"
+                    " write it plain or with a dictionary",
+                    "ReferenceUnreadable",
+                )
+        if sum(column.total_uncompressed_size for column in needed) > MAX_GROUP_BYTES:
             raise FileUnusable(
                 f"a row group of the reference unpacks to more than {MAX_GROUP_BYTES >> 20} MiB: write smaller ones",
                 "ReferenceTooLarge",
@@ -267,6 +275,15 @@ def _dense_bytes(column: pa.Array) -> int:
         return int(column.nbytes)
     lengths = pc.binary_length(column.dictionary).take(column.indices)
     return int(pc.sum(lengths).as_py() or 0)
+
+
+def _is_single(kind: pa.DataType) -> bool:
+    """Whether values are single and their size in a batch is bounded by what is checked here."""
+    if pa.types.is_dictionary(kind):
+        return _is_text(kind.value_type)
+    return bool(
+        _is_text(kind) or pa.types.is_primitive(kind) or pa.types.is_decimal(kind) or pa.types.is_null(kind)
+    )
 
 
 def _is_text(kind: pa.DataType) -> bool:

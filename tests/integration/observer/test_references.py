@@ -167,7 +167,17 @@ def test_what_is_no_parquet_or_has_no_column_of_the_model_is_unreadable(store, t
     empty = write_parquet(tmp_path / "empty.parquet", sugar=pa.array([], pa.float64()))
     words = write_parquet(tmp_path / "words.parquet", sugar=["sweet", "dry"])
     lists = write_parquet(tmp_path / "lists.parquet", colour=[["red"], ["red"]])
+    wide = write_parquet(tmp_path / "wide.parquet", colour=pa.array([b"red"], pa.binary(3)))
+    repeated = tmp_path / "repeated.parquet"
+    pq.write_table(
+        pa.table({"colour": ["red"]}),
+        repeated,
+        use_dictionary=False,
+        column_encoding={"colour": "DELTA_BYTE_ARRAY"},
+    )
     cases = (
+        (wide, "single values"),
+        (repeated, "DELTA_BYTE_ARRAY"),
         (text, "Parquet"),
         (other, "none of"),
         (empty, "no row"),
@@ -238,6 +248,9 @@ def test_a_file_that_would_take_too_much_memory_is_too_large(tmp_path, files, mo
     pq.write_table(pa.table({"colour": ["x" * 100_000] * 1_000}), texts)
     assert texts.stat().st_size < 1 << 20
     assert read(texts).startswith("ReferenceTooLarge: the reference unpacks to")
+    kept = tmp_path / "kept.parquet"
+    pq.write_table(pa.table({"colour": pa.array(["x" * 100_000] * 1_000).dictionary_encode()}), kept)
+    assert read(kept).startswith("ReferenceTooLarge: the reference unpacks to")
     monkeypatch.setattr(reference_files, "MAX_GROUP_BYTES", 1_000)
     wide = tmp_path / "wide.parquet"
     pq.write_table(pa.table({"sugar": [float(i) for i in range(1_000)]}), wide)
