@@ -48,7 +48,8 @@ class Settings(BaseSettings):
         64 << 20, description="Log entries waiting to be written, bytes; beyond: 429"
     )
     max_database_bytes: int = Field(
-        20 << 30, description="Size of the database beyond which log entries get 429, bytes"
+        20 << 30,
+        description="Size of the database beyond which log entries get 429, of the logs in it on PostgreSQL, bytes",
     )
     min_free_bytes: int = Field(
         256 << 20, description="Space on the volume that bundles and logs leave free, bytes"
