@@ -48,21 +48,25 @@ class Labels(Model):
     """How many labels a window needs at least, in rows."""
 
 
+# Of whatever has a metric and its bound.
+_BOUND_RULES = (
+    Rule(
+        cel="has(self.min) != has(self.max)",
+        message="give exactly one bound: min for a score such as accuracy, max for a loss such as rmse",
+        holds=lambda self: (self.min is None) != (self.max is None),
+    ),
+    Rule(
+        cel="has(self.max) == (self.metric in ['log_loss', 'mae', 'rmse'])",
+        message="log_loss, mae and rmse are losses and take max; the other metrics are scores and take min",
+        holds=lambda self: (self.max is None) == self.metric.larger_is_better,
+    ),
+)
+
+
 class Performance(Model):
     """Measures how right the model is, by the labels that came back as feedback."""
 
-    rules = (
-        Rule(
-            cel="has(self.min) != has(self.max)",
-            message="give exactly one bound: min for a score such as accuracy, max for a loss such as rmse",
-            holds=lambda self: (self.min is None) != (self.max is None),
-        ),
-        Rule(
-            cel="has(self.max) == (self.metric in ['log_loss', 'mae', 'rmse'])",
-            message="log_loss, mae and rmse are losses and take max; the other metrics are scores and take min",
-            holds=lambda self: (self.max is None) == self.metric.larger_is_better,
-        ),
-    )
+    rules = _BOUND_RULES
 
     metric: PerformanceMetric
     """What is measured, in scikit-learn's spelling."""
@@ -85,16 +89,7 @@ class EstimatedPerformance(Model):
     """Estimates how right the model is before any label has come back."""
 
     rules = (
-        Rule(
-            cel="has(self.min) != has(self.max)",
-            message="give exactly one bound: min for a score such as accuracy, max for a loss such as rmse",
-            holds=lambda self: (self.min is None) != (self.max is None),
-        ),
-        Rule(
-            cel="has(self.max) == (self.metric in ['log_loss', 'mae', 'rmse'])",
-            message="log_loss, mae and rmse are losses and take max; the other metrics are scores and take min",
-            holds=lambda self: (self.max is None) == self.metric.larger_is_better,
-        ),
+        *_BOUND_RULES,
         Rule(
             cel="(self.method == 'DLE') == (self.metric in ['mae', 'rmse'])",
             message="DLE estimates mae and rmse, CBPE the metrics of classifiers: choose a metric of the method",
