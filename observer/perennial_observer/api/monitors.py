@@ -6,7 +6,6 @@ said by the namespace's RBAC.
 
 import math
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 import anyio.to_thread
@@ -22,6 +21,7 @@ from perennial_observer.errors import Forbidden, InvalidRequest, NotFound
 from perennial_observer.monitors.history import JudgedWindow, find_window, read_windows
 from perennial_observer.monitors.records import read_memories
 from perennial_observer.monitors.silence import show_monitor
+from perennial_observer.monitors.verdicts import utc_text
 from perennial_observer.store.log import find_deployment_id
 from perennial_observer.store.rows import DeploymentKey
 
@@ -121,9 +121,9 @@ def _render(window: JudgedWindow) -> dict[str, Any]:
         "id": window.id,
         "monitor": window.monitor,
         "revision": window.revision,
-        "windowStart": _time(window.start),
-        "windowEnd": _time(window.end),
-        "evaluatedAt": _time(window.evaluated_at),
+        "windowStart": utc_text(window.start),
+        "windowEnd": utc_text(window.end),
+        "evaluatedAt": utc_text(window.evaluated_at),
         "samples": window.samples,
         "breached": window.breached,
         "state": verdict.get("state"),
@@ -137,10 +137,6 @@ def _render(window: JudgedWindow) -> dict[str, Any]:
         "upper": verdict.get("upper"),
         "calibrated": verdict.get("calibrated"),
     }
-
-
-def _time(seconds: float) -> str:
-    return datetime.fromtimestamp(int(seconds), UTC).isoformat().replace("+00:00", "Z")
 
 
 def _read_number(request: Request, name: str, default: float) -> float:

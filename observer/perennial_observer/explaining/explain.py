@@ -1,8 +1,7 @@
-"""From a window that breached, and what is known beside it, to an explanation. Pure; ``evidence.py`` reads for it."""
+"""From a window that breached, and what is known beside it, to an explanation. Pure; ``explainer.py`` reads for it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from statistics import median
 from typing import Any
 
@@ -14,7 +13,7 @@ from perennial_observer.explaining.change_point import find_start
 from perennial_observer.explaining.columns import build_histogram, measure_distance
 from perennial_observer.explaining.findings import Effect, Explanation, Histogram, Movement, SliceShift
 from perennial_observer.monitors.slices import choose_rows
-from perennial_observer.monitors.verdicts import Assessment
+from perennial_observer.monitors.verdicts import Assessment, utc_text
 
 __all__ = ["Estimate", "Evidence", "PastWindow", "explain", "render_explanation"]
 
@@ -88,8 +87,7 @@ def render_explanation(explanation: Explanation) -> str:
     """Say it in a sentence or two, for those who read a status or a message."""
     parts = []
     if explanation.started is not None:
-        moment = datetime.fromtimestamp(int(explanation.started), UTC).isoformat().replace("+00:00", "Z")
-        parts.append(f"since {moment}")
+        parts.append(f"since {utc_text(explanation.started)}")
     if explanation.columns:
         moved = ", ".join(f"{m.name} ({m.distance:.2f})" for m in explanation.columns[:3])
         parts.append(f"moved most: {moved}")

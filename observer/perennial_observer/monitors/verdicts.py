@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict
 from perennial_observer.monitors.alarm import AlarmState
 from perennial_observer.store.reads import Position
 
-__all__ = ["Assessment", "Memory", "assess_too_few", "build_verdict", "utc"]
+__all__ = ["Assessment", "Memory", "assess_too_few", "build_verdict", "utc", "utc_text"]
 
 MAX_FEATURES = 20
 MAX_MESSAGE = 1024
@@ -106,6 +106,11 @@ class Memory(BaseModel):
 def utc(seconds: float | None) -> datetime | None:
     """Seconds since the epoch as the API writes times: whole seconds, UTC."""
     return None if seconds is None else datetime.fromtimestamp(int(seconds), tz=UTC)
+
+
+def utc_text(seconds: float) -> str:
+    """Seconds since the epoch as text in the API's form, such as ``2026-01-31T12:00:00Z``."""
+    return datetime.fromtimestamp(int(seconds), tz=UTC).isoformat().replace("+00:00", "Z")
 
 
 def build_verdict(monitor: Monitor, memory: Memory) -> MonitorVerdict:

@@ -2,7 +2,6 @@
 
 import hashlib
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
@@ -11,7 +10,7 @@ from perennial_api.monitorreport import MonitorState
 from pydantic import BaseModel, ConfigDict
 
 from perennial_observer.monitors.silence import name_silence, tell_silence
-from perennial_observer.monitors.verdicts import Memory
+from perennial_observer.monitors.verdicts import Memory, utc_text
 from perennial_observer.store.rows import DeploymentKey
 
 __all__ = ["Change", "Told", "Transition", "find_changes", "tell"]
@@ -173,6 +172,4 @@ def _name_episode(key: DeploymentKey, change: Change, monitor: str, told: Memory
 
 
 def _time(seconds: float | None) -> str | None:
-    if seconds is None:
-        return None
-    return datetime.fromtimestamp(int(seconds), UTC).isoformat().replace("+00:00", "Z")
+    return None if seconds is None else utc_text(seconds)
