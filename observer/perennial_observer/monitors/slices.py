@@ -35,7 +35,6 @@ __all__ = [
     "choose_rows",
     "find_condition",
     "find_conditions",
-    "slice_columns",
     "slice_reference",
     "slice_rows",
 ]
@@ -114,11 +113,6 @@ def slice_rows(condition: Condition | None, rows: Sequence[LoggedRow]) -> Sequen
     if condition is None:
         return rows
     return list(compress(rows, choose_rows(condition, [row.inputs for row in rows])))
-
-
-def slice_columns(condition: Condition, columns: Columns) -> Columns:
-    """Keep what belongs to the slice of columns of equal length."""
-    return _keep(_choose(condition, columns), columns)
 
 
 def slice_reference(condition: Condition | None, reference: StoredReference) -> StoredReference:

@@ -8,12 +8,12 @@ constant, measured by benchmarks/log_size.py; docs/prediction-log.md says how fa
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from sqlalchemy import ColumnElement, Connection, Integer, ScalarSelect, Table, func, literal, select
+from sqlalchemy import ColumnElement, Connection, Integer, Table, func, literal, select
 
 from perennial_observer.store import tables as t
 from perennial_observer.store.rows import PredictionRow, RejectedRow, ShadowRow
 
-__all__ = ["LABEL_BYTES", "LOG_TABLES", "measure_rows", "read_log_bytes", "row_bytes", "sum_bytes"]
+__all__ = ["LABEL_BYTES", "LOG_TABLES", "measure_rows", "read_log_bytes", "row_bytes"]
 
 ROW_BYTES = 330
 LABEL_BYTES = 250
@@ -39,19 +39,6 @@ def row_bytes(table: Table) -> ColumnElement[int]:
 def read_log_bytes(connection: Connection) -> int:
     """Size of the whole log, of all deployments."""
     return int(connection.execute(select(func.coalesce(func.sum(t.deployment.c.log_bytes), 0))).scalar_one())
-
-
-def sum_bytes(deployment_id: ColumnElement[int]) -> ColumnElement[int]:
-    """Sum over all rows of a deployment's log, in SQL: reads all of it."""
-    return sum((_sum(table, deployment_id) for table in LOG_TABLES), start=literal(0, Integer))
-
-
-def _sum(table: Table, deployment_id: ColumnElement[int]) -> ScalarSelect[int]:
-    return (
-        select(func.coalesce(func.sum(row_bytes(table)), 0))
-        .where(table.c.deployment_id == deployment_id)
-        .scalar_subquery()
-    )
 
 
 def measure_rows(

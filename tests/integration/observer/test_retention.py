@@ -6,7 +6,7 @@ from perennial_observer.store.log import register_deployment, write_feedback, wr
 from perennial_observer.store.references import write_reference
 from perennial_observer.store.retention import ROWS_PER_STEP, read_log_sizes
 from perennial_observer.store.rows import DeploymentKey, LabelRow, PredictionRow, RejectedRow, ShadowRow
-from perennial_observer.store.sizes import sum_bytes
+from perennial_observer.store.sizes import row_bytes
 from sqlalchemy import event, func, insert, select
 
 from .conftest import KEY, OTHER, deployment, run_observer
@@ -15,6 +15,16 @@ HOUR = 3600.0
 DAY = 24 * HOUR
 GONE = DeploymentKey(uid="uid-3", namespace="shop", name="gone")
 TABLES = (t.prediction, t.feedback, t.rejected_row, t.shadow_row)
+
+
+def sum_bytes(deployment_id):
+    """Sum over all rows of a deployment's log, in SQL."""
+    return sum(
+        select(func.coalesce(func.sum(row_bytes(table)), 0))
+        .where(table.c.deployment_id == deployment_id)
+        .scalar_subquery()
+        for table in TABLES
+    )
 
 
 async def expire(running):

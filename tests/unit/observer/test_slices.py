@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 from perennial_api.modeldeployment.monitoring import Monitoring
 from perennial_api.where import parse_where
@@ -7,7 +9,6 @@ from perennial_observer.monitors.slices import (
     check_columns,
     choose_rows,
     find_condition,
-    slice_columns,
     slice_reference,
     slice_rows,
 )
@@ -51,12 +52,14 @@ COLUMNS = {"age": [20, 40.5, None, 30], "country": ["FR", "DE", "IT", None]}
 
 
 def test_columns_are_cut_to_the_slice_and_keep_their_order():
-    got = slice_columns(parse_where('age < 40 or country == "IT"'), COLUMNS)
-    assert got == {"age": [20, None, 30], "country": ["FR", "IT", None]}
+    whole = replace(reference(), columns=COLUMNS)
+    got = slice_reference(parse_where('age < 40 or country == "IT"'), whole)
+    assert got.columns == {"age": [20, None, 30], "country": ["FR", "IT", None]}
 
 
 def test_a_condition_on_a_column_that_is_not_there_keeps_nothing():
-    assert slice_columns(parse_where("height < 40"), COLUMNS) == {"age": [], "country": []}
+    whole = replace(reference(), columns=COLUMNS)
+    assert slice_reference(parse_where("height < 40"), whole).columns == {"age": [], "country": []}
 
 
 def test_the_reference_is_cut_with_its_outputs_and_times_and_has_a_digest_of_its_own():
