@@ -7,7 +7,7 @@ from perennial_api.modeldeployment.monitoring import MonitorType
 from perennial_api.monitorreport import MonitorState, MonitorVerdict
 from prometheus_client.core import GaugeMetricFamily
 
-from perennial_observer.monitors.evaluation import DeploymentReport
+from perennial_observer.monitors.reports import DeploymentReport
 from perennial_observer.monitors.verdicts import MAX_FEATURES, Assessment, Memory
 
 __all__ = ["BY_MONITOR", "MonitorGauges"]

@@ -28,7 +28,8 @@ from perennial_observer.ingest.event_time import EventTimes
 from perennial_observer.metrics import Metrics
 from perennial_observer.monitors.assessors import Assessors
 from perennial_observer.monitors.custom import CustomCalls, CustomLimits
-from perennial_observer.monitors.evaluation import DeploymentReport, Evaluator
+from perennial_observer.monitors.evaluation import Evaluator
+from perennial_observer.monitors.reports import DeploymentReport
 from perennial_observer.registry import Registry
 from perennial_observer.reporting import Reporter, ReportWriter
 from perennial_observer.service_level.metrics import BudgetMetrics

@@ -4,16 +4,14 @@ A window and the memory that follows from it are one transaction. Killed before 
 same result; killed after it, never again.
 """
 
-import hashlib
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import orjson
 from perennial_api import ModelDeployment
-from perennial_api.modeldeployment.monitoring import Monitor, Monitoring, MonitorSettings, MonitorType
+from perennial_api.modeldeployment.monitoring import Monitor, MonitorSettings, MonitorType
 from perennial_api.monitorreport import LogCounts, MonitorReportStatus, MonitorState, MonitorVerdict
 from perennial_api.where import Condition
 from sqlalchemy.exc import SQLAlchemyError
@@ -33,6 +31,7 @@ from perennial_observer.monitors.records import (
     write_memory,
     write_window,
 )
+from perennial_observer.monitors.reports import DeploymentReport, report_hindrance, report_waiting
 from perennial_observer.monitors.silence import show_silence, step_silence
 from perennial_observer.monitors.slices import (
     UnknownFeature,
@@ -41,6 +40,7 @@ from perennial_observer.monitors.slices import (
     find_conditions,
     slice_rows,
 )
+from perennial_observer.monitors.spec_digest import digest_spec
 from perennial_observer.monitors.step import step
 from perennial_observer.monitors.verdicts import Assessment, Memory, build_verdict, utc
 from perennial_observer.monitors.windows import close_window
@@ -51,25 +51,15 @@ from perennial_observer.store.arrivals import read_latest_arrival
 from perennial_observer.store.leases import Leases, SoleOwner
 from perennial_observer.store.log import find_deployment_id
 from perennial_observer.store.reads import read_counts, read_positions, read_window
-from perennial_observer.store.rows import Counts, DeploymentKey, LoggedRow
+from perennial_observer.store.rows import DeploymentKey, LoggedRow
 from perennial_observer.store.store import Store
 
-__all__ = ["DeploymentReport", "Evaluator"]
+__all__ = ["Evaluator"]
 
 _LOG = logging.getLogger(__name__)
 
 WRITE_TIMEOUT_S = 60.0
 MAX_FAILURE = 300
-
-
-@dataclass(frozen=True)
-class DeploymentReport:
-    """What is known about one deployment after a look; reports and metrics are made of it."""
-
-    key: DeploymentKey
-    counts: Counts
-    status: MonitorReportStatus
-    memories: Mapping[str, Memory]
 
 
 @dataclass(frozen=True)
@@ -192,27 +182,31 @@ class Evaluator:
         self, subject: _Subject, monitor: Monitor, memory: Memory | None
     ) -> tuple[Memory | None, MonitorVerdict]:
         if subject.revision is None:
-            return None, _waiting(monitor, "NoRevision", "no revision is stable yet")
+            return None, report_waiting(monitor, "NoRevision", "no revision is stable yet")
         if subject.deployment_id is None or subject.watermark is None:
-            return None, _waiting(monitor, "NoPredictions", "nothing has been logged yet")
+            return None, report_waiting(monitor, "NoPredictions", "nothing has been logged yet")
         settings = subject.deployment.spec.monitoring.settings_for(monitor)
         memory = self._refresh(subject, monitor, settings, memory)
         try:
             memory = self._judge_windows(subject, monitor, settings, memory)
         except MissingReference as missing:
-            return memory, _overlay(monitor, memory, MonitorState.INSUFFICIENT, missing.reason, str(missing))
+            return memory, report_hindrance(
+                monitor, memory, MonitorState.INSUFFICIENT, missing.reason, str(missing)
+            )
         except UnknownFeature as unknown:
-            return memory, _overlay(monitor, memory, MonitorState.ERROR, unknown.reason, unknown.message)
+            return memory, report_hindrance(
+                monitor, memory, MonitorState.ERROR, unknown.reason, unknown.message
+            )
         except DetectorUnavailable as error:
             _LOG.warning("detectors unavailable reason=%s message=%s", error.reason, error.message)
-            return memory, _overlay(monitor, memory, MonitorState.ERROR, error.reason, error.message)
+            return memory, report_hindrance(monitor, memory, MonitorState.ERROR, error.reason, error.message)
         return memory, build_verdict(monitor, memory)
 
     def _look_at_service_level(
         self, subject: _Subject, monitor: Monitor, memory: Memory | None
     ) -> tuple[Memory | None, MonitorVerdict]:
         if subject.deployment_id is None:
-            return None, _waiting(monitor, "NoRouters", "no router of the gateway has answered yet")
+            return None, report_waiting(monitor, "NoRouters", "no router of the gateway has answered yet")
         promise = Promised(subject.deployment, subject.deployment_id, monitor)
         following = self.service_levels.look(promise, memory)
         if memory is None or following.state is not memory.state:
@@ -245,7 +239,7 @@ class Evaluator:
         self, subject: _Subject, monitor: Monitor, settings: MonitorSettings, memory: Memory | None
     ) -> Memory:
         """Start clean on another revision or another spec, behind the last window judged on this revision."""
-        digest = _digest_spec(monitor, settings, subject.exclude, subject.deployment.spec.monitoring)
+        digest = digest_spec(monitor, settings, subject.exclude, subject.deployment.spec.monitoring)
         assert subject.revision is not None
         assert subject.deployment_id is not None
         if memory is not None and memory.revision == subject.revision and memory.spec_digest == digest:
@@ -397,37 +391,3 @@ def _log_transition(key: DeploymentKey, monitor: str, memory: Memory) -> None:
         memory.alarm.breach_id,
         memory.message,
     )
-
-
-def _digest_spec(
-    monitor: Monitor, settings: MonitorSettings, exclude: tuple[str, ...], monitoring: Monitoring
-) -> str:
-    """Digest all that a verdict depends on: what was remembered under another digest is no guide."""
-    named = {monitor.slice} if monitor.fairness is None else set(monitor.fairness.slices)
-    document = {
-        "monitor": monitor.to_api(),
-        "window": settings.window.to_api(),
-        "alarm": settings.alarm.to_api(),
-        "clear": settings.clear.to_api(),
-        "false_alarm_every": str(settings.false_alarm_every),
-        "exclude": sorted(exclude),
-        "slices": {found.name: found.where for found in monitoring.slices if found.name in named},
-        "reference": monitoring.reference.to_api(),
-    }
-    return hashlib.sha256(orjson.dumps(document, option=orjson.OPT_SORT_KEYS)).hexdigest()
-
-
-def _waiting(monitor: Monitor, reason: str, message: str) -> MonitorVerdict:
-    return MonitorVerdict(
-        name=monitor.name, type=monitor.type, state=MonitorState.INSUFFICIENT, reason=reason, message=message
-    )
-
-
-def _overlay(
-    monitor: Monitor, memory: Memory, state: MonitorState, reason: str, message: str
-) -> MonitorVerdict:
-    """Report what hinders the monitor now, without remembering it. An alarm stands until it is cleared."""
-    verdict = build_verdict(monitor, memory)
-    if verdict.state is MonitorState.ALARM:
-        return verdict.model_copy(update={"message": f"{verdict.message}; {message}"[:1024]})
-    return verdict.model_copy(update={"state": state, "reason": reason, "message": message[:1024]})
