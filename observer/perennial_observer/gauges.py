@@ -7,8 +7,8 @@ from perennial_api.modeldeployment.monitoring import MonitorType
 from perennial_api.monitorreport import MonitorState, MonitorVerdict
 from prometheus_client.core import GaugeMetricFamily
 
-from perennial_observer.monitors.reports import DeploymentReport
-from perennial_observer.monitors.verdicts import MAX_FEATURES, Assessment, Memory
+from perennial_observer.monitors.alarms.verdicts import MAX_FEATURES, Assessment, Memory
+from perennial_observer.monitors.looks.reports import DeploymentReport
 
 __all__ = ["BY_MONITOR", "MonitorGauges"]
 

@@ -26,10 +26,10 @@ from perennial_observer.errors import DetectorFailure, DetectorUnavailable, Obse
 from perennial_observer.expiry import Expiry
 from perennial_observer.ingest.event_time import EventTimes
 from perennial_observer.metrics import Metrics
-from perennial_observer.monitors.assessors import Assessors
-from perennial_observer.monitors.custom import CustomCalls, CustomLimits
-from perennial_observer.monitors.evaluation import Evaluator
-from perennial_observer.monitors.reports import DeploymentReport
+from perennial_observer.monitors.custom.monitor import CustomCalls, CustomLimits
+from perennial_observer.monitors.looks.assessors import Assessors
+from perennial_observer.monitors.looks.evaluation import Evaluator
+from perennial_observer.monitors.looks.reports import DeploymentReport
 from perennial_observer.registry import Registry
 from perennial_observer.reporting import Reporter, ReportWriter
 from perennial_observer.service_level.metrics import BudgetMetrics

@@ -8,7 +8,7 @@ from prometheus_client.core import Metric
 
 from perennial_observer.errors import ObserverError
 from perennial_observer.gauges import MonitorGauges
-from perennial_observer.monitors.reports import DeploymentReport
+from perennial_observer.monitors.looks.reports import DeploymentReport
 from perennial_observer.store.rows import DeploymentKey, FeedbackCounts, LogCounts
 from perennial_observer.store.store import Store
 

@@ -11,7 +11,7 @@ from perennial_api.arms import Arm, Arms
 from perennial_api.monitorreport import MonitorReportStatus
 
 from perennial_observer.errors import ObserverError
-from perennial_observer.monitors.reports import DeploymentReport
+from perennial_observer.monitors.looks.reports import DeploymentReport
 from perennial_observer.store.rows import DeploymentKey
 
 __all__ = ["ReportWriter", "Reporter", "is_transition"]

@@ -15,8 +15,8 @@ from perennial_api.modeldeployment.monitoring import (
 )
 from perennial_bundle import Column, Schema
 from perennial_observer.detectors.sidecar import Sidecar
-from perennial_observer.monitors.comparing import prepare_reference
-from perennial_observer.monitors.reference_sources import Scope
+from perennial_observer.monitors.prepared import prepare_reference
+from perennial_observer.monitors.references.sources import Scope
 from perennial_observer.store.references import StoredReference
 from perennial_observer.store.rows import DeploymentKey, LoggedRow
 

@@ -10,7 +10,7 @@ from perennial_observer.auth import Authenticator, Caller
 from perennial_observer.ingest.event_time import EventTimes
 from perennial_observer.ingest.shares import Shares
 from perennial_observer.metrics import Metrics
-from perennial_observer.monitors.reports import DeploymentReport
+from perennial_observer.monitors.looks.reports import DeploymentReport
 from perennial_observer.registry import Registry
 from perennial_observer.settings import Settings
 from perennial_observer.store.blobs import BlobStore

@@ -18,10 +18,10 @@ from starlette.responses import Response
 from perennial_observer.api.bodies import answer_json
 from perennial_observer.api.context import Context, context_of, identify
 from perennial_observer.errors import Forbidden, InvalidRequest, NotFound
-from perennial_observer.monitors.history import JudgedWindow, find_window, read_windows
-from perennial_observer.monitors.records import read_memories
-from perennial_observer.monitors.silence import show_monitor
-from perennial_observer.monitors.verdicts import utc_text
+from perennial_observer.monitors.alarms.silence import show_monitor
+from perennial_observer.monitors.alarms.verdicts import utc_text
+from perennial_observer.monitors.windows.history import JudgedWindow, find_window, read_windows
+from perennial_observer.monitors.windows.records import read_memories
 from perennial_observer.store.log import find_deployment_id
 from perennial_observer.store.rows import DeploymentKey
 

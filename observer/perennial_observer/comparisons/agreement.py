@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from perennial_observer.monitors.labelled import comparable
+from perennial_observer.monitors.labels.labelled import comparable
 
 __all__ = ["PairResult", "compare_answers"]
 

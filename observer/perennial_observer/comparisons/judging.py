@@ -7,7 +7,7 @@ from typing import Any
 from perennial_api import ModelDeployment
 from perennial_api.modeldeployment.monitoring import Performance, PerformanceMetric
 
-from perennial_observer.monitors.labelled import comparable
+from perennial_observer.monitors.labels.labelled import comparable
 
 __all__ = ["LabelRule", "read_rule"]
 

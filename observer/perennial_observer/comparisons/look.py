@@ -34,7 +34,7 @@ from perennial_observer.comparisons.records import Comparison, Cursor, NewRow, N
 from perennial_observer.comparisons.tally import Tally
 from perennial_observer.errors import DetectorFailure, DetectorUnavailable
 from perennial_observer.ingest.event_time import EventTimes
-from perennial_observer.monitors.assessors import Assessors, MissingReference, Scope
+from perennial_observer.monitors.looks.assessors import Assessors, MissingReference, Scope
 from perennial_observer.registry import Registry, key_of
 from perennial_observer.settings import Settings
 from perennial_observer.store.reads import read_counts

@@ -12,8 +12,8 @@ from perennial_api.where import parse_where
 from perennial_observer.explaining.change_point import find_start
 from perennial_observer.explaining.columns import build_histogram, measure_distance
 from perennial_observer.explaining.findings import Effect, Explanation, Histogram, Movement, SliceShift
-from perennial_observer.monitors.slices import choose_rows
-from perennial_observer.monitors.verdicts import Assessment, utc_text
+from perennial_observer.monitors.alarms.verdicts import Assessment, utc_text
+from perennial_observer.monitors.windows.slices import choose_rows
 
 __all__ = ["Estimate", "Evidence", "PastWindow", "explain", "render_explanation"]
 

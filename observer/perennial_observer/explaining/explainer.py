@@ -11,10 +11,10 @@ from sqlalchemy import Connection
 
 from perennial_observer.explaining.explain import Estimate, Evidence, PastWindow, explain
 from perennial_observer.explaining.findings import Explanation
-from perennial_observer.monitors.assessors import Assessors, MissingReference, Scope
-from perennial_observer.monitors.history import JudgedWindow, read_latest_windows
-from perennial_observer.monitors.slices import choose_rows
-from perennial_observer.monitors.verdicts import Assessment
+from perennial_observer.monitors.alarms.verdicts import Assessment
+from perennial_observer.monitors.looks.assessors import Assessors, MissingReference, Scope
+from perennial_observer.monitors.windows.history import JudgedWindow, read_latest_windows
+from perennial_observer.monitors.windows.slices import choose_rows
 from perennial_observer.store.references import StoredReference
 from perennial_observer.store.rows import LoggedRow
 from perennial_observer.store.store import Store

@@ -1,1 +1,1 @@
-"""What the monitors decide: windows, thresholds, alarms. Only ``evaluation.py`` and ``records.py`` read or write anything."""
+"""What the monitors decide. ``looks`` reads, asks the others and writes; the others hardly ever do any I/O."""

@@ -14,8 +14,8 @@ from perennial_observer.detectors.isolation_forest import IsolationForestDetecto
 from perennial_observer.detectors.native.oddness import Mahalanobis, Neighbours, OddRows
 from perennial_observer.detectors.sidecar import Sidecar
 from perennial_observer.errors import DetectorFailure
-from perennial_observer.monitors.encoding import Encoder
-from perennial_observer.monitors.verdicts import Assessment, assess_too_few
+from perennial_observer.monitors.alarms.verdicts import Assessment, assess_too_few
+from perennial_observer.monitors.references.encoding import Encoder
 from perennial_observer.store.rows import LoggedRow
 
 __all__ = ["OutlierMonitor", "make_detector"]

@@ -15,7 +15,7 @@ from enum import StrEnum
 from perennial_api.modeldeployment.monitoring import ServiceLevel, Severity
 from scipy.stats import binom
 
-from perennial_observer.monitors.verdicts import Assessment
+from perennial_observer.monitors.alarms.verdicts import Assessment
 from perennial_observer.service_level.counting import Tally
 
 __all__ = [

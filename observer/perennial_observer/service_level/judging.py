@@ -10,14 +10,14 @@ from perennial_api import ModelDeployment
 from perennial_api.modeldeployment.monitoring import Monitor, MonitorSettings, ServiceLevel
 from sqlalchemy import Connection
 
-from perennial_observer.monitors.records import (
+from perennial_observer.monitors.alarms.step import step
+from perennial_observer.monitors.alarms.verdicts import Assessment, Memory, utc
+from perennial_observer.monitors.windows.records import (
     read_last_position,
     read_memories,
     write_memory,
     write_window,
 )
-from perennial_observer.monitors.step import step
-from perennial_observer.monitors.verdicts import Assessment, Memory, utc
 from perennial_observer.service_level.burning import LOOK_S, Burn, Judgement, Rules, judge_burn, measure
 from perennial_observer.service_level.polling import budget_ms_of
 from perennial_observer.service_level.records import CLOCK_JUMP_S, read_counted_at, read_windows

@@ -14,7 +14,7 @@ from perennial_api import ModelDeployment
 from pydantic import ValidationError
 from sqlalchemy import Connection, delete, func, insert, select, update
 
-from perennial_observer.monitors.verdicts import Memory
+from perennial_observer.monitors.alarms.verdicts import Memory
 from perennial_observer.store import tables as t
 from perennial_observer.store.rows import DeploymentKey
 from perennial_observer.webhooks.targets import WebhookTarget

@@ -9,8 +9,8 @@ from perennial_api.modeldeployment.monitoring import Monitor
 from perennial_api.monitorreport import MonitorState
 from pydantic import BaseModel, ConfigDict
 
-from perennial_observer.monitors.silence import name_silence, tell_silence
-from perennial_observer.monitors.verdicts import Memory, utc_text
+from perennial_observer.monitors.alarms.silence import name_silence, tell_silence
+from perennial_observer.monitors.alarms.verdicts import Memory, utc_text
 from perennial_observer.store.rows import DeploymentKey
 
 __all__ = ["Change", "Told", "Transition", "find_changes", "tell"]

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from perennial_api.modeldeployment.monitoring import MonitorType
 from perennial_api.monitorreport import MonitorState
-from perennial_observer.monitors import assessors
+from perennial_observer.monitors.looks import assessors
 
 from .conftest import KEY, deployment, run_observer
 from .test_monitoring import STABLE, WINDOW, Stream, judged_windows, send_reference, send_rows, verdict

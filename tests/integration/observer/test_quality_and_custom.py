@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from perennial_api.monitorreport import MonitorReportStatus, MonitorState
-from perennial_observer.monitors.custom_call import call_function, call_url
+from perennial_observer.monitors.custom.call import call_function, call_url
 from perennial_observer.settings import Settings
 
 from .conftest import Running, deployment, run_observer

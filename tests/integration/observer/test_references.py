@@ -12,9 +12,9 @@ import pyarrow.parquet as pq
 import pytest
 from perennial_api.modeldeployment.monitoring import LogReference, Outlier, Reference, UriReference
 from perennial_observer.detectors.sidecar import Sidecar
-from perennial_observer.monitors import reference_sources
-from perennial_observer.monitors.assessors import Assessors
-from perennial_observer.monitors.reference_sources import MissingReference, Scope, find_reference
+from perennial_observer.monitors.looks.assessors import Assessors
+from perennial_observer.monitors.references import sources as reference_sources
+from perennial_observer.monitors.references.sources import MissingReference, Scope, find_reference
 from perennial_observer.settings import Settings
 from perennial_observer.store import reference_files
 from perennial_observer.store.log import write_log

@@ -1,5 +1,5 @@
 import pytest
-from perennial_observer.monitors.alarm import AlarmRule, AlarmState, name_breach, step_alarm
+from perennial_observer.monitors.alarms.rule import AlarmRule, AlarmState, name_breach, step_alarm
 
 RULE = AlarmRule(breaches=2, of=3, consecutive=3)
 

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from perennial_observer.monitors.calibrate import (
+from perennial_observer.monitors.drift.calibrate import (
     block_bounds,
     bonferroni_distance,
     calibrate_threshold,

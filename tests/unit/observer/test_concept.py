@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from perennial_api.modeldeployment.monitoring import Concept, MonitorDefaults, MonitorSettings
-from perennial_observer.monitors.concept import Change, assess_concept, find_rise, history_rows
+from perennial_observer.monitors.labels.concept import Change, assess_concept, find_rise, history_rows
 from perennial_observer.store.rows import LoggedRow
 
 SIZE = 500

@@ -4,8 +4,9 @@ from threading import Event
 
 import pytest
 from perennial_api.modeldeployment.monitoring import Custom
-from perennial_observer.monitors import custom
-from perennial_observer.monitors.custom import (
+from perennial_observer.monitors.custom import monitor as custom
+from perennial_observer.monitors.custom.call import Answer, read_answer
+from perennial_observer.monitors.custom.monitor import (
     Asked,
     CustomCalls,
     CustomLimits,
@@ -15,7 +16,6 @@ from perennial_observer.monitors.custom import (
     is_allowed_function,
     is_allowed_url,
 )
-from perennial_observer.monitors.custom_call import Answer, read_answer
 from perennial_observer.store.rows import LoggedRow
 
 ROWS = [

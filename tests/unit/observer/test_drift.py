@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from perennial_api.modeldeployment.monitoring import Drift, DriftDetector, Engine
-from perennial_observer.monitors.slices import UnknownFeature
+from perennial_observer.monitors.windows.slices import UnknownFeature
 
 from tests.unit.observer.drift_streams import autocorrelated, logged, prepare, settings, stored, watch
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from perennial_api.modeldeployment.monitoring import PerformanceMetric
-from perennial_observer.monitors.estimators import CBPE, DLE, ESTIMATED_BY_CBPE
+from perennial_observer.monitors.estimates.estimators import CBPE, DLE, ESTIMATED_BY_CBPE
 from sklearn import metrics
 
 TRUE = {

@@ -15,7 +15,7 @@ from perennial_observer.explaining.explain import (
     render_explanation,
 )
 from perennial_observer.explaining.findings import Effect, Explanation, Movement, SliceShift
-from perennial_observer.monitors.verdicts import Assessment
+from perennial_observer.monitors.alarms.verdicts import Assessment
 
 
 def breach(**changes) -> Assessment:

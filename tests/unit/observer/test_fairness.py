@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from perennial_api.modeldeployment.monitoring import Fairness, MonitorDefaults, MonitorSettings
 from perennial_api.where import parse_where
-from perennial_observer.monitors.fairness import Rate, assess_fairness, newcombe_interval
+from perennial_observer.monitors.labels.fairness import Rate, assess_fairness, newcombe_interval
 from perennial_observer.store.rows import LoggedRow
 
 DEFAULTS = MonitorDefaults.model_validate({"window": {"size": 1000, "minSamples": 50}})

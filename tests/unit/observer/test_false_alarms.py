@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 from perennial_api.modeldeployment.monitoring.windows import Alarm
-from perennial_observer.monitors.alarm import AlarmRule, AlarmState, step_alarm
-from perennial_observer.monitors.false_alarms import mean_windows_to_alarm, per_window_probability
+from perennial_observer.monitors.alarms.false_alarms import mean_windows_to_alarm, per_window_probability
+from perennial_observer.monitors.alarms.rule import AlarmRule, AlarmState, step_alarm
 from pydantic import ValidationError
 
 

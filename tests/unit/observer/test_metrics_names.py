@@ -7,8 +7,8 @@ import pytest
 from perennial_api.monitorreport import LogCounts as ReportedCounts
 from perennial_api.monitorreport import MonitorReportStatus, MonitorVerdict
 from perennial_observer.metrics import Metrics
-from perennial_observer.monitors.reports import DeploymentReport
-from perennial_observer.monitors.verdicts import MAX_FEATURES, Assessment, Memory
+from perennial_observer.monitors.alarms.verdicts import MAX_FEATURES, Assessment, Memory
+from perennial_observer.monitors.looks.reports import DeploymentReport
 from perennial_observer.settings import Settings
 from perennial_observer.store.rows import Counts, DeploymentKey, FeedbackCounts, LogCounts
 from perennial_observer.store.store import Store

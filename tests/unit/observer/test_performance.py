@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 from perennial_api.modeldeployment.monitoring import MonitorDefaults, MonitorSettings, Performance
-from perennial_observer.monitors.performance import assess_performance
+from perennial_observer.monitors.labels.performance import assess_performance
 from perennial_observer.store.rows import LoggedRow
 from sklearn.metrics import roc_auc_score
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from perennial_api.modeldeployment.monitoring import Drift, DriftDetector
 from perennial_bundle import Schema
-from perennial_observer.monitors.prediction_drift import choose_outputs
-from perennial_observer.monitors.reference_sources import MissingReference
+from perennial_observer.monitors.drift.outputs import choose_outputs
+from perennial_observer.monitors.references.sources import MissingReference
 from perennial_observer.store.rows import LoggedRow
 
 from tests.unit.observer.drift_streams import NATIVE_KS, prepare, settings, stored

@@ -3,7 +3,7 @@ from datetime import UTC, datetime
 from perennial_api.arms import Arm
 from perennial_api.monitorreport import LogCounts, MonitorReportStatus, MonitorState, MonitorVerdict
 from perennial_observer.errors import Unavailable
-from perennial_observer.monitors.reports import DeploymentReport
+from perennial_observer.monitors.looks.reports import DeploymentReport
 from perennial_observer.reporting import Reporter
 from perennial_observer.store.rows import Counts, DeploymentKey
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 from perennial_api.modeldeployment.monitoring import Seasonality
-from perennial_observer.monitors.seasons import cut_seasons, find_phases, is_in_phase, span_seasons
-from perennial_observer.monitors.yardstick import choose_rows_in_season
+from perennial_observer.monitors.drift.seasons import cut_seasons, find_phases, is_in_phase, span_seasons
+from perennial_observer.monitors.drift.yardstick import choose_rows_in_season
 
 from tests.unit.observer.drift_streams import NATIVE_KS, autocorrelated, logged, prepare, settings, stored
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from perennial_api.modeldeployment.monitoring import ServiceLevel, Severity
-from perennial_observer.monitors.verdicts import Assessment
+from perennial_observer.monitors.alarms.verdicts import Assessment
 from perennial_observer.service_level.burning import WINDOWS_S, Burn, Rules, Windows, judge_burn, measure
 from perennial_observer.service_level.counting import Tally
 

@@ -4,7 +4,7 @@ import pytest
 from perennial_api.modeldeployment.monitoring import Monitoring
 from perennial_api.where import parse_where
 from perennial_bundle import Schema
-from perennial_observer.monitors.slices import (
+from perennial_observer.monitors.windows.slices import (
     UnknownFeature,
     check_columns,
     choose_rows,

@@ -8,10 +8,10 @@ import pytest
 from perennial_api import ModelDeployment
 from perennial_api.modeldeployment.monitoring import Monitor, Severity
 from perennial_api.monitorreport import MonitorState
-from perennial_observer.monitors.alarm import AlarmState
-from perennial_observer.monitors.records import forget_monitors, write_memory
-from perennial_observer.monitors.silence import show_monitor
-from perennial_observer.monitors.verdicts import Assessment, Memory
+from perennial_observer.monitors.alarms.rule import AlarmState
+from perennial_observer.monitors.alarms.silence import show_monitor
+from perennial_observer.monitors.alarms.verdicts import Assessment, Memory
+from perennial_observer.monitors.windows.records import forget_monitors, write_memory
 from perennial_observer.registry import Registry
 from perennial_observer.settings import Settings
 from perennial_observer.store import tables as t

@@ -1,5 +1,5 @@
 from perennial_observer.ingest.event_time import compute_watermark
-from perennial_observer.monitors.windows import close_window
+from perennial_observer.monitors.windows.closing import close_window
 from perennial_observer.store.reads import Position
 
 

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 from perennial_api.modeldeployment.monitoring import DataQuality, MonitorSettings
 
-from perennial_observer.monitors.false_alarms import per_window_probability
+from perennial_observer.monitors.alarms.false_alarms import per_window_probability
+from perennial_observer.monitors.alarms.verdicts import MAX_FEATURES, Assessment, assess_too_few
 from perennial_observer.monitors.quality.chance import fewest_rows, largest_count
 from perennial_observer.monitors.quality.features import Count, Kind, count_features
-from perennial_observer.monitors.verdicts import MAX_FEATURES, Assessment, assess_too_few
 from perennial_observer.store.references import StoredReference
 from perennial_observer.store.rows import LoggedRow
 

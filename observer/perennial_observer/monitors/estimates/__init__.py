@@ -1,0 +1,1 @@
+"""Performance without labels, from what was learnt of labelled rows."""

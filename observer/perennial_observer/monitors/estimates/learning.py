@@ -1,0 +1,80 @@
+"""Keeps what estimates of performance have learnt, so that each learns once and not with every window."""
+
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
+
+from perennial_api.modeldeployment.monitoring import EstimatedPerformance, Monitor
+
+from perennial_observer.monitors.estimates.lessons import MOST_LESSONS, Lessons, choose_lessons, lessons_of
+from perennial_observer.monitors.estimates.monitor import Learnt, learn
+from perennial_observer.monitors.prepared import Prepared
+from perennial_observer.monitors.references.sources import Scope
+from perennial_observer.monitors.windows.slices import slice_rows
+from perennial_observer.store.labelled import read_first
+from perennial_observer.store.store import Store
+
+__all__ = ["Learning"]
+
+
+@dataclass(frozen=True)
+class _Kept:
+    scope: Scope
+    spec: EstimatedPerformance
+    learnt: Learnt
+
+
+@dataclass
+class Learning:
+    """What monitors have learnt, by uid, revision and name.
+
+    From the reference an estimator learns once. From the log it learns as soon as there are enough labels, again
+    whenever they have doubled, and for the last time when the first rows are all there: a few times in all.
+    """
+
+    _kept: dict[tuple[str, str, str], _Kept] = field(default_factory=dict)
+
+    def find(
+        self, store: Store, scope: Scope, monitor: Monitor, prepared: Prepared | None, *, now: float
+    ) -> Learnt | None:
+        """Return what a monitor has learnt, learning first if there is something new to learn from.
+
+        Parameters
+        ----------
+        prepared
+            The reference, if there is one.
+        now
+            Event time of the window that is judged.
+        """
+        assert monitor.estimated_performance is not None, "the API demands it"
+        key = (scope.key.uid, scope.revision, monitor.name)
+        # The bounds change nothing of what is learnt.
+        spec = monitor.estimated_performance.model_copy(update={"min": None, "max": None})
+        kept = self._kept.get(key)
+        if kept is not None and (kept.scope, kept.spec) != (scope, spec):
+            kept = None
+        if kept is not None and kept.learnt.is_final:
+            return kept.learnt
+        lessons = lessons_of(prepared.reference, spec.labels) if prepared is not None else None
+        if lessons is None:
+            lessons = _read_log(store, scope, spec, now)
+        if lessons is None or (kept is not None and not _is_worth_it(lessons, kept.learnt)):
+            return kept.learnt if kept is not None else None
+        learnt = learn(lessons, spec, prepared.encoder if prepared is not None else None)
+        self._kept[key] = _Kept(scope, spec, learnt)
+        return learnt
+
+    def keep_only(self, in_force: AbstractSet[tuple[str, str]]) -> None:
+        """Drop what was learnt for (uid, revision) pairs that are not in force any more."""
+        self._kept = {key: kept for key, kept in self._kept.items() if key[:2] in in_force}
+
+
+def _read_log(store: Store, scope: Scope, spec: EstimatedPerformance, now: float) -> Lessons | None:
+    until = now - spec.labels.maturity.seconds
+    with store.read() as connection:
+        rows = read_first(connection, scope.key.uid, scope.revision, until=until, limit=MOST_LESSONS)
+    of_slice = slice_rows(scope.condition, rows)
+    return choose_lessons(of_slice, spec.labels, is_final=len(rows) == MOST_LESSONS)
+
+
+def _is_worth_it(new: Lessons, old: Learnt) -> bool:
+    return new.is_final or len(new.rows) >= 2 * old.count

@@ -1,0 +1,183 @@
+"""The monitor of estimated performance: what it has learnt, and the verdict on one window without labels. Pure."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from perennial_api.modeldeployment.monitoring import EstimatedPerformance, EstimationMethod, MonitorSettings
+
+from perennial_observer.monitors.alarms.verdicts import Assessment, assess_too_few
+from perennial_observer.monitors.estimates.estimators import CBPE, DLE, Estimate
+from perennial_observer.monitors.estimates.lessons import Lessons
+from perennial_observer.monitors.labels.chance import chance_of_breach
+from perennial_observer.monitors.labels.labelled import (
+    Unusable,
+    assess_unusable,
+    comparable,
+    read_numbers,
+    read_output,
+    sort_classes,
+)
+from perennial_observer.monitors.labels.performance import assess_bound
+from perennial_observer.monitors.references.encoding import Encoder
+from perennial_observer.store.rows import LoggedRow
+
+__all__ = ["Learnt", "assess_estimated", "learn"]
+
+Floats = npt.NDArray[np.float64]
+TWO = 2
+
+
+@dataclass(frozen=True)
+class Learnt:
+    """An estimator, and what it has learnt from.
+
+    Parameters
+    ----------
+    source, count, is_final
+        See `Lessons`; the rows themselves aren't kept.
+    classes
+        Of the labels, the positive one last; empty for a regression.
+    failure
+        Why nothing could be learnt from the lessons, if so.
+    """
+
+    estimator: CBPE | DLE
+    source: str
+    count: int
+    is_final: bool
+    classes: tuple[Any, ...] = ()
+    failure: Unusable | None = None
+
+
+def learn(lessons: Lessons, spec: EstimatedPerformance, encoder: Encoder | None) -> Learnt:
+    """Fit the method's estimator; what the lessons lack is kept as the failure.
+
+    Parameters
+    ----------
+    encoder
+        Of the inputs, for DLE.
+    """
+    cbpe = CBPE()
+    about = (lessons.source, len(lessons.rows), lessons.is_final)
+    try:
+        if spec.method is EstimationMethod.CBPE:
+            probability = _read_probabilities(lessons.rows, spec)
+            truth = [comparable(row.label) for row in lessons.rows]
+            classes = _two_classes(truth, spec)
+            cbpe.fit(probability, np.array([label == classes[-1] for label in truth], dtype=np.bool_))
+            return Learnt(cbpe, *about, classes)
+        assert encoder is not None, "DLE has the reference's"
+        predicted = read_numbers(read_output(lessons.rows, "predict", spec.metric.value), "predict")
+        labels = read_numbers([row.label for row in lessons.rows], "label")
+        dle = DLE(spec.metric)
+        dle.fit(encoder.encode_rows([row.inputs for row in lessons.rows]), predicted, labels)
+    except Unusable as why:
+        place = f"in the labelled rows of the {lessons.source} that it learns from, {why.message}"
+        return Learnt(cbpe, *about, failure=Unusable(why.reason, place))
+    return Learnt(dle, *about)
+
+
+def assess_estimated(
+    rows: Sequence[LoggedRow],
+    spec: EstimatedPerformance,
+    settings: MonitorSettings,
+    learnt: Learnt | None,
+    encoder: Encoder | None,
+) -> Assessment:
+    """Judge one window by an estimate, as realised performance is judged by its figure.
+
+    Parameters
+    ----------
+    learnt
+        None while there are no labelled rows: CBPE then takes the probabilities as they are and says
+        ``calibrated: false``; DLE has nothing to say.
+    """
+    if len(rows) < settings.window.min_samples:
+        return assess_too_few(len(rows), settings.window.min_samples)
+    try:
+        if learnt is not None and learnt.failure is not None:
+            raise learnt.failure
+        if spec.method is EstimationMethod.CBPE:
+            estimate = _estimate_by_cbpe(rows, spec, learnt)
+        else:
+            estimate = _estimate_by_dle(rows, spec, learnt, encoder)
+    except Unusable as why:
+        return assess_unusable(why, len(rows))
+    basis = (
+        "by the probabilities as they are, since too few labelled rows are there to calibrate them"
+        if learnt is None
+        else f"learnt from {learnt.count} labelled rows of the {learnt.source}"
+    )
+    verdict = assess_bound(
+        spec,
+        estimate.value,
+        (estimate.lower, estimate.upper),
+        estimate.error,
+        p=chance_of_breach(rows, settings),
+        basis=f"as estimated without labels, {basis}",
+    )
+    return verdict.model_copy(update={"samples": len(rows), "calibrated": learnt is not None})
+
+
+def _estimate_by_cbpe(
+    rows: Sequence[LoggedRow], spec: EstimatedPerformance, learnt: Learnt | None
+) -> Estimate:
+    probability = _read_probabilities(rows, spec)
+    predicted = [comparable(answer) for answer in read_output(rows, "predict", spec.metric.value)]
+    estimator = learnt.estimator if learnt is not None else CBPE()
+    assert isinstance(estimator, CBPE)
+    known = learnt.classes if learnt is not None else ()
+    classes = sort_classes([*known, *predicted])
+    if len(classes) > TWO:
+        raise _too_many(spec, classes)
+    if len(classes) == TWO:
+        is_positive = np.array([answer == classes[-1] for answer in predicted], dtype=np.bool_)
+    else:
+        # All answers are alike and no label tells the other class: the probabilities say which it is.
+        is_positive = np.full(len(rows), float(np.mean(probability)) > 0.5)  # noqa: PLR2004  the more probable one
+    return estimator.estimate(spec.metric, probability, is_positive)
+
+
+def _estimate_by_dle(
+    rows: Sequence[LoggedRow], spec: EstimatedPerformance, learnt: Learnt | None, encoder: Encoder | None
+) -> Estimate:
+    if learnt is None:
+        raise Unusable(
+            "NoLabelledRows",
+            "DLE learns the errors from labelled rows, and there are too few: save the bundle with y, or send labels"
+            " (labels.minLabels, labels.minCoverage and labels.maturity say how many are needed)",
+        )
+    assert isinstance(learnt.estimator, DLE)
+    assert encoder is not None, "DLE has the reference's"
+    predicted = read_numbers(read_output(rows, "predict", spec.metric.value), "predict")
+    return learnt.estimator.estimate(encoder.encode_rows([row.inputs for row in rows]), predicted)
+
+
+def _read_probabilities(rows: Sequence[LoggedRow], spec: EstimatedPerformance) -> Floats:
+    values = read_output(rows, "probability", f"CBPE of {spec.metric.value}")
+    if any(isinstance(value, list) for value in values):
+        raise Unusable("MetricNotDefined", "CBPE is computed for two classes, and the model has more")
+    probability = read_numbers(values, "probability")
+    if probability.min() < 0 or probability.max() > 1:
+        raise Unusable("MetricNotDefined", "the probability values are not all from 0 to 1")
+    return probability
+
+
+def _two_classes(truth: Sequence[Any], spec: EstimatedPerformance) -> tuple[Any, ...]:
+    classes = sort_classes(truth)
+    if len(classes) < TWO:
+        raise Unusable("SingleClass", f"all labels are {classes[0]!r}, so no probability can be calibrated")
+    if len(classes) > TWO:
+        raise _too_many(spec, classes)
+    return tuple(classes)
+
+
+def _too_many(spec: EstimatedPerformance, classes: Sequence[Any]) -> Unusable:
+    shown = ", ".join(repr(label) for label in classes[:5])
+    return Unusable(
+        "MetricNotDefined",
+        f"CBPE estimates {spec.metric.value} for two classes, and there are {len(classes)}: {shown}",
+    )

@@ -1,0 +1,1 @@
+"""Monitors that need labels: performance, concept, fairness."""

@@ -1,0 +1,34 @@
+"""How far beyond a bound a window has to be before chance doesn't explain it. Pure.
+
+A model that stands exactly at its bound is below it in every other window. So a window breaches only where its figure is
+beyond the bound by more than chance at the rate that ``falseAlarmEvery`` allows: that model then raises a false alarm no
+more often than asked, and a better one hardly ever. It holds where rows don't depend on each other.
+"""
+
+from collections.abc import Sequence
+
+from perennial_api.modeldeployment.monitoring import MonitorSettings
+from scipy.stats import norm
+
+from perennial_observer.monitors.alarms.false_alarms import per_window_probability
+from perennial_observer.store.rows import LoggedRow
+
+__all__ = ["chance_of_breach", "deviations"]
+
+
+def chance_of_breach(rows: Sequence[LoggedRow], settings: MonitorSettings) -> float:
+    """Per-window probability of a false breach, from how long such a window takes in event time."""
+    span_s = max(rows[-1].event_time - rows[0].event_time, 1.0)
+    windows = max(2, round(settings.false_alarm_every.seconds / span_s))
+    return per_window_probability(windows, settings.alarm.breaches, settings.alarm.of)
+
+
+def deviations(p: float) -> float:
+    """How many standard errors a normal figure exceeds with probability `p`.
+
+    Examples
+    --------
+    >>> round(deviations(0.025), 2)
+    1.96
+    """
+    return float(norm.isf(p))

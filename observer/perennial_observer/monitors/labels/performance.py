@@ -1,0 +1,216 @@
+"""Realised performance of one window from the labels that came back. Pure.
+
+A window breaches where the point estimate is beyond the bound by more than chance (`chance.py`): on few labels a figure
+below the bound is noise more often than not. The 95 % interval is recorded beside it.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from perennial_api.modeldeployment.monitoring import (
+    EstimatedPerformance,
+    MonitorSettings,
+    Performance,
+    PerformanceMetric,
+)
+from sklearn import metrics
+
+from perennial_observer.monitors.alarms.verdicts import Assessment
+from perennial_observer.monitors.labels.chance import chance_of_breach, deviations
+from perennial_observer.monitors.labels.labelled import (
+    Unusable,
+    assess_shortage,
+    assess_unusable,
+    clip_chances,
+    comparable,
+    measure_coverage,
+    pick_labelled,
+    read_numbers,
+    read_output,
+    sort_classes,
+)
+from perennial_observer.store.rows import LoggedRow
+
+__all__ = ["assess_bound", "assess_performance"]
+
+Array = npt.NDArray[Any]
+Floats = npt.NDArray[np.float64]
+RESAMPLES = 200
+SEED = 20130101
+INTERVAL_PERCENT = (2.5, 97.5)
+NEEDS_PROBABILITY = {PerformanceMetric.ROC_AUC, PerformanceMetric.LOG_LOSS}
+REGRESSION = {PerformanceMetric.MAE, PerformanceMetric.RMSE}
+
+
+def assess_performance(rows: Sequence[LoggedRow], spec: Performance, settings: MonitorSettings) -> Assessment:
+    """Judge a window whose labels have had time to mature.
+
+    Parameters
+    ----------
+    rows
+        All rows of the window, labelled or not, in order of event time.
+    """
+    labelled = pick_labelled(rows)
+    lack = assess_shortage(rows, labelled, spec.labels, min_samples=settings.window.min_samples)
+    if lack is not None:
+        return lack
+    coverage = measure_coverage(rows, labelled)
+    try:
+        truth, answer, measure = _prepare(labelled, spec.metric)
+        value = measure(truth, answer)
+    except Unusable as why:
+        return assess_unusable(why, len(labelled), coverage)
+    draws = _resample(truth, answer, measure, needs_two=spec.metric in _NEEDS_TWO_CLASSES)
+    lower, upper = np.percentile(draws, INTERVAL_PERCENT)
+    return assess_bound(
+        spec,
+        value,
+        (float(lower), float(upper)),
+        float(np.std(draws)),
+        p=chance_of_breach(rows, settings),
+        basis=f"on {len(labelled)} labels ({coverage:.0%} of the rows)",
+    ).model_copy(update={"samples": len(labelled), "coverage": coverage})
+
+
+def assess_bound(
+    spec: Performance | EstimatedPerformance,
+    value: float,
+    interval: tuple[float, float],
+    error: float,
+    *,
+    p: float,
+    basis: str,
+) -> Assessment:
+    """Hold a figure against the bound of a spec that has `metric`, `min` and `max`.
+
+    Parameters
+    ----------
+    error
+        Standard error of the figure.
+    p
+        How likely a model that stands at the bound may breach.
+    basis
+        What the figure stands on, for the message.
+    """
+    is_score = spec.min is not None
+    bound = spec.min if is_score else spec.max
+    assert bound is not None, "the API demands exactly one bound"
+    beyond = bound - value if is_score else value - bound
+    breached = beyond > 0 and beyond > deviations(p) * error
+    side, name = ("below", "min") if is_score else ("above", "max")
+    if breached:
+        reason, words = "BoundExceeded", f"{side} {name} {bound:g}"
+    elif beyond > 0:
+        reason, words = "WithinNoise", f"{side} {name} {bound:g}, but by no more than chance explains"
+    else:
+        reason, words = "WithinBound", f"not {side} {name} {bound:g}"
+    metric = spec.metric.value
+    return Assessment(
+        breached=bool(breached),
+        reason=reason,
+        message=f"{metric} is {value:.4g} ({interval[0]:.4g} to {interval[1]:.4g}) {basis}, {words}",
+        samples=0,
+        statistic=value,
+        threshold=bound,
+        lower=interval[0],
+        upper=interval[1],
+        metric=metric,
+    )
+
+
+def _prepare(
+    rows: Sequence[LoggedRow], metric: PerformanceMetric
+) -> tuple[Array, Array, Callable[[Array, Array], float]]:
+    """Choose what is compared, and the function that compares it."""
+    output = "probability" if metric in NEEDS_PROBABILITY else "predict"
+    answers = read_output(rows, output, metric.value)
+    if metric in REGRESSION:
+        truths = read_numbers([row.label for row in rows], "label")
+        return truths, read_numbers(answers, output), _MEASURES[metric]
+    truth = np.array([comparable(row.label) for row in rows], dtype=object)
+    if metric is PerformanceMetric.ACCURACY:
+        return truth, np.array([comparable(answer) for answer in answers], dtype=object), _accuracy
+    classes = sort_classes(truth)
+    if len(classes) < 2:  # noqa: PLR2004
+        raise Unusable("SingleClass", f"all labels are {classes[0]!r}, so {metric.value} is not defined")
+    if metric in NEEDS_PROBABILITY:
+        if len(classes) > 2:  # noqa: PLR2004
+            raise Unusable(
+                "MetricNotDefined", f"{metric.value} is computed for two classes; use balanced_accuracy"
+            )
+        positive = np.array([label == classes[-1] for label in truth], dtype=np.int64)
+        chances = read_numbers(answers, output)
+        # Of a rank it doesn't matter whether it is a probability.
+        return (
+            positive,
+            clip_chances(chances) if metric is PerformanceMetric.LOG_LOSS else chances,
+            _MEASURES[metric],
+        )
+    predicted = [comparable(answer) for answer in answers]
+    codes = {label: i for i, label in enumerate(sort_classes([*classes, *predicted]))}
+    measure = _MEASURES[metric]
+    if metric is PerformanceMetric.F1 and len(codes) > 2:  # noqa: PLR2004
+        measure = _macro_f1
+    return np.array([codes[x] for x in truth]), np.array([codes[x] for x in predicted]), measure
+
+
+def _accuracy(truth: Array, answer: Array) -> float:
+    return float(np.mean(truth == answer))
+
+
+def _macro_f1(truth: Array, answer: Array) -> float:
+    return float(metrics.f1_score(truth, answer, average="macro", zero_division=0.0))
+
+
+def _f1(truth: Array, answer: Array) -> float:
+    return float(metrics.f1_score(truth, answer, zero_division=0.0))
+
+
+def _balanced_accuracy(truth: Array, answer: Array) -> float:
+    """Mean recall over the classes that occur; scikit-learn's own warns about predicted classes that don't."""
+    return float(np.mean([np.mean(answer[truth == label] == label) for label in np.unique(truth)]))
+
+
+def _log_loss(truth: Array, answer: Array) -> float:
+    return float(metrics.log_loss(truth, answer, labels=[0, 1]))
+
+
+def _roc_auc(truth: Array, answer: Array) -> float:
+    return float(metrics.roc_auc_score(truth, answer))
+
+
+def _mae(truth: Array, answer: Array) -> float:
+    return float(metrics.mean_absolute_error(truth, answer))
+
+
+def _rmse(truth: Array, answer: Array) -> float:
+    return float(metrics.root_mean_squared_error(truth, answer))
+
+
+_MEASURES: dict[PerformanceMetric, Callable[[Array, Array], float]] = {
+    PerformanceMetric.ACCURACY: _accuracy,
+    PerformanceMetric.BALANCED_ACCURACY: _balanced_accuracy,
+    PerformanceMetric.F1: _f1,
+    PerformanceMetric.LOG_LOSS: _log_loss,
+    PerformanceMetric.MAE: _mae,
+    PerformanceMetric.RMSE: _rmse,
+    PerformanceMetric.ROC_AUC: _roc_auc,
+}
+_NEEDS_TWO_CLASSES = {PerformanceMetric.BALANCED_ACCURACY, PerformanceMetric.F1, PerformanceMetric.ROC_AUC}
+
+
+def _resample(
+    truth: Array, answer: Array, measure: Callable[[Array, Array], float], *, needs_two: bool
+) -> Floats:
+    """Bootstrap over rows with a fixed seed: the same window gives the same figures. float64 (up to RESAMPLES,)."""
+    random = np.random.default_rng(SEED)
+    values = []
+    for _ in range(RESAMPLES):
+        chosen = random.integers(0, len(truth), len(truth))
+        # A resample without one of the classes has no such metric; it is rare where minLabels is kept.
+        if needs_two and (truth[chosen] == truth[chosen[0]]).all():
+            continue
+        values.append(measure(truth[chosen], answer[chosen]))
+    return np.array(values or [measure(truth, answer)])

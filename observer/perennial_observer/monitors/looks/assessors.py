@@ -1,0 +1,293 @@
+"""Finds or builds the monitor that judges a window, and remembers it while its reference is in force."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from perennial_api.modeldeployment.monitoring import (
+    Concept,
+    DataQuality,
+    Drift,
+    EstimationMethod,
+    Monitor,
+    MonitorSettings,
+    MonitorType,
+    Outlier,
+    ReferenceSource,
+)
+from perennial_api.where import Condition
+
+from perennial_observer.detectors.sidecar import Sidecar
+from perennial_observer.monitors.alarms.verdicts import Assessment, assess_too_few
+from perennial_observer.monitors.custom.monitor import Asked, CustomCalls, assess_answer
+from perennial_observer.monitors.estimates.learning import Learning
+from perennial_observer.monitors.estimates.monitor import assess_estimated
+from perennial_observer.monitors.labels.concept import assess_concept, history_rows
+from perennial_observer.monitors.labels.fairness import assess_fairness
+from perennial_observer.monitors.labels.labelled import Unusable, assess_unusable
+from perennial_observer.monitors.labels.performance import assess_performance
+from perennial_observer.monitors.outlier import MIN_REFERENCE_ROWS
+from perennial_observer.monitors.prepared import Prepared, prepare_reference
+from perennial_observer.monitors.quality.assess import assess_quality
+from perennial_observer.monitors.quality.rejections import read_rejected
+from perennial_observer.monitors.references.sources import MissingReference, Scope, find_reference
+from perennial_observer.monitors.windows.slices import check_columns, slice_reference, slice_rows
+from perennial_observer.store.labelled import read_before
+from perennial_observer.store.reads import Position
+from perennial_observer.store.reference_files import ReferenceFiles
+from perennial_observer.store.references import StoredReference
+from perennial_observer.store.rows import LoggedRow
+from perennial_observer.store.store import Store
+
+__all__ = ["Assessors", "MissingReference", "Prepared", "Question", "Scope"]
+
+
+# A file that can't be fetched, or rows that can't be used, are asked for again after a while, not at every look.
+RETRY_S = 60.0
+
+
+@dataclass(frozen=True)
+class Question:
+    """One window of a monitor that is to be judged.
+
+    Parameters
+    ----------
+    slices
+        Those that the monitor compares with each other, by name.
+    """
+
+    scope: Scope
+    monitor: Monitor
+    settings: MonitorSettings
+    rows: Sequence[LoggedRow]
+    slices: Mapping[str, Condition] = field(default_factory=dict)
+
+
+@dataclass
+class Assessors:
+    """Judges windows of any monitor type."""
+
+    store: Store
+    sidecar: Sidecar
+    monotonic: Callable[[], float] = time.monotonic
+    custom: CustomCalls = field(default_factory=CustomCalls)
+    files: ReferenceFiles = field(default_factory=ReferenceFiles)
+    learning: Learning = field(default_factory=Learning)
+    _prepared: dict[Scope, Prepared] = field(default_factory=dict)
+    _missing: dict[Scope, tuple[float, MissingReference]] = field(default_factory=dict)
+
+    def assess(self, question: Question) -> Assessment:
+        """Judge one window.
+
+        Raises
+        ------
+        MissingReference
+            If the monitor needs one and there is none.
+        UnknownFeature
+            If the monitor names features that there aren't.
+        DetectorUnavailable, DetectorFailure
+            From the sidecar.
+        """
+        return _JUDGES[question.monitor.type](self, question)
+
+    def flag_outliers(
+        self, scope: Scope, spec: Outlier, rows: Sequence[Mapping[str, Any]]
+    ) -> npt.NDArray[np.bool_]:
+        """Tell which rows are odd by the scope's reference, bool (n,); raises as :meth:`assess` does."""
+        return self.prepare(scope).outliers(spec).flag(rows)
+
+    def keep_only(self, in_force: AbstractSet[tuple[str, str]]) -> None:
+        """Drop what was built for (uid, revision) pairs that are not in force any more; the end of each look."""
+        self.custom.end_look()
+        self.learning.keep_only(in_force)
+        self._prepared = {
+            scope: kept
+            for scope, kept in self._prepared.items()
+            if (scope.key.uid, scope.revision) in in_force
+        }
+        self._missing = {
+            scope: missing
+            for scope, missing in self._missing.items()
+            if (scope.key.uid, scope.revision) in in_force
+        }
+
+    def prepare(self, scope: Scope) -> Prepared:
+        """Read and encode the scope's reference, once while it is in force.
+
+        Raises
+        ------
+        MissingReference
+            There is none, or none that can be compared with.
+        """
+        if scope not in self._prepared:
+            reference = slice_reference(scope.condition, self._find(scope))
+            prepared = prepare_reference(reference, scope, self.sidecar)
+            # A spec that was edited leaves a reference behind which nobody asks for any more.
+            same = (scope.key.uid, scope.revision, scope.condition)
+            self._prepared = {
+                other: kept
+                for other, kept in self._prepared.items()
+                if (other.key.uid, other.revision, other.condition) != same
+            }
+            self._prepared[scope] = prepared
+        return self._prepared[scope]
+
+    def _find(self, scope: Scope) -> StoredReference:
+        until, missing = self._missing.get(scope, (float("-inf"), None))
+        if missing is not None and self.monotonic() < until:
+            raise missing
+        self._missing.pop(scope, None)
+        try:
+            return find_reference(self.store, scope, self.files)
+        except MissingReference as found:
+            if scope.reference.source is ReferenceSource.URI or found.reason == "ReferenceUnreadable":
+                self._missing[scope] = (self.monotonic() + RETRY_S, found)
+            raise
+
+
+def _prepare_large(assessors: Assessors, scope: Scope) -> Prepared:
+    """Prepare a reference for those who compare distributions, which a handful of rows don't have.
+
+    Raises
+    ------
+    MissingReference
+        There is none, or one of too few rows; detectors would fail on some of those, each in its own way.
+    """
+    prepared = assessors.prepare(scope)
+    n = len(prepared.matrix)
+    if n >= MIN_REFERENCE_ROWS:
+        return prepared
+    if scope.condition is not None:
+        raise MissingReference(
+            f"{n} of the reference's rows are in the slice, {MIN_REFERENCE_ROWS} are needed: give a reference that has"
+            " it, or a wider slice",
+            "SliceNotInReference",
+        )
+    raise MissingReference(
+        f"the reference has {n} rows, {MIN_REFERENCE_ROWS} are needed: give a larger one", "ReferenceTooSmall"
+    )
+
+
+def _judge_performance(_: Assessors, question: Question) -> Assessment:
+    spec = question.monitor.performance
+    assert spec is not None, "the API demands it"
+    return assess_performance(question.rows, spec, question.settings)
+
+
+def _judge_drift(assessors: Assessors, question: Question) -> Assessment:
+    spec = question.monitor.drift or Drift()
+    monitor = _prepare_large(assessors, question.scope).drift(spec, of_outputs=False)
+    return monitor.assess(question.rows, question.settings)
+
+
+def _judge_prediction_drift(assessors: Assessors, question: Question) -> Assessment:
+    spec = question.monitor.prediction_drift or Drift()
+    monitor = _prepare_large(assessors, question.scope).drift(spec, of_outputs=True)
+    return monitor.assess(question.rows, question.settings)
+
+
+def _judge_outliers(assessors: Assessors, question: Question) -> Assessment:
+    spec = question.monitor.outlier or Outlier()
+    monitor = _prepare_large(assessors, question.scope).outliers(spec)
+    return monitor.assess(question.rows, question.settings, spec)
+
+
+def _judge_quality(assessors: Assessors, question: Question) -> Assessment:
+    scope = question.scope
+    return assess_quality(
+        question.rows,
+        assessors.prepare(scope).reference,
+        question.monitor.data_quality or DataQuality(),
+        question.settings,
+        exclude=scope.exclude,
+        # Rows that don't fit are of no slice.
+        rejected=None
+        if scope.condition
+        else read_rejected(assessors.store, scope.key.uid, scope.revision, question.rows),
+    )
+
+
+def _judge_custom(assessors: Assessors, question: Question) -> Assessment:
+    """Judge by the user's number; raises NotYetJudged until it is there."""
+    scope, rows, spec = question.scope, question.rows, question.monitor.custom
+    assert spec is not None, "the API demands it"
+    if len(rows) < question.settings.window.min_samples:
+        return assess_too_few(len(rows), question.settings.window.min_samples)
+    reference = None
+    with suppress(MissingReference):
+        reference = assessors.prepare(scope).reference
+    name = question.monitor.name
+    about = {
+        "namespace": scope.key.namespace,
+        "deployment": scope.key.name,
+        "revision": scope.revision,
+        "monitor": name,
+    }
+    place = (scope.key.uid, scope.revision, name)
+    answer = assessors.custom.ask(place, spec, Asked(about, rows, reference))
+    return assess_answer(answer, spec, len(rows))
+
+
+def _judge_estimated(assessors: Assessors, question: Question) -> Assessment:
+    spec = question.monitor.estimated_performance
+    assert spec is not None, "the API demands it"
+    prepared = None
+    try:
+        prepared = assessors.prepare(question.scope)
+    except MissingReference:
+        # CBPE needs nothing but the model's answers; DLE reads the inputs as the reference has them.
+        if spec.method is EstimationMethod.DLE:
+            raise
+    learnt = None
+    if question.rows:
+        now = question.rows[-1].event_time
+        learnt = assessors.learning.find(assessors.store, question.scope, question.monitor, prepared, now=now)
+    encoder = prepared.encoder if prepared is not None else None
+    return assess_estimated(question.rows, spec, question.settings, learnt, encoder)
+
+
+def _judge_concept(assessors: Assessors, question: Question) -> Assessment:
+    spec, scope = question.monitor.concept or Concept(), question.scope
+    is_regression = assessors.prepare(scope).reference.task == "Regression"
+    history: Sequence[LoggedRow] = ()
+    if question.rows:
+        first = Position(question.rows[0].event_time, question.rows[0].id)
+        limit = history_rows(question.settings.window.size)
+        with assessors.store.read() as connection:
+            before = read_before(connection, scope.key.uid, scope.revision, before=first, limit=limit)
+        history = slice_rows(scope.condition, before)
+    return assess_concept(question.rows, history, spec, question.settings, is_regression=is_regression)
+
+
+def _judge_fairness(assessors: Assessors, question: Question) -> Assessment:
+    spec = question.monitor.fairness
+    assert spec is not None, "the API demands it"
+    reference = assessors.prepare(question.scope).reference
+    for condition in question.slices.values():
+        check_columns(condition, reference.schema, question.scope.exclude)
+    if reference.task == "Regression":
+        why = Unusable(
+            "MetricNotDefined", "fairness compares shares of classes, and this model is a regression"
+        )
+        return assess_unusable(why, len(question.rows))
+    seen = (*reference.outputs.get("predict", ()), *(reference.labels or ()))
+    known = [value for value in seen if value is not None]
+    return assess_fairness(question.rows, spec, question.settings, question.slices, known)
+
+
+_JUDGES: Mapping[MonitorType, Callable[[Assessors, Question], Assessment]] = {
+    MonitorType.CONCEPT: _judge_concept,
+    MonitorType.CUSTOM: _judge_custom,
+    MonitorType.DATA_QUALITY: _judge_quality,
+    MonitorType.DRIFT: _judge_drift,
+    MonitorType.ESTIMATED_PERFORMANCE: _judge_estimated,
+    MonitorType.FAIRNESS: _judge_fairness,
+    MonitorType.OUTLIER: _judge_outliers,
+    MonitorType.PERFORMANCE: _judge_performance,
+    MonitorType.PREDICTION_DRIFT: _judge_prediction_drift,
+}

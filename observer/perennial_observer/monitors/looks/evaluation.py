@@ -1,0 +1,393 @@
+"""One look at every deployment's windows: read, judge, store. Synchronous; a thread of its own runs it.
+
+A window and the memory that follows from it are one transaction. Killed before it, the window is judged again with the
+same result; killed after it, never again.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from perennial_api import ModelDeployment
+from perennial_api.modeldeployment.monitoring import Monitor, MonitorSettings, MonitorType
+from perennial_api.monitorreport import LogCounts, MonitorReportStatus, MonitorState, MonitorVerdict
+from perennial_api.where import Condition
+from sqlalchemy.exc import SQLAlchemyError
+
+from perennial_observer.errors import DetectorFailure, DetectorUnavailable, LeaseLost, ObserverError
+from perennial_observer.explaining.explain import render_explanation
+from perennial_observer.explaining.explainer import Breach, Explainer
+from perennial_observer.explaining.findings import Explanation
+from perennial_observer.ingest.event_time import EventTimes
+from perennial_observer.monitors.alarms.silence import show_silence, step_silence
+from perennial_observer.monitors.alarms.step import step
+from perennial_observer.monitors.alarms.verdicts import Assessment, Memory, build_verdict, utc
+from perennial_observer.monitors.custom.monitor import NotYetJudged
+from perennial_observer.monitors.labels.labelled import maturity_s
+from perennial_observer.monitors.looks.assessors import Assessors, MissingReference, Question, Scope
+from perennial_observer.monitors.looks.reports import DeploymentReport, report_hindrance, report_waiting
+from perennial_observer.monitors.looks.spec_digest import digest_spec
+from perennial_observer.monitors.windows.closing import close_window
+from perennial_observer.monitors.windows.records import (
+    forget_monitors,
+    read_last_position,
+    read_memories,
+    write_memory,
+    write_window,
+)
+from perennial_observer.monitors.windows.slices import (
+    UnknownFeature,
+    check_columns,
+    find_condition,
+    find_conditions,
+    slice_rows,
+)
+from perennial_observer.registry import Registry, key_of
+from perennial_observer.service_level.judging import Promised, ServiceLevels
+from perennial_observer.settings import Settings
+from perennial_observer.store.arrivals import read_latest_arrival
+from perennial_observer.store.leases import Leases, SoleOwner
+from perennial_observer.store.log import find_deployment_id
+from perennial_observer.store.reads import read_counts, read_positions, read_window
+from perennial_observer.store.rows import DeploymentKey, LoggedRow
+from perennial_observer.store.store import Store
+
+__all__ = ["Evaluator"]
+
+_LOG = logging.getLogger(__name__)
+
+WRITE_TIMEOUT_S = 60.0
+MAX_FAILURE = 300
+
+
+@dataclass(frozen=True)
+class _Subject:
+    """One deployment while it is looked at."""
+
+    deployment: ModelDeployment
+    key: DeploymentKey
+    deployment_id: int | None
+    revision: str | None
+    watermark: float | None
+
+    @property
+    def exclude(self) -> tuple[str, ...]:
+        return self.deployment.spec.logger.exclude
+
+
+@dataclass(frozen=True)
+class _Judged:
+    """One window that was judged, with what the monitor remembered before and does after it."""
+
+    before: Memory
+    after: Memory
+    assessment: Assessment
+    now: float
+    explanation: Explanation | None = None
+
+
+@dataclass
+class Evaluator:
+    """Evaluates closed windows.
+
+    Parameters
+    ----------
+    clock
+        Seconds since the epoch.
+    """
+
+    store: Store
+    registry: Registry
+    assessors: Assessors
+    event_times: EventTimes
+    settings: Settings
+    clock: Callable[[], float] = time.time
+    reports: dict[str, DeploymentReport] = field(default_factory=dict)
+    leases: Leases = field(default_factory=SoleOwner)
+    service_levels: ServiceLevels = field(init=False)
+    _looking_at: str = ""
+
+    def __post_init__(self) -> None:
+        self.service_levels = ServiceLevels(self.store, self.clock)
+
+    def look(self) -> dict[str, DeploymentReport]:
+        """Judge what has closed since the last look, a bounded number of windows for each monitor.
+
+        Of the deployments whose lease this observer holds; the others are another's.
+        """
+        reports, in_force = {}, set()
+        for deployment in self.registry.all():
+            uid = deployment.metadata.uid
+            if not self.leases.holds(uid):
+                continue
+            self._looking_at = uid
+            in_force.add((uid, _revision_of(deployment) or ""))
+            try:
+                report = self._look_at(deployment)
+            except LeaseLost as lost:
+                _LOG.warning("evaluation left uid=%s message=%s", uid, lost.message)
+                continue
+            except Exception:  # noqa: BLE001  the top of a loop
+                # One deployment's bad data must not stop the others; it is tried again at the next tick.
+                _LOG.exception(
+                    "evaluation failed deployment=%s/%s",
+                    deployment.metadata.namespace,
+                    deployment.metadata.name,
+                )
+                # What was known stays known: a report that goes takes the metrics with it, and alarms seem to end.
+                if uid in self.reports and self.leases.holds(uid):
+                    reports[uid] = self.reports[uid]
+                continue
+            reports[uid] = report
+        self.reports = reports
+        # By what is in force, not by what could be looked at: a reference that goes is built again at the next look.
+        self.service_levels.keep_only({uid for uid, _ in in_force})
+        self.assessors.keep_only(in_force)
+        return reports
+
+    def _look_at(self, deployment: ModelDeployment) -> DeploymentReport:
+        key = key_of(deployment)
+        with self.store.read() as connection:
+            deployment_id = find_deployment_id(connection, key.uid)
+            counts = read_counts(connection, key.uid)
+            memories = read_memories(connection, deployment_id) if deployment_id is not None else {}
+        subject = _Subject(
+            deployment=deployment,
+            key=key,
+            deployment_id=deployment_id,
+            revision=_revision_of(deployment),
+            watermark=self.event_times.watermark(key, counts.latest_event),
+        )
+        verdicts, kept = [], {}
+        for monitor in deployment.spec.monitoring.monitors:
+            is_service = monitor.type is MonitorType.SERVICE_LEVEL
+            look = self._look_at_service_level if is_service else self._look_at_monitor
+            memory, verdict = look(subject, monitor, memories.get(monitor.name))
+            memory, verdict = self._watch_silence(subject, monitor, memory, verdict)
+            verdicts.append(verdict)
+            if memory is not None:
+                kept[monitor.name] = memory
+        gone = set(memories) - {monitor.name for monitor in deployment.spec.monitoring.monitors}
+        if gone and deployment_id is not None:
+            self._write(lambda connection: forget_monitors(connection, deployment_id, gone))
+        log = LogCounts(
+            predictions=counts.predictions, labels=counts.labels, watermark=utc(subject.watermark)
+        )
+        status = MonitorReportStatus(revision=subject.revision, log=log, monitors=tuple(verdicts))
+        return DeploymentReport(key, counts, status, kept)
+
+    def _look_at_monitor(
+        self, subject: _Subject, monitor: Monitor, memory: Memory | None
+    ) -> tuple[Memory | None, MonitorVerdict]:
+        if subject.revision is None:
+            return None, report_waiting(monitor, "NoRevision", "no revision is stable yet")
+        if subject.deployment_id is None or subject.watermark is None:
+            return None, report_waiting(monitor, "NoPredictions", "nothing has been logged yet")
+        settings = subject.deployment.spec.monitoring.settings_for(monitor)
+        memory = self._refresh(subject, monitor, settings, memory)
+        try:
+            memory = self._judge_windows(subject, monitor, settings, memory)
+        except MissingReference as missing:
+            return memory, report_hindrance(
+                monitor, memory, MonitorState.INSUFFICIENT, missing.reason, str(missing)
+            )
+        except UnknownFeature as unknown:
+            return memory, report_hindrance(
+                monitor, memory, MonitorState.ERROR, unknown.reason, unknown.message
+            )
+        except DetectorUnavailable as error:
+            _LOG.warning("detectors unavailable reason=%s message=%s", error.reason, error.message)
+            return memory, report_hindrance(monitor, memory, MonitorState.ERROR, error.reason, error.message)
+        return memory, build_verdict(monitor, memory)
+
+    def _look_at_service_level(
+        self, subject: _Subject, monitor: Monitor, memory: Memory | None
+    ) -> tuple[Memory | None, MonitorVerdict]:
+        if subject.deployment_id is None:
+            return None, report_waiting(monitor, "NoRouters", "no router of the gateway has answered yet")
+        promise = Promised(subject.deployment, subject.deployment_id, monitor)
+        following = self.service_levels.look(promise, memory)
+        if memory is None or following.state is not memory.state:
+            _log_transition(subject.key, monitor.name, following)
+        return following, build_verdict(monitor, following)
+
+    def _watch_silence(
+        self, subject: _Subject, monitor: Monitor, memory: Memory | None, verdict: MonitorVerdict
+    ) -> tuple[Memory | None, MonitorVerdict]:
+        """Lay an alarm over the verdict while no row comes, which no window can tell."""
+        spec = monitor.data_quality
+        if spec is None or spec.max_silence is None or memory is None or subject.deployment_id is None:
+            return memory, verdict
+        deployment_id, max_silence = subject.deployment_id, spec.max_silence
+        with self.store.read() as connection:
+            arrival = read_latest_arrival(connection, deployment_id)
+        if arrival is not None:
+            following = step_silence(
+                memory, latest_arrival=arrival, max_silence_s=max_silence.seconds, now=self.clock()
+            )
+            if following is not memory:
+                self._write(
+                    lambda connection: write_memory(connection, deployment_id, monitor.name, following)
+                )
+            memory = following
+        name = f"{monitor.name}/{subject.key.uid}/{memory.revision}"
+        return memory, show_silence(verdict, memory, name, max_silence)
+
+    def _refresh(
+        self, subject: _Subject, monitor: Monitor, settings: MonitorSettings, memory: Memory | None
+    ) -> Memory:
+        """Start clean on another revision or another spec, behind the last window judged on this revision."""
+        digest = digest_spec(monitor, settings, subject.exclude, subject.deployment.spec.monitoring)
+        assert subject.revision is not None
+        assert subject.deployment_id is not None
+        if memory is not None and memory.revision == subject.revision and memory.spec_digest == digest:
+            return memory
+        deployment_id, revision = subject.deployment_id, subject.revision
+        with self.store.read() as connection:
+            cursor = read_last_position(connection, deployment_id, monitor.name, revision)
+        fresh = Memory(revision=revision, spec_digest=digest, cursor=cursor, last_transition=self.clock())
+        self._write(lambda connection: write_memory(connection, deployment_id, monitor.name, fresh))
+        return fresh
+
+    def _judge_windows(
+        self, subject: _Subject, monitor: Monitor, settings: MonitorSettings, memory: Memory
+    ) -> Memory:
+        assert subject.deployment_id is not None
+        assert subject.watermark is not None
+        condition = self._find_slice(subject, monitor)
+        scope = Scope.of(subject.deployment, memory.revision, condition)
+        slices = find_conditions(subject.deployment.spec.monitoring, monitor)
+        horizon = subject.watermark - maturity_s(monitor)
+        window = settings.window
+        for _ in range(self.settings.windows_per_tick):
+            with self.store.read() as connection:
+                positions = read_positions(
+                    connection,
+                    subject.deployment_id,
+                    memory.revision,
+                    after=memory.cursor,
+                    until=horizon,
+                    limit=window.size,
+                )
+                count = close_window(
+                    positions, watermark=horizon, size=window.size, max_age_s=window.max_age.seconds
+                )
+                if count is None:
+                    return memory
+                first, last = positions[0], positions[count - 1]
+                found = read_window(
+                    connection, subject.deployment_id, memory.revision, first=first, last=last
+                )
+            rows = slice_rows(condition, found)
+            try:
+                assessment = self._assess(Question(scope, monitor, settings, rows, slices))
+            except NotYetJudged:
+                return memory
+            name = f"{monitor.name}/{subject.key.uid}/{memory.revision}"
+            now = self.clock()
+            following = step(memory, settings, assessment, first=first, last=last, name=name, now=now)
+            judged = self._explain(subject, monitor, scope, rows, _Judged(memory, following, assessment, now))
+            self._store_window(subject, monitor, judged)
+            if following.state is not memory.state:
+                _log_transition(subject.key, monitor.name, following)
+            memory = judged.after
+        return memory
+
+    def _assess(self, question: Question) -> Assessment:
+        """Judge one window; what fails because of what is in it has failed for good, and the next one is judged.
+
+        Raises
+        ------
+        NotYetJudged, MissingReference, ObserverError, SQLAlchemyError
+            It can't be judged now, and is asked about again.
+        """
+        samples = len(question.rows)
+        try:
+            return self.assessors.assess(question)
+        except DetectorFailure as error:
+            reason, message = error.reason, error.message
+        except (NotYetJudged, MissingReference, ObserverError, SQLAlchemyError):
+            raise
+        except Exception as error:  # noqa: BLE001  the top of a loop
+            # Whatever a window holds must neither hold up the monitor nor silence those that stand after it.
+            key, name = question.scope.key, question.monitor.name
+            _LOG.exception("monitor failed deployment=%s/%s monitor=%s", key.namespace, key.name, name)
+            reason = "MonitorFailed"
+            message = f"the monitor can't judge this window: {type(error).__name__}: {error}"[:MAX_FAILURE]
+        return Assessment(breached=None, failed=True, reason=reason, message=message, samples=samples)
+
+    def _explain(
+        self,
+        subject: _Subject,
+        monitor: Monitor,
+        scope: Scope,
+        rows: Sequence[LoggedRow],
+        judged: _Judged,
+    ) -> _Judged:
+        """Add what is known of a breach, and keep it in mind for as long as an alarm stands."""
+        before, after = judged.before, judged.after
+        if not judged.assessment.breached:
+            kept = before.explanation if after.state is MonitorState.ALARM else ""
+            return replace(judged, after=after.model_copy(update={"explanation": kept}))
+        assert subject.deployment_id is not None
+        assert after.window_start is not None
+        breach = Breach(
+            scope=scope,
+            deployment_id=subject.deployment_id,
+            monitoring=subject.deployment.spec.monitoring,
+            monitor=monitor,
+            start=after.window_start,
+            rows=rows,
+            assessment=judged.assessment,
+        )
+        found = Explainer(self.store, self.assessors).explain(breach)
+        text = render_explanation(found) if found is not None else ""
+        return replace(judged, after=after.model_copy(update={"explanation": text}), explanation=found)
+
+    def _find_slice(self, subject: _Subject, monitor: Monitor) -> Condition | None:
+        """Read the slice's condition, and refuse it as soon as the schema tells that no row can fulfil it."""
+        condition = find_condition(subject.deployment.spec.monitoring, monitor)
+        if condition is not None and subject.revision is not None:
+            schema = self.event_times.schema(subject.key, subject.revision)
+            if schema is not None:
+                check_columns(condition, schema, subject.exclude)
+        return condition
+
+    def _store_window(self, subject: _Subject, monitor: Monitor, judged: _Judged) -> None:
+        assert subject.deployment_id is not None
+        deployment_id = subject.deployment_id
+        self._write(
+            lambda connection: write_window(
+                connection,
+                deployment_id,
+                monitor.name,
+                judged.after,
+                judged.assessment,
+                now=judged.now,
+                explanation=judged.explanation,
+            )
+        )
+
+    def _write(self, work: Callable[[Any], None]) -> None:
+        self.store.writer.submit(self.leases.fence(self._looking_at, work), 0).result(WRITE_TIMEOUT_S)
+
+
+def _revision_of(deployment: ModelDeployment) -> str | None:
+    rollout = deployment.status.rollout
+    return rollout.stable if rollout is not None else None
+
+
+def _log_transition(key: DeploymentKey, monitor: str, memory: Memory) -> None:
+    _LOG.info(
+        "monitor %s deployment=%s/%s revision=%s state=%s reason=%s breach=%s message=%s",
+        monitor,
+        key.namespace,
+        key.name,
+        memory.revision,
+        memory.state.value,
+        memory.reason,
+        memory.alarm.breach_id,
+        memory.message,
+    )

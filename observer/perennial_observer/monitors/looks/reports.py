@@ -1,0 +1,39 @@
+"""What is reported of a deployment, and of monitors beside their verdicts: that they wait, or what hinders them. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from perennial_api.modeldeployment.monitoring import Monitor
+from perennial_api.monitorreport import MonitorReportStatus, MonitorState, MonitorVerdict
+
+from perennial_observer.monitors.alarms.verdicts import Memory, build_verdict
+from perennial_observer.store.rows import Counts, DeploymentKey
+
+__all__ = ["DeploymentReport", "report_hindrance", "report_waiting"]
+
+
+@dataclass(frozen=True)
+class DeploymentReport:
+    """What is known about one deployment after a look; reports and metrics are made of it."""
+
+    key: DeploymentKey
+    counts: Counts
+    status: MonitorReportStatus
+    memories: Mapping[str, Memory]
+
+
+def report_waiting(monitor: Monitor, reason: str, message: str) -> MonitorVerdict:
+    """Report a monitor that can't have judged anything yet."""
+    return MonitorVerdict(
+        name=monitor.name, type=monitor.type, state=MonitorState.INSUFFICIENT, reason=reason, message=message
+    )
+
+
+def report_hindrance(
+    monitor: Monitor, memory: Memory, state: MonitorState, reason: str, message: str
+) -> MonitorVerdict:
+    """Report what hinders the monitor now, without remembering it. An alarm stands until it is cleared."""
+    verdict = build_verdict(monitor, memory)
+    if verdict.state is MonitorState.ALARM:
+        return verdict.model_copy(update={"message": f"{verdict.message}; {message}"[:1024]})
+    return verdict.model_copy(update={"state": state, "reason": reason, "message": message[:1024]})
