@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from perennial_observer.monitors.alarms.false_alarms import per_window_probability
 from perennial_observer.monitors.drift.calibrate import (
     block_bounds,
     bonferroni_distance,
@@ -30,6 +31,21 @@ def test_no_more_windows_exceed_the_quantile_than_asked(blocks, p):
         for _ in range(4_000)
     ]
     assert np.mean(exceeded) < p + 3 * np.sqrt(p / 4_000)
+
+
+@pytest.mark.parametrize("every", [10, 20, 40, 50, 100])
+def test_one_block_for_each_window_between_two_false_breaches_is_enough(every):
+    """What `falseAlarmEvery` becomes is a hair beside 1/every, which must ask for no further block."""
+    p = per_window_probability(every, 1, 1)
+    got = threshold(np.linspace(0.2, 0.3, every), p)
+    assert (got.calibrated, got.reason) == (True, "Calibrated")
+    assert got.false_breach_rate == pytest.approx(1 / (every + 1))
+
+
+def test_the_rate_is_not_halved_where_it_falls_on_a_block():
+    """39 blocks, p = 1/20: two of 40 windows exceed the 38th."""
+    got = threshold(np.linspace(0.2, 0.3, 39), per_window_probability(20, 1, 1))
+    assert got.false_breach_rate == pytest.approx(0.05)
 
 
 def test_with_fewer_it_is_the_widest_and_says_so():

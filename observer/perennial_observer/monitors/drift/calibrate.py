@@ -32,6 +32,8 @@ FEWEST_BLOCKS = 2
 # Windows larger than the reference's fifth are calibrated on blocks of that fifth.
 SMALLEST_NUMBER_OF_BLOCKS = 5
 STANDARD_DEVIATIONS = 3.0
+# `p` is found by iteration: 1/20 comes as 0.0499999999999, and must not ask for a 21st block.
+TOLERANCE = 1e-6
 # Neither scale has a place for 0 or for the end itself.
 SMALLEST_SHARE = 1e-3
 # A feature with a block this far from the rest of the reference (a calendar column) could hardly alarm itself, and its
@@ -144,11 +146,11 @@ def calibrate_threshold(
         None if there are hardly any blocks and nothing stands in: then nothing can be said.
     """
     blocks = np.sort(np.asarray(statistics, dtype=np.float64))
-    needed = math.ceil(1.0 / p)
+    needed = _round_up(1.0 / p)
     n = len(blocks)
     if same_size and n >= needed:
         # A window exceeds the k-th smallest of b exchangeable blocks with probability 1 - k/(b + 1).
-        place = math.ceil((n + 1) * (1.0 - p))
+        place = _round_up((n + 1) * (1.0 - p))
         distance = max(float(blocks[place - 1]), min_effect)
         return Threshold(
             distance, True, "Calibrated", f"{n} blocks of the reference", n, 1.0 - place / (n + 1)
@@ -182,3 +184,7 @@ def _widen(blocks: Floats, highest: float | None) -> float:
         return float(np.exp(on_log.mean() + STANDARD_DEVIATIONS * on_log.std(ddof=1)))
     on_logit = logit(np.clip(blocks / highest, SMALLEST_SHARE, 1 - SMALLEST_SHARE))
     return highest * float(expit(on_logit.mean() + STANDARD_DEVIATIONS * on_logit.std(ddof=1)))
+
+
+def _round_up(number: float) -> int:
+    return math.ceil(number - TOLERANCE)
