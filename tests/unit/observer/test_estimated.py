@@ -152,6 +152,15 @@ def test_answers_that_cannot_be_read_are_insufficient_with_a_reason(outputs, rea
     assert (got.breached, got.reason) == (None, reason)
 
 
+def test_probabilities_that_float32_rounds_beyond_one_are_read():
+    rng = np.random.default_rng(6)
+    learnt = learn(lessons(classified(rng, 500)), spec(), None)
+    got = assess_estimated(
+        changed(classified(rng, 200), probability=1.0000001), spec(), settings(), learnt, None
+    )
+    assert got.breached is not None
+
+
 @pytest.mark.parametrize(
     ("labels", "reason"),
     [(["yes"] * 300, "SingleClass"), (["a", "b", "c"] * 100, "MetricNotDefined")],

@@ -15,6 +15,7 @@ from perennial_observer.monitors.labels.chance import chance_of_breach
 from perennial_observer.monitors.labels.labelled import (
     Unusable,
     assess_unusable,
+    clip_chances,
     comparable,
     read_numbers,
     read_output,
@@ -160,10 +161,7 @@ def _read_probabilities(rows: Sequence[LoggedRow], spec: EstimatedPerformance) -
     values = read_output(rows, "probability", f"CBPE of {spec.metric.value}")
     if any(isinstance(value, list) for value in values):
         raise Unusable("MetricNotDefined", "CBPE is computed for two classes, and the model has more")
-    probability = read_numbers(values, "probability")
-    if probability.min() < 0 or probability.max() > 1:
-        raise Unusable("MetricNotDefined", "the probability values are not all from 0 to 1")
-    return probability
+    return clip_chances(read_numbers(values, "probability"))
 
 
 def _two_classes(truth: Sequence[Any], spec: EstimatedPerformance) -> tuple[Any, ...]:
