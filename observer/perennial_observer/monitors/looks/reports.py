@@ -25,7 +25,12 @@ class DeploymentReport:
 def report_waiting(monitor: Monitor, reason: str, message: str) -> MonitorVerdict:
     """Report a monitor that can't have judged anything yet."""
     return MonitorVerdict(
-        name=monitor.name, type=monitor.type, state=MonitorState.INSUFFICIENT, reason=reason, message=message
+        name=monitor.name,
+        type=monitor.type,
+        severity=monitor.severity,
+        state=MonitorState.INSUFFICIENT,
+        reason=reason,
+        message=message,
     )
 
 
