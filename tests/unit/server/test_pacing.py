@@ -36,22 +36,23 @@ async def test_a_few_refusals_hold_nobody():
 async def test_many_are_read_again_one_by_one_in_their_order():
     pacer = Pacer(200, 60.0, lambda: True)
     log = []
-    connections = [Connection(log) for _ in range(60)]
+    connections = [Connection(log) for _ in range(200)]
     start_s = asyncio.get_running_loop().time()
     for connection in connections:
         pacer.hold(connection)
     held = [connection for connection in connections if connection.is_paused]
-    assert len(held) >= 45
+    assert len(held) >= 140
     await drain(pacer)
     assert log == held
-    assert asyncio.get_running_loop().time() - start_s >= 55 / 200
+    assert asyncio.get_running_loop().time() - start_s >= 195 / 200
 
 
 async def test_nobody_waits_longer_than_the_longest_turn():
-    pacer = Pacer(1, 0.1, lambda: True)
+    pacer = Pacer(1, 0.5, lambda: True)
     connections = [Connection() for _ in range(1000)]
     for connection in connections:
         pacer.hold(connection)
+    assert len(pacer) > 900
     await drain(pacer)  # at one a second it would take a quarter of an hour
     assert not any(connection.is_paused for connection in connections)
 
