@@ -19,7 +19,7 @@ def native(detector, **fields):
 
 
 @pytest.mark.parametrize("phi", [0.0, 0.5])
-def test_data_that_does_not_change_breaches_no_more_often_than_asked(phi):
+def test_pain_9_data_that_does_not_change_breaches_no_more_often_than_asked(phi):
     """173 such windows fit into 30 days, which the 2-of-3 rule turns into 5.5 % of them."""
     random = np.random.default_rng(11)
     breaches = []
@@ -46,7 +46,7 @@ def test_a_shift_of_a_fifth_of_a_deviation_in_3_of_20_features_is_seen(phi, leas
 
 
 @pytest.mark.parametrize("detector", FEATURE_DETECTORS)
-def test_a_shift_in_one_feature_breaches_and_names_it_with_its_statistic(detector):
+def test_pain_8_a_shift_in_one_feature_is_told_with_its_name_statistic_threshold_and_unit(detector):
     """Pain 8: not a boolean alone. The statistic, its threshold, its unit, and which features moved how far."""
     random = np.random.default_rng(12)
     watching = watch(autocorrelated(random, 5_000, 0.3), native(detector))
@@ -84,7 +84,7 @@ def test_what_changes_only_together_is_drift_by_dependence_and_not_by_ks():
 
 
 @pytest.mark.parametrize("detector", NATIVE_DETECTORS)
-def test_constant_silent_and_infinite_columns_break_nothing(detector):
+def test_pain_6_silent_constant_and_infinite_columns_break_nothing(detector):
     """Pain 6: missing values are tested apart, for every detector alike."""
     random = np.random.default_rng(9)
     reference, window = autocorrelated(random, 600), autocorrelated(random, 100)
@@ -98,7 +98,7 @@ def test_constant_silent_and_infinite_columns_break_nothing(detector):
 
 
 @pytest.mark.parametrize("detector", QUICK_DETECTORS)
-def test_values_that_go_missing_are_drift(detector):
+def test_pain_6_values_that_go_missing_are_drift(detector):
     random = np.random.default_rng(10)
     reference, window = autocorrelated(random, 600), autocorrelated(random, 100)
     window[::2, 1] = np.nan
@@ -112,7 +112,7 @@ def test_nothing_but_constant_columns_is_no_drift():
     assert (got.breached, got.statistic) == (False, 0.0)
 
 
-def test_more_rows_are_not_more_drift():
+def test_pain_4_more_rows_are_not_more_drift():
     """Pain 4: a shift too small to matter stays below the floor, however many rows a window has."""
     random = np.random.default_rng(22)
     watching = watch(autocorrelated(random, 40_000, width=2))
@@ -121,7 +121,7 @@ def test_more_rows_are_not_more_drift():
         assert watching.assess(logged(window), settings(size)).breached is False
 
 
-def test_too_small_a_window_is_insufficient():
+def test_pain_5_too_few_samples_are_insufficient_and_never_ok():
     """Pain 5: too few samples are never taken for an Ok."""
     random = np.random.default_rng(13)
     got = watch(autocorrelated(random, 1_000)).assess(logged(autocorrelated(random, 50)), settings())
@@ -129,7 +129,7 @@ def test_too_small_a_window_is_insufficient():
 
 
 @pytest.mark.parametrize("detector", QUICK_DETECTORS)
-def test_a_reference_too_small_to_calibrate_says_so_and_never_promises(detector):
+def test_pain_5_a_reference_too_small_to_calibrate_says_so_and_never_promises(detector):
     """Pain 5, on the reference's side: 40 rows."""
     random = np.random.default_rng(23)
     got = watch(autocorrelated(random, 40), native(detector)).assess(
@@ -143,7 +143,7 @@ def test_a_reference_too_small_to_calibrate_says_so_and_never_promises(detector)
         assert "not calibrated" in got.message
 
 
-def test_the_size_of_a_window_and_its_age_are_not_coupled():
+def test_pain_10_the_size_of_a_window_and_its_age_are_not_coupled():
     """Pain 10: a window that closed by age is judged by blocks of about its own size, not by those of a full one."""
     random = np.random.default_rng(24)
     watching = watch(autocorrelated(random, 10_000))

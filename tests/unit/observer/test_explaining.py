@@ -113,7 +113,7 @@ def test_the_monitors_own_ranking_counts_and_others_are_measured():
     assert [h.name for h in own.histograms] == ["b", "a"]
 
 
-def test_an_explanation_of_many_columns_is_bounded():
+def test_pain_11_an_explanation_of_many_columns_is_bounded():
     names = [f"c{i:03}" for i in range(200)]
     evidence = Evidence(
         columns=names, reference=[dict.fromkeys(names, 1.0)] * 5, window=[dict.fromkeys(names, 2.0)] * 5

@@ -29,7 +29,7 @@ def test_the_mean_run_length_matches_the_alarm_rule_that_runs():
 
 
 @pytest.mark.parametrize("windows", [500, 5_000, 1_000_000])
-def test_inverting_gives_back_the_run_length(windows):
+def test_pain_9_false_alarm_every_is_the_run_length_that_it_names(windows):
     p = per_window_probability(windows, 2, 3)
     assert mean_windows_to_alarm(p, 2, 3) == pytest.approx(windows, rel=0.01)
 
