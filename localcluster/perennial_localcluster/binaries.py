@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -93,8 +95,26 @@ def build_steps(paths: Paths, names: Sequence[str] = ()) -> list[Step]:
 
 
 def build(binary: Binary, paths: Paths) -> None:
-    """Compile one binary into the cache; a build that is interrupted leaves nothing there."""
-    target = find_cached(binary, paths)
+    """Compile one binary into the cache; a build that is interrupted leaves nothing there.
+
+    One at a time, whoever builds: a second caller waits and finds it done.
+    """
+    with _only_one(paths):
+        target = find_cached(binary, paths)
+        if not target.exists():
+            _compile(binary, target, paths)
+
+
+@contextmanager
+def _only_one(paths: Paths) -> Iterator[None]:
+    """Wait until nobody else builds; the kernel frees the lock of a killed one."""
+    paths.cache.mkdir(parents=True, exist_ok=True)
+    with (paths.cache / "build.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _compile(binary: Binary, target: Path, paths: Paths) -> None:
     module_dir = COMPONENTS_DIR / binary.module
     go = find_go(parse_go_version((module_dir / "go.mod").read_text()), paths.cache)
     target.parent.mkdir(parents=True, exist_ok=True)

@@ -53,6 +53,9 @@ def build_parser() -> argparse.ArgumentParser:
     )
     up.set_defaults(action=_up)
 
+    build = commands.add_parser("build", help="compile the programs that `up` will need; starts nothing")
+    build.set_defaults(action=_build)
+
     down = commands.add_parser("down", help="take the cluster away and restore the machine")
     down.add_argument("--purge-cache", action="store_true", help="also delete built binaries and images")
     down.set_defaults(action=_down)
@@ -61,13 +64,13 @@ def build_parser() -> argparse.ArgumentParser:
     status.add_argument("-o", "--output", choices=["table", "json"], default="table")
     status.set_defaults(action=_status)
 
-    build = commands.add_parser("build-image", help="build an image, unless nothing of it changed")
-    build.add_argument("name", metavar="NAME")
-    build.add_argument("context", metavar="CONTEXT_DIR", type=Path)
-    build.add_argument("--containerfile", type=Path, help="default: CONTEXT_DIR/Containerfile")
-    build.add_argument("--build-arg", action="append", default=[], metavar="KEY=VALUE")
-    build.add_argument("--volume", action="append", default=[], metavar="HOST:IMAGE[:OPTIONS]")
-    build.set_defaults(action=_build_image)
+    image = commands.add_parser("build-image", help="build an image, unless nothing of it changed")
+    image.add_argument("name", metavar="NAME")
+    image.add_argument("context", metavar="CONTEXT_DIR", type=Path)
+    image.add_argument("--containerfile", type=Path, help="default: CONTEXT_DIR/Containerfile")
+    image.add_argument("--build-arg", action="append", default=[], metavar="KEY=VALUE")
+    image.add_argument("--volume", action="append", default=[], metavar="HOST:IMAGE[:OPTIONS]")
+    image.set_defaults(action=_build_image)
 
     load = commands.add_parser("load-image", help="load built images into the cluster")
     load.add_argument("names", metavar="NAME", nargs="+")
@@ -81,6 +84,11 @@ def build_parser() -> argparse.ArgumentParser:
 def _up(options: argparse.Namespace) -> int:
     record = cluster.up(kubeconfig=options.kubeconfig, wanted_addons=options.addons)
     print(f'The {record.backend} cluster is ready. Use it: eval "$(perennial-localcluster env)"')
+    return 0
+
+
+def _build(_options: argparse.Namespace) -> int:
+    cluster.build()
     return 0
 
 

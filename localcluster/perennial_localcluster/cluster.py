@@ -43,6 +43,14 @@ def up(
     return load_record(where)
 
 
+def build(paths: Paths | None = None) -> None:
+    """Compile the programs that `up` will need, without starting anything; may run beside everything else."""
+    where = paths or find_paths()
+    record = find_record(where)
+    is_native = record.backend == "native" if record is not None else not kind.is_usable()
+    run_steps(binaries.build_steps(where, () if is_native else binaries.CLIENT_TOOLS), where.durations)
+
+
 def _build_steps(
     paths: Paths, record: Record | None, kubeconfig: Path | None, wanted_addons: Sequence[str]
 ) -> list[Step]:

@@ -1,6 +1,8 @@
 """Failures are one message and exit status 1, without a traceback."""
 
 import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -130,3 +132,24 @@ def test_status_is_healthy_only_with_a_ready_node():
     assert not cluster.is_healthy(
         json.loads('{"nodes": [{"ready": true}], "components": [{"healthy": false}]}')
     )
+
+
+def test_what_two_build_at_once_is_compiled_once(monkeypatch):
+    compiled = []
+
+    def compile_slowly(binary, target, _paths):
+        compiled.append(binary.name)
+        both_ask.wait(60)
+        target.parent.mkdir(parents=True)
+        target.touch()
+
+    monkeypatch.setattr(binaries, "_compile", compile_slowly)
+    both_ask = threading.Event()
+    paths = find_paths()
+    with ThreadPoolExecutor(2) as pool:
+        first, second = (pool.submit(binaries.build, BINARIES[0], paths) for _ in range(2))
+        both_ask.set()
+        first.result(60)
+        second.result(60)
+    assert compiled == [BINARIES[0].name]
+    assert [step.name for step in binaries.build_steps(paths, [BINARIES[0].name])] == []
