@@ -94,6 +94,11 @@ class LogCounts(StatusModel):
     """Rows predicted."""
     labels: Annotated[Int, Field(ge=0)] = 0
     """Rows whose label came back."""
+    rejected: Annotated[Int, Field(ge=0)] = 0
+    """Rows that didn't fit and are none of the predictions."""
+    late: Annotated[Int, Field(ge=0)] = 0
+    """Those of the predictions that came behind the watermark: windows may have closed without them, and then no monitor
+    has judged them."""
     watermark: Time | None = None
     """Event time up to which rows have probably all arrived."""
 

@@ -17,7 +17,7 @@ __all__ = ["Metrics"]
 _BY_DEPLOYMENT = ("namespace", "deployment")
 
 # Series that begin at their first event hide it: a rate needs two samples. So all of these are there from the start.
-_LOG_RESULTS = ("accepted", "duplicate", "rejected", "shadow", "unsampled")
+_LOG_RESULTS = ("accepted", "late", "duplicate", "rejected", "shadow", "unsampled")
 _LABEL_RESULTS = ("accepted", "duplicate", "conflict", "unknown", "unsampled", "mistyped", "dropped")
 _LOOK_RESULTS = ("ok", "error")
 _WEBHOOK_RESULTS = ("delivered", "failed", "refused", "given_up")
@@ -39,7 +39,8 @@ class Metrics:
             "perennial_log_rows",
             (
                 "Rows received, by what became of them: accepted, duplicate, rejected, shadow (a mirrored answer) or "
-                "unsampled (more came than maxRowsPerSecond)."
+                "unsampled (more came than maxRowsPerSecond); and late, those of the accepted whose event time was "
+                "behind the watermark, so that windows may have closed without them."
             ),
             (*_BY_DEPLOYMENT, "result"),
             registry=self.registry,
@@ -117,6 +118,7 @@ class Metrics:
         """Count what became of a batch of log entries."""
         names = (key.namespace, key.name)
         self.log_rows.labels(*names, "accepted").inc(counts.accepted)
+        self.log_rows.labels(*names, "late").inc(counts.late)
         self.log_rows.labels(*names, "duplicate").inc(counts.duplicates)
         self.log_rows.labels(*names, "rejected").inc(counts.rejected)
         self.log_rows.labels(*names, "shadow").inc(counts.shadow)

@@ -17,6 +17,7 @@ from perennial_observer.api.context import context_of, identify
 from perennial_observer.api.tensors import TENSORS_TYPE, read_tensors
 from perennial_observer.errors import InvalidRequest
 from perennial_observer.ingest.entries import LogBody, Revision, Rules, SplitRows, split_entries
+from perennial_observer.ingest.event_time import Placing
 from perennial_observer.store.log import write_log
 from perennial_observer.store.references import write_reference
 
@@ -84,22 +85,30 @@ async def post_log(request: Request) -> Response:
     max_rows_per_s = None if deployment is None else deployment.spec.monitoring.max_rows_per_second
     share = context.shares.choose(key, body.n_rows, max_rows_per_s, now=steady)
 
-    def split() -> SplitRows:
+    def split() -> tuple[SplitRows, Placing]:
         schema = context.event_times.schema(key, body.revision)
+        column = context.event_times.column(key, schema)
         rules = Rules(
             schema,
-            context.event_times.column(key, schema),
+            column,
             now,
             context.settings.max_future_s,
             max_place=share * body.percent / 100.0 if share < 1.0 else 1.0,
         )
-        return split_entries(body, rules)
+        return split_entries(body, rules), context.event_times.placing(key, column)
 
-    rows = await anyio.to_thread.run_sync(split)
+    rows, placing = await anyio.to_thread.run_sync(split)
     max_rejected = context.settings.max_rejected_rows
     future = context.store.writer.submit(
         lambda connection: write_log(
-            connection, key, rows.fitting, rows.rejected, rows.shadow, now=now, max_rejected=max_rejected
+            connection,
+            key,
+            rows.fitting,
+            rows.rejected,
+            rows.shadow,
+            now=now,
+            max_rejected=max_rejected,
+            place=placing.place,
         ),
         size,
     )

@@ -1,17 +1,17 @@
 """Which column holds a deployment's event time, and how far its time has come."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 
 from perennial_bundle import Schema
 
 from perennial_observer.registry import Registry
 from perennial_observer.settings import Settings
 from perennial_observer.store.references import read_latest_reference, read_reference
-from perennial_observer.store.rows import DeploymentKey
+from perennial_observer.store.rows import DeploymentKey, Placed, PredictionRow
 from perennial_observer.store.store import Store
 
-__all__ = ["EventTimes", "compute_watermark"]
+__all__ = ["EventTimes", "Placing", "compute_watermark"]
 
 MAX_CACHED = 2_000
 
@@ -36,6 +36,39 @@ def compute_watermark(
     if latest_event is None:
         return None
     return (max(latest_event, clock) if is_arrival else min(latest_event, clock)) - lateness_s
+
+
+@dataclass(frozen=True)
+class Placing:
+    """Settles where rows stand in the stream of events, at the moment in which they are written.
+
+    Rows that have no time of their own are taken in wherever the stream has got to: when servers could reach no observer,
+    theirs is a time that no window waits for any more. They stand half of the lateness before the latest, so that no window
+    can close past them while they are being written. Rows of an event time keep it, and count as late behind the watermark.
+
+    Parameters
+    ----------
+    lateness_s, is_arrival
+        As for :func:`compute_watermark`.
+    by_arrival
+        Whether these rows have no time of their own.
+    clock
+        Seconds since the epoch.
+    """
+
+    lateness_s: float
+    is_arrival: bool
+    by_arrival: bool
+    clock: Callable[[], float]
+
+    def place(self, rows: Sequence[PredictionRow], latest_event: float | None) -> Placed:
+        """Place rows, given the latest event time ever seen."""
+        now = self.clock()
+        watermark = compute_watermark(latest_event, self.lateness_s, clock=now, is_arrival=self.is_arrival)
+        if self.is_arrival and self.by_arrival:
+            earliest = max(now, latest_event or now) - self.lateness_s / 2
+            rows = [row if row.event_time >= earliest else replace(row, event_time=earliest) for row in rows]
+        return Placed(rows, watermark)
 
 
 @dataclass
@@ -93,8 +126,16 @@ class EventTimes:
     def watermark(self, key: DeploymentKey, latest_event: float | None) -> float | None:
         """Event time up to which rows have probably all arrived, seconds since the epoch."""
         is_arrival = self.is_arrival(key)
-        lateness_s = self.settings.arrival_lateness_s if is_arrival else self.settings.event_lateness_s
+        lateness_s = self._lateness_s(is_arrival=is_arrival)
         return compute_watermark(latest_event, lateness_s, clock=self.clock(), is_arrival=is_arrival)
+
+    def placing(self, key: DeploymentKey, column: str | None) -> Placing:
+        """Return what places rows whose event time is in `column`; None: they have none of their own."""
+        is_arrival = self.is_arrival(key)
+        return Placing(self._lateness_s(is_arrival=is_arrival), is_arrival, column is None, self.clock)
+
+    def _lateness_s(self, *, is_arrival: bool) -> float:
+        return self.settings.arrival_lateness_s if is_arrival else self.settings.event_lateness_s
 
     def _any_schema(self, key: DeploymentKey) -> Schema | None:
         known = next((schema for (uid, _), schema in list(self._schemas.items()) if uid == key.uid), None)

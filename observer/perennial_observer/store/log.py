@@ -16,6 +16,7 @@ from perennial_observer.store.rows import (
     FeedbackCounts,
     LabelRow,
     LogCounts,
+    Placed,
     PredictionRow,
     RejectedRow,
     ShadowRow,
@@ -60,17 +61,28 @@ def write_log(
     *,
     now: float,
     max_rejected: int,
+    place: Callable[[Sequence[PredictionRow], float | None], Placed] | None = None,
 ) -> LogCounts:
     """Insert rows that are not there yet.
 
     A row is known by deployment, prediction id and row; sent again, in one batch or in two, it is a duplicate.
+
+    Parameters
+    ----------
+    place
+        Settles where rows stand in the stream, given the latest event time so far: here, since until now the rows may
+        have waited for long. Without it they stand where they say.
     """
     deployment_id = register_deployment(connection, key)
+    late_before = None
+    if place is not None and rows:
+        placed = place(rows, _find_latest_event(connection, deployment_id))
+        rows, late_before = placed.rows, placed.late_before
     fresh = insert_new(connection, t.prediction, deployment_id, rows, arrival=now)
+    late = 0 if late_before is None else sum(row.event_time < late_before for row in fresh)
     if fresh:
-        _raise_totals(
-            connection, deployment_id, predictions=len(fresh), latest=max(r.event_time for r in fresh)
-        )
+        latest = max(row.event_time for row in fresh)
+        _raise_totals(connection, deployment_id, predictions=len(fresh), late=late, latest=latest)
         _match_waiting_labels(connection, deployment_id, {row.prediction_id for row in fresh})
     misfits = find_new(connection, t.rejected_row, deployment_id, rejected)
     kept: list[RejectedRow] = []
@@ -94,8 +106,15 @@ def write_log(
         duplicates=duplicates,
         rejected=len(misfits),
         shadow=len(mirrored),
+        late=late,
         reasons=Counter(row.reason for row in misfits),
     )
+
+
+def _find_latest_event(connection: Connection, deployment_id: int) -> float | None:
+    d = t.deployment.c
+    found: float | None = connection.execute(select(d.latest_event).where(d.id == deployment_id)).scalar()
+    return found
 
 
 def _logged(connection: Connection, deployment_id: int, ids: Iterable[str]) -> set[_Key]:
@@ -117,6 +136,7 @@ def _raise_totals(
     predictions: int = 0,
     labels: int = 0,
     rejected: int = 0,
+    late: int = 0,
     log_bytes: int = 0,
     latest: float | None = None,
 ) -> None:
@@ -125,6 +145,7 @@ def _raise_totals(
         d.predictions: d.predictions + predictions,
         d.labels: d.labels + labels,
         d.rejected: d.rejected + rejected,
+        d.late: d.late + late,
         d.log_bytes: d.log_bytes + log_bytes,
     }
     connection.execute(update(t.deployment).where(d.id == deployment_id).values(values))

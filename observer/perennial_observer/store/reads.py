@@ -47,7 +47,7 @@ def read_counts(connection: Connection, uid: str) -> Counts:
     """Totals of a deployment; zeros for one that never sent anything."""
     d = t.deployment.c
     found = connection.execute(
-        select(d.predictions, d.labels, d.rejected, d.latest_event).where(d.uid == uid)
+        select(d.predictions, d.labels, d.rejected, d.late, d.latest_event).where(d.uid == uid)
     ).one_or_none()
     return Counts(*found) if found is not None else Counts()
 

@@ -1,6 +1,6 @@
 """What the store takes and gives: frozen rows, no SQL."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,6 +11,7 @@ __all__ = [
     "LabelRow",
     "LogCounts",
     "LoggedRow",
+    "Placed",
     "PredictionRow",
     "RejectedRow",
     "ShadowRow",
@@ -66,6 +67,20 @@ class RejectedRow:
 
 
 @dataclass(frozen=True)
+class Placed:
+    """Rows with their places in the stream of events.
+
+    Parameters
+    ----------
+    late_before
+        Rows of earlier event times come too late to be awaited; None where nothing has been awaited yet.
+    """
+
+    rows: Sequence[PredictionRow]
+    late_before: float | None
+
+
+@dataclass(frozen=True)
 class LabelRow:
     """What came true for one predicted row. `label` is JSON."""
 
@@ -82,6 +97,8 @@ class LogCounts:
     ----------
     unsampled
         Left out because more came than `spec.monitoring.maxRowsPerSecond`.
+    late
+        How many of the accepted came too late to be awaited.
     reasons
         How many were rejected for what.
     """
@@ -91,6 +108,7 @@ class LogCounts:
     rejected: int
     shadow: int = 0
     unsampled: int = 0
+    late: int = 0
     reasons: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -118,6 +136,7 @@ class Counts:
     predictions: int = 0
     labels: int = 0
     rejected: int = 0
+    late: int = 0
     latest_event: float | None = None
 
 

@@ -68,6 +68,7 @@ deployment = Table(
     Column("predictions", BigInteger, nullable=False, default=0),
     Column("labels", BigInteger, nullable=False, default=0),
     Column("rejected", BigInteger, nullable=False, default=0),
+    Column("late", BigInteger, nullable=False, default=0),  # predictions that came behind the watermark
     Column("log_bytes", BigInteger, nullable=False, default=0),  # of what is in its log now; see sizes.py
     Index("deployment_by_name", "namespace", "name"),
 )

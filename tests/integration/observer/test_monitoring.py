@@ -287,7 +287,7 @@ async def test_a_promoted_revision_starts_clean_on_its_own_rows(with_sidecar, cl
         assert judged_windows(running, "drift")[-1][0] == NEXT
 
 
-async def test_rows_later_than_their_window_are_in_no_window(with_sidecar, cluster):
+async def test_rows_later_than_their_window_are_in_no_window_and_counted(with_sidecar, cluster):
     stream = Stream()
     async with run_observer(with_sidecar, cluster, deployment({"monitoring": MONITORING})) as running:
         await send_reference(running)
@@ -297,5 +297,8 @@ async def test_rows_later_than_their_window_are_in_no_window(with_sidecar, clust
         await running.look()
         await send_rows(running, late)
         await send_rows(running, stream.rows(WINDOW))
-        await running.look()
+        log = (await running.look()).log
         assert judged_windows(running, "drift") == [(STABLE, 0.0, 249.0), (STABLE, 250.0, 499.0)]
+        assert (log.predictions, log.rejected, log.late) == (2 * WINDOW + 50, 0, 50)
+        text = (await running.client.get("/metrics")).text
+        assert 'perennial_log_rows_total{deployment="wine",namespace="shop",result="late"} 50.0' in text

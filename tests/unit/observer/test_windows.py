@@ -1,6 +1,7 @@
-from perennial_observer.ingest.event_time import compute_watermark
+from perennial_observer.ingest.event_time import Placing, compute_watermark
 from perennial_observer.monitors.windows.closing import close_window
 from perennial_observer.store.reads import Position
+from perennial_observer.store.rows import PredictionRow
 
 
 def positions(*times: float) -> list[Position]:
@@ -32,6 +33,26 @@ def test_the_watermark_lags_the_latest_event_and_follows_the_clock_only_for_arri
     assert compute_watermark(100.0, 5.0, clock=200.0) == 95.0
     assert compute_watermark(100.0, 5.0, clock=200.0, is_arrival=True) == 195.0
     assert compute_watermark(100.0, 5.0, clock=50.0, is_arrival=True) == 95.0
+
+
+def place(
+    *times: float, by_arrival: bool, latest: float | None, now: float = 1_000.0
+) -> tuple[list[float], float | None]:
+    rows = [PredictionRow(f"p{i}", 0, "wine-1", time, "{}", "{}") for i, time in enumerate(times)]
+    got = Placing(30.0, by_arrival, by_arrival, lambda: now).place(rows, latest)
+    return [row.event_time for row in got.rows], got.late_before
+
+
+def test_rows_without_a_time_of_their_own_are_taken_in_before_windows_can_close_past_them():
+    # Sent after an outage: no window waits for them any more, whose watermark is at 970.
+    assert place(100.0, 400.0, 999.0, by_arrival=True, latest=990.0) == ([985.0, 985.0, 999.0], 970.0)
+    # A clock that was put back doesn't put the stream back.
+    assert place(100.0, by_arrival=True, latest=2_000.0) == ([1_985.0], 1_970.0)
+    assert place(100.0, by_arrival=True, latest=None) == ([985.0], None)
+
+
+def test_rows_with_an_event_time_keep_it_and_are_late_behind_the_watermark():
+    assert place(100.0, 969.0, by_arrival=False, latest=990.0) == ([100.0, 969.0], 960.0)
 
 
 def test_a_row_from_tomorrow_does_not_make_it_tomorrow():

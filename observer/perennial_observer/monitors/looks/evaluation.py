@@ -173,7 +173,11 @@ class Evaluator:
         if gone and deployment_id is not None:
             self._write(lambda connection: forget_monitors(connection, deployment_id, gone))
         log = LogCounts(
-            predictions=counts.predictions, labels=counts.labels, watermark=utc(subject.watermark)
+            predictions=counts.predictions,
+            labels=counts.labels,
+            rejected=counts.rejected,
+            late=counts.late,
+            watermark=utc(subject.watermark),
         )
         status = MonitorReportStatus(revision=subject.revision, log=log, monitors=tuple(verdicts))
         return DeploymentReport(key, counts, status, kept)
