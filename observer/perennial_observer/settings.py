@@ -86,7 +86,7 @@ class Settings(BaseSettings):
         100_000, description="Labels waiting for their prediction, per deployment"
     )
     max_rejected_rows: int = Field(
-        10_000, description="Rows kept apart because they don't fit, per deployment"
+        10_000, description="Latest rows that are kept apart because they don't fit, per deployment"
     )
 
     compare_interval_s: float = Field(

@@ -11,6 +11,7 @@ from sqlalchemy import Connection, and_, exists, func, insert, select, update
 
 from perennial_observer.store import tables as t
 from perennial_observer.store.inserts import find_new, insert_new, insert_or_skip, parts
+from perennial_observer.store.retention import delete_oldest_rejected
 from perennial_observer.store.rows import (
     DeploymentKey,
     FeedbackCounts,
@@ -85,15 +86,11 @@ def write_log(
         _raise_totals(connection, deployment_id, predictions=len(fresh), late=late, latest=latest)
         _match_waiting_labels(connection, deployment_id, {row.prediction_id for row in fresh})
     misfits = find_new(connection, t.rejected_row, deployment_id, rejected)
-    kept: list[RejectedRow] = []
+    # The latest are kept: monitors count them, and would see an end of the trouble if no more were taken.
+    kept = misfits[max(0, len(misfits) - max_rejected) :]
     if misfits:
-        held = connection.execute(
-            select(func.count())
-            .select_from(t.rejected_row)
-            .where(t.rejected_row.c.deployment_id == deployment_id)
-        ).scalar_one()
-        kept = misfits[: max(0, max_rejected - held)]
         if kept:
+            delete_oldest_rejected(connection, deployment_id, keep=max_rejected - len(kept))
             values = [{"deployment_id": deployment_id, "arrival": now, **vars(row)} for row in kept]
             connection.execute(insert(t.rejected_row), values)
         _raise_totals(connection, deployment_id, rejected=len(misfits))

@@ -20,6 +20,7 @@ __all__ = [
     "delete_idle_references",
     "delete_old_windows",
     "delete_oldest",
+    "delete_oldest_rejected",
     "read_log_sizes",
     "settle_labels",
 ]
@@ -102,6 +103,14 @@ def delete_oldest(connection: Connection, deployment_id: int, *, before: float, 
         deleted += _delete(connection, table, [each.id for each in chosen if each.table == number])
     _lower_size(connection, deployment_id, sum(deleted))
     return Deleted(len(deleted), sum(deleted))
+
+
+def delete_oldest_rejected(connection: Connection, deployment_id: int, *, keep: int) -> None:
+    """Delete a deployment's oldest rows that didn't fit, but for the latest `keep`."""
+    r = t.rejected_row.c
+    mine = select(r.id).where(r.deployment_id == deployment_id).order_by(r.arrival.desc(), r.id.desc())
+    surplus = list(connection.execute(mine.offset(keep)).scalars())
+    _lower_size(connection, deployment_id, sum(_delete(connection, t.rejected_row, surplus)))
 
 
 def _read_candidates(connection: Connection, deployment_id: int) -> list[_Candidate]:

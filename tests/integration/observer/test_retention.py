@@ -88,6 +88,22 @@ def follow(running, clock):
     running.observer.expiry.monotonic = lambda: clock[0]
 
 
+async def test_of_rows_that_do_not_fit_the_latest_are_kept(on_each, cluster):
+    async with run_observer(on_each, cluster, deployment({})) as running:
+        log = Log(running.observer)
+
+        def reject(now, *names):
+            misfits = [RejectedRow(name, 0, "wine-1", "WrongType", '{"x":1}') for name in names]
+            return log.write(lambda c: write_log(c, KEY, [], misfits, now=now, max_rejected=3))
+
+        assert [reject(1.0, "a", "b").rejected, reject(2.0, "c", "d").rejected] == [2, 2]
+        assert log.names(KEY)[2] == {"b", "c", "d"}
+        assert reject(3.0, *"efghi").rejected == 5
+        assert log.names(KEY)[2] == {"g", "h", "i"}
+        kept, measured = log.sizes()
+        assert kept == measured
+
+
 async def test_each_deployment_keeps_what_its_own_age_says(on_each, cluster, clock):
     narrow = on_each.model_copy(update={"retention_s": 10 * DAY})
     both = (asking(maxAge="2h"), deployment({}, key=OTHER))
