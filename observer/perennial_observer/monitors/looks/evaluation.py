@@ -29,6 +29,7 @@ from perennial_observer.monitors.labels.labelled import maturity_s
 from perennial_observer.monitors.looks.assessors import Assessors, MissingReference, Question, Scope
 from perennial_observer.monitors.looks.reports import DeploymentReport, report_hindrance, report_waiting
 from perennial_observer.monitors.looks.spec_digest import digest_spec
+from perennial_observer.monitors.looks.subjects import Subject, revision_of
 from perennial_observer.monitors.windows.closing import close_window
 from perennial_observer.monitors.windows.records import (
     forget_monitors,
@@ -60,21 +61,6 @@ _LOG = logging.getLogger(__name__)
 
 WRITE_TIMEOUT_S = 60.0
 MAX_FAILURE = 300
-
-
-@dataclass(frozen=True)
-class _Subject:
-    """One deployment while it is looked at."""
-
-    deployment: ModelDeployment
-    key: DeploymentKey
-    deployment_id: int | None
-    revision: str | None
-    watermark: float | None
-
-    @property
-    def exclude(self) -> tuple[str, ...]:
-        return self.deployment.spec.logger.exclude
 
 
 @dataclass(frozen=True)
@@ -123,7 +109,7 @@ class Evaluator:
             if not self.leases.holds(uid):
                 continue
             self._looking_at = uid
-            in_force.add((uid, _revision_of(deployment) or ""))
+            in_force.add((uid, revision_of(deployment) or ""))
             try:
                 report = self._look_at(deployment)
             except LeaseLost as lost:
@@ -153,11 +139,11 @@ class Evaluator:
             deployment_id = find_deployment_id(connection, key.uid)
             counts = read_counts(connection, key.uid)
             memories = read_memories(connection, deployment_id) if deployment_id is not None else {}
-        subject = _Subject(
+        subject = Subject(
             deployment=deployment,
             key=key,
             deployment_id=deployment_id,
-            revision=_revision_of(deployment),
+            revision=revision_of(deployment),
             watermark=self.event_times.watermark(key, counts.latest_event),
         )
         verdicts, kept = [], {}
@@ -183,7 +169,7 @@ class Evaluator:
         return DeploymentReport(key, counts, status, kept)
 
     def _look_at_monitor(
-        self, subject: _Subject, monitor: Monitor, memory: Memory | None
+        self, subject: Subject, monitor: Monitor, memory: Memory | None
     ) -> tuple[Memory | None, MonitorVerdict]:
         if subject.revision is None:
             return None, report_waiting(monitor, "NoRevision", "no revision is stable yet")
@@ -207,7 +193,7 @@ class Evaluator:
         return memory, build_verdict(monitor, memory)
 
     def _look_at_service_level(
-        self, subject: _Subject, monitor: Monitor, memory: Memory | None
+        self, subject: Subject, monitor: Monitor, memory: Memory | None
     ) -> tuple[Memory | None, MonitorVerdict]:
         if subject.deployment_id is None:
             return None, report_waiting(monitor, "NoRouters", "no router of the gateway has answered yet")
@@ -218,7 +204,7 @@ class Evaluator:
         return following, build_verdict(monitor, following)
 
     def _watch_silence(
-        self, subject: _Subject, monitor: Monitor, memory: Memory | None, verdict: MonitorVerdict
+        self, subject: Subject, monitor: Monitor, memory: Memory | None, verdict: MonitorVerdict
     ) -> tuple[Memory | None, MonitorVerdict]:
         """Lay an alarm over the verdict while no row comes, which no window can tell."""
         spec = monitor.data_quality
@@ -236,11 +222,10 @@ class Evaluator:
                     lambda connection: write_memory(connection, deployment_id, monitor.name, following)
                 )
             memory = following
-        name = f"{monitor.name}/{subject.key.uid}/{memory.revision}"
-        return memory, show_silence(verdict, memory, name, max_silence)
+        return memory, show_silence(verdict, memory, subject.name_of(monitor, memory), max_silence)
 
     def _refresh(
-        self, subject: _Subject, monitor: Monitor, settings: MonitorSettings, memory: Memory | None
+        self, subject: Subject, monitor: Monitor, settings: MonitorSettings, memory: Memory | None
     ) -> Memory:
         """Start clean on another revision or another spec, behind the last window judged on this revision."""
         digest = digest_spec(monitor, settings, subject.exclude, subject.deployment.spec.monitoring)
@@ -256,7 +241,7 @@ class Evaluator:
         return fresh
 
     def _judge_windows(
-        self, subject: _Subject, monitor: Monitor, settings: MonitorSettings, memory: Memory
+        self, subject: Subject, monitor: Monitor, settings: MonitorSettings, memory: Memory
     ) -> Memory:
         assert subject.deployment_id is not None
         assert subject.watermark is not None
@@ -289,8 +274,7 @@ class Evaluator:
                 assessment = self._assess(Question(scope, monitor, settings, rows, slices))
             except NotYetJudged:
                 return memory
-            name = f"{monitor.name}/{subject.key.uid}/{memory.revision}"
-            now = self.clock()
+            now, name = self.clock(), subject.name_of(monitor, memory)
             following = step(memory, settings, assessment, first=first, last=last, name=name, now=now)
             judged = self._explain(subject, monitor, scope, rows, _Judged(memory, following, assessment, now))
             self._store_window(subject, monitor, judged)
@@ -324,7 +308,7 @@ class Evaluator:
 
     def _explain(
         self,
-        subject: _Subject,
+        subject: Subject,
         monitor: Monitor,
         scope: Scope,
         rows: Sequence[LoggedRow],
@@ -350,7 +334,7 @@ class Evaluator:
         text = render_explanation(found) if found is not None else ""
         return replace(judged, after=after.model_copy(update={"explanation": text}), explanation=found)
 
-    def _find_slice(self, subject: _Subject, monitor: Monitor) -> Condition | None:
+    def _find_slice(self, subject: Subject, monitor: Monitor) -> Condition | None:
         """Read the slice's condition, and refuse it as soon as the schema tells that no row can fulfil it."""
         condition = find_condition(subject.deployment.spec.monitoring, monitor)
         if condition is not None and subject.revision is not None:
@@ -359,7 +343,7 @@ class Evaluator:
                 check_columns(condition, schema, subject.exclude)
         return condition
 
-    def _store_window(self, subject: _Subject, monitor: Monitor, judged: _Judged) -> None:
+    def _store_window(self, subject: Subject, monitor: Monitor, judged: _Judged) -> None:
         assert subject.deployment_id is not None
         deployment_id = subject.deployment_id
         self._write(
@@ -376,11 +360,6 @@ class Evaluator:
 
     def _write(self, work: Callable[[Any], None]) -> None:
         self.store.writer.submit(self.leases.fence(self._looking_at, work), 0).result(WRITE_TIMEOUT_S)
-
-
-def _revision_of(deployment: ModelDeployment) -> str | None:
-    rollout = deployment.status.rollout
-    return rollout.stable if rollout is not None else None
 
 
 def _log_transition(key: DeploymentKey, monitor: str, memory: Memory) -> None:
