@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import anyio.to_thread
 import uvicorn
 from perennial_api.arms import Arms
+from perennial_api.labels import ServiceAccountRole
 from starlette.applications import Starlette
 
 from perennial_observer.api.app import build_app
@@ -39,6 +40,7 @@ from perennial_observer.settings import Settings
 from perennial_observer.store.blobs import BlobStore, drop_leftovers
 from perennial_observer.store.leases import Leases, fence_store, open_leases
 from perennial_observer.store.reference_files import ReferenceFiles
+from perennial_observer.store.shelf import Shelf
 from perennial_observer.store.store import Store
 from perennial_observer.webhooks.sender import Sender
 
@@ -49,6 +51,8 @@ _LOG = logging.getLogger(__name__)
 RETENTION_PAUSE_S = 60.0
 # Leases of what one observer does for all deployments.
 COMPARISONS, RETENTION = "comparisons", "retention"
+# Of the memory for references comparisons may take one part of so many.
+COMPARISON_PARTS = 8
 # Counts of a comparison are seconds old; they go on without the detectors rather than wait for them.
 COMPARISON_TIMEOUT_S = 5.0
 # After so many ticks without a finished look the process is taken for stuck, and restarted by its liveness probe.
@@ -251,10 +255,18 @@ def build_observer(
     event_times = EventTimes(store, registry, settings, clock)
     limits = CustomLimits(settings.custom_urls, settings.custom_modules, settings.custom_memory_bytes)
     files = ReferenceFiles(settings.reference_uris, settings.data_dir)
+    compared_bytes = settings.max_references_bytes // COMPARISON_PARTS
     evaluator = Evaluator(
         store,
         registry,
-        Assessors(store, sidecar, custom=CustomCalls(limits), files=files),
+        Assessors(
+            store,
+            sidecar,
+            custom=CustomCalls(limits),
+            files=files,
+            max_bytes=settings.max_references_bytes - compared_bytes,
+            shelf=Shelf(settings.data_dir),
+        ),
         event_times,
         settings,
         clock,
@@ -263,7 +275,10 @@ def build_observer(
 
     def make_comparer() -> Comparer:
         fenced = fence_store(store, leases, COMPARISONS)
-        return Comparer(fenced, registry, Assessors(store, hasty, files=files), event_times, settings, clock)
+        assessors = Assessors(
+            store, hasty, files=files, max_bytes=compared_bytes, shelf=Shelf(settings.data_dir)
+        )
+        return Comparer(fenced, registry, assessors, event_times, settings, clock)
 
     metrics = Metrics(store, lambda: evaluator.reports)
     metrics.registry.register(BudgetMetrics(registry, evaluator.service_levels))
@@ -325,10 +340,13 @@ async def _serve(settings: Settings) -> None:
         api = await stack.enter_async_context(open_client())
         registry = Registry()
         timeout_s = settings.kubernetes_timeout_s
-        pusher = (settings.namespace, settings.pusher_service_account)
+        of_installation = {
+            (settings.namespace, settings.pusher_service_account): ServiceAccountRole.PUSHER,
+            (settings.namespace, settings.gateway_service_account): ServiceAccountRole.GATEWAY,
+        }
         observer = build_observer(
             settings,
-            identity=ClusterIdentity(api, settings.audience, pusher, timeout_s),
+            identity=ClusterIdentity(api, settings.audience, of_installation, timeout_s),
             reports=ClusterReports(api, timeout_s),
             registry=registry,
         )

@@ -116,7 +116,8 @@ def _names(reference: StoredReference | None, breach: Breach, *, of_outputs: boo
 def _rows(columns: Columns) -> Rows:
     """Turn columns into rows, at most `MAX_ROWS`, spread evenly."""
     n = len(next(iter(columns.values()), ()))
-    return [{name: values[i] for name, values in columns.items()} for i in _spread(n)]
+    chosen = {name: values[:: _spread(n).step] for name, values in columns.items()}
+    return [dict(zip(chosen, row, strict=True)) for row in zip(*chosen.values(), strict=True)]
 
 
 def _thin(rows: Sequence[dict[str, Any]]) -> Rows:

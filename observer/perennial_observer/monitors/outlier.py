@@ -9,7 +9,7 @@ import numpy.typing as npt
 from perennial_api.modeldeployment.monitoring import MonitorSettings, Outlier, OutlierDetector
 from scipy.stats import binomtest
 
-from perennial_observer.detectors.base import Floats, RowDetector
+from perennial_observer.detectors.base import RowDetector
 from perennial_observer.detectors.isolation_forest import IsolationForestDetector
 from perennial_observer.detectors.native.oddness import Mahalanobis, Neighbours, OddRows
 from perennial_observer.detectors.sidecar import Sidecar
@@ -43,11 +43,12 @@ class OutlierMonitor:
     Parameters
     ----------
     reference
-        float64 (m, d), encoded, in time order, may hold NaN.
+        By column, in time order; encoded when the detector learns it.
     """
 
     encoder: Encoder
-    reference: Floats
+    reference: Mapping[str, Sequence[Any]]
+    n_rows: int
     detector: RowDetector
     _is_fitted: bool = False
 
@@ -61,14 +62,14 @@ class OutlierMonitor:
         DetectorFailure
             ``ReferenceTooSmall``.
         """
-        if len(self.reference) < MIN_REFERENCE_ROWS:
+        if self.n_rows < MIN_REFERENCE_ROWS:
             raise DetectorFailure(
-                f"the reference has {len(self.reference)} rows, {MIN_REFERENCE_ROWS} are needed to say what is odd:"
+                f"the reference has {self.n_rows} rows, {MIN_REFERENCE_ROWS} are needed to say what is odd:"
                 " give a larger one",
                 "ReferenceTooSmall",
             )
         if not self._is_fitted:
-            self.detector.fit(self.encoder.impute(self.reference))
+            self.detector.fit(self.encoder.impute(self.encoder.encode(self.reference)))
             self._is_fitted = True
         return self.detector.flag(self.encoder.impute(self.encoder.encode_rows(rows)))
 

@@ -1,20 +1,21 @@
 """Builds the monitors that compare with a reference, each once, and keeps them with it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from perennial_api.modeldeployment.monitoring import Drift, DriftDetector, Outlier, Seasonality
 
-from perennial_observer.detectors.base import Floats
 from perennial_observer.detectors.sidecar import Sidecar
 from perennial_observer.monitors.drift.methods import choose_method
-from perennial_observer.monitors.drift.monitor import DriftMonitor
+from perennial_observer.monitors.drift.monitor import CALIBRATIONS_BYTES, Calibrations, DriftMonitor
 from perennial_observer.monitors.drift.outputs import Outputs, choose_outputs
 from perennial_observer.monitors.drift.yardstick import Compared
 from perennial_observer.monitors.outlier import OutlierMonitor, make_detector
 from perennial_observer.monitors.references.encoding import Encoder, build_column_encoder, build_encoder
+from perennial_observer.monitors.references.kept import Kept, reckon_bytes
+from perennial_observer.monitors.references.packing import pack_column, pack_reference
 from perennial_observer.monitors.references.sources import MissingReference, Scope
 from perennial_observer.monitors.windows.slices import UnknownFeature
 from perennial_observer.store.references import StoredReference
@@ -28,15 +29,28 @@ Columns = Mapping[str, Sequence[Any]]
 
 @dataclass
 class Prepared:
-    """One revision's reference, as it was sent and encoded, with the monitors built on it."""
+    """One revision's reference, as it was sent, with the monitors built on it.
+
+    Parameters
+    ----------
+    name
+        Whose it is, under which calibrations are found again after it had to go for a while.
+    """
 
     reference: StoredReference
     encoder: Encoder
-    matrix: Floats
+    n_rows: int
     sidecar: Sidecar
+    name: Hashable
+    calibrations: Calibrations
     seasonality: Seasonality = Seasonality.NONE
     _drifts: dict[tuple[Drift, bool], DriftMonitor] = field(default_factory=dict)
     _outliers: dict[Outlier, OutlierMonitor] = field(default_factory=dict)
+
+    @property
+    def size_bytes(self) -> int:
+        """What it takes in memory by now; the monitors built on it grow."""
+        return reckon_bytes(self, shared=(self.sidecar, self.calibrations, self.name))
 
     def drift(self, spec: Drift, *, of_outputs: bool) -> DriftMonitor:
         """Find or build the monitor that compares windows of inputs, or of outputs.
@@ -55,7 +69,7 @@ class Prepared:
                 outputs = self._outputs(spec)
                 encoder = build_column_encoder(outputs.columns, outputs.values)
                 assert encoder is not None, "there is at least one output"
-                self._drifts[key] = self._build(spec, encoder, outputs.values, outputs)
+                self._drifts[key] = self._build(spec, encoder, _pack(outputs.values), outputs)
             else:
                 self._drifts[key] = self._build(spec, self.encoder, self.reference.columns, None)
         return self._drifts[key]
@@ -67,7 +81,7 @@ class Prepared:
         if key not in self._outliers:
             _make_room(self._outliers)
             detector = make_detector(spec, self.sidecar)
-            self._outliers[key] = OutlierMonitor(self.encoder, self.matrix, detector)
+            self._outliers[key] = OutlierMonitor(self.encoder, self.reference.columns, self.n_rows, detector)
         return self._outliers[key]
 
     def _outputs(self, spec: Drift) -> Outputs:
@@ -98,18 +112,32 @@ class Prepared:
         times = self.reference.event_time
         compared = Compared(
             encoder,
-            encoder.encode(values),
+            values,
+            self.n_rows,
             method,
             lambda: method.make(encoder, self.sidecar),
             None if times is None else np.array(times, dtype=np.float64),
         )
         min_effect = method.min_effect if spec.min_effect is None else spec.min_effect
-        monitor = DriftMonitor(compared, min_effect, seasonality=self.seasonality)
+        monitor = DriftMonitor(
+            compared,
+            min_effect,
+            seasonality=self.seasonality,
+            calibrations=self.calibrations,
+            name=(self.name, self.reference.digest, spec, outputs is not None),
+        )
         return monitor if outputs is None else replace(monitor, read=outputs.read)
 
 
-def prepare_reference(reference: StoredReference, scope: Scope, sidecar: Sidecar) -> Prepared:
-    """Encode a reference.
+def prepare_reference(
+    reference: StoredReference, scope: Scope, sidecar: Sidecar, calibrations: Calibrations | None = None
+) -> Prepared:
+    """Pack a reference, and choose how its rows become numbers.
+
+    Parameters
+    ----------
+    calibrations
+        Where they are kept with those of other references; None for a place of its own.
 
     Raises
     ------
@@ -119,11 +147,17 @@ def prepare_reference(reference: StoredReference, scope: Scope, sidecar: Sidecar
     encoder = build_encoder(reference.schema, reference.columns, scope.exclude)
     if encoder is None:
         raise MissingReference("the reference sample holds none of the logged features")
+    n_rows = len(reference.columns[encoder.names[0]])
+    kept = Kept(CALIBRATIONS_BYTES) if calibrations is None else calibrations
     return Prepared(
-        reference, encoder, encoder.encode(reference.columns), sidecar, scope.reference.seasonality
+        pack_reference(reference), encoder, n_rows, sidecar, scope, kept, scope.reference.seasonality
     )
 
 
 def _make_room(kept: dict[Any, Any]) -> None:
     while len(kept) >= MAX_MONITORS:
         del kept[next(iter(kept))]
+
+
+def _pack(columns: Columns) -> Columns:
+    return {name: pack_column(values) for name, values in columns.items()}

@@ -16,7 +16,14 @@ from perennial_observer.store.inserts import put
 from perennial_observer.store.log import register_deployment
 from perennial_observer.store.rows import DeploymentKey
 
-__all__ = ["StoredReference", "read_latest_reference", "read_reference", "write_reference"]
+__all__ = [
+    "StoredReference",
+    "decode_reference",
+    "encode_reference",
+    "read_latest_reference",
+    "read_reference",
+    "write_reference",
+]
 
 MAX_UNFOLDED_BYTES = 256 << 20
 
@@ -72,7 +79,7 @@ def read_reference(connection: Connection, uid: str, revision: str) -> StoredRef
         .where(t.deployment.c.uid == uid, r.revision == revision)
     )
     found = connection.execute(query).one_or_none()
-    return None if found is None else _decode(found.revision, found.digest, found.content)
+    return None if found is None else decode_reference(found.revision, found.digest, found.content)
 
 
 def read_latest_reference(connection: Connection, uid: str) -> StoredReference | None:
@@ -86,10 +93,26 @@ def read_latest_reference(connection: Connection, uid: str) -> StoredReference |
         .limit(1)
     )
     found = connection.execute(query).one_or_none()
-    return None if found is None else _decode(found.revision, found.digest, found.content)
+    return None if found is None else decode_reference(found.revision, found.digest, found.content)
 
 
-def _decode(revision: str, digest: str, content: bytes) -> StoredReference:
+def encode_reference(reference: StoredReference) -> bytes:
+    """Write a reference as servers send them, JSON."""
+    return orjson.dumps(
+        {
+            "bundle_digest": reference.bundle_digest,
+            "task": reference.task,
+            "schema": reference.schema.model_dump(mode="json"),
+            "rows": reference.columns,
+            "outputs": reference.outputs,
+            "event_time": reference.event_time,
+            "labels": reference.labels,
+        }
+    )
+
+
+def decode_reference(revision: str, digest: str, content: bytes) -> StoredReference:
+    """Read the compressed JSON of a reference."""
     unfolder = zlib.decompressobj()
     body = unfolder.decompress(content, MAX_UNFOLDED_BYTES)
     if unfolder.unconsumed_tail:

@@ -55,15 +55,15 @@ async def test_a_look_that_fails_keeps_the_report_and_what_was_prepared(settings
         await send_rows(running, stream.rows(WINDOW))
         want = await running.look()
         evaluator = running.observer.evaluator
-        prepared = dict(evaluator.assessors._prepared)
+        prepared = list(evaluator.assessors._prepared)
         assert prepared
         monkeypatch.setattr(evaluator, "_look_at", lambda _: 1 / 0)
         assert await running.look() == want
-        assert evaluator.assessors._prepared == prepared
+        assert list(evaluator.assessors._prepared) == prepared
         running.observer.registry.replace(())
         await running.observer.tick()
         assert KEY.uid not in evaluator.reports
-        assert evaluator.assessors._prepared == {}
+        assert list(evaluator.assessors._prepared) == []
 
 
 async def test_a_row_from_tomorrow_closes_no_window_early(settings, cluster):

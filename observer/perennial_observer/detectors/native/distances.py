@@ -69,7 +69,7 @@ class ColumnDetector:
 
     def fit(self, reference: Floats) -> None:
         """Keep the reference, float64 (m, d)."""
-        self._columns = [np.sort(column[~np.isnan(column)]) for column in reference.T]
+        self._columns = [_sort(column[~np.isnan(column)]) for column in reference.T]
 
     def score(self, window: Floats) -> Result:
         """Compare `window`, float64 (n, d)."""
@@ -80,3 +80,10 @@ class ColumnDetector:
             if min(len(known), len(values)) >= MIN_VALUES:
                 found[i] = self.distance(known, values)
         return Result(statistic=largest(found), per_column=found, n=len(window))
+
+
+def _sort(values: Floats) -> Floats:
+    """Sort; of equal values, as where none is missing, only one is held."""
+    if len(values) and (values == values[0]).all():
+        return np.broadcast_to(values[:1].copy(), values.shape)
+    return np.sort(values)

@@ -187,17 +187,17 @@ def build_columns(rows: Sequence[LoggedRow]) -> dict[str, list[Any]]:
     return columns
 
 
-def build_reference_columns(reference: StoredReference | None) -> dict[str, Sequence[Any]]:
+def build_reference_columns(reference: StoredReference | None) -> dict[str, list[Any]]:
     """Lay out the reference as the window is; no columns without one."""
     if reference is None:
         return {}
-    columns = dict(reference.columns)
+    columns: dict[str, Sequence[Any]] = dict(reference.columns)
     columns |= {OUTPUT_PREFIX + name: values for name, values in reference.outputs.items()}
     if reference.labels is not None:
         columns[LABEL] = reference.labels
     if reference.event_time is not None:
         columns[EVENT_TIME] = reference.event_time
-    return columns
+    return {name: list(values) for name, values in columns.items()}
 
 
 def assess_answer(answer: Answer, spec: Custom, n: int) -> Assessment:

@@ -2,7 +2,7 @@
 
 import math
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,20 +19,29 @@ from perennial_observer.monitors.drift.calibrate import (
 )
 from perennial_observer.monitors.drift.verdict import Found, conclude
 from perennial_observer.monitors.drift.yardstick import (
+    Calibration,
     Compared,
+    Fitted,
+    Season,
     Yardstick,
-    build_yardstick,
     choose_rows_in_season,
+    fit_reference,
+    measure_reference,
 )
+from perennial_observer.monitors.references.kept import Kept, reckon_bytes
 from perennial_observer.store.rows import LoggedRow
 
-__all__ = ["DriftMonitor"]
+__all__ = ["Calibrations", "DriftMonitor"]
+
+# By what a monitor compares with, its name below, then by the windows' size and hours.
+Calibrations = Kept[tuple[Hashable, Hashable], Calibration]
 
 # Windows closed by age differ by a few rows and each size costs a calibration, so their sizes are rounded down to this
 # many per doubling.
 SIZES_PER_DOUBLING = 4
-# Of windows of many sizes and hours; the one used longest ago goes first.
-MAX_YARDSTICKS = 64
+# Of windows of many hours; the one used longest ago goes first.
+MAX_FITTED = 64
+CALIBRATIONS_BYTES = 4 << 20
 
 
 def _inputs(row: LoggedRow) -> Mapping[str, Any]:
@@ -49,13 +58,19 @@ class DriftMonitor:
         Smallest statistic that counts.
     read
         What of a logged row is compared.
+    calibrations
+        Where those of this reference and others are kept, also while the reference isn't.
+    name
+        Under which they are found again: whatever they depend on.
     """
 
     compared: Compared
     min_effect: float
     read: Callable[[LoggedRow], Mapping[str, Any]] = _inputs
     seasonality: Seasonality = Seasonality.NONE
-    _yardsticks: "OrderedDict[Any, Yardstick]" = field(default_factory=OrderedDict)
+    calibrations: Calibrations = field(default_factory=lambda: Kept(CALIBRATIONS_BYTES))
+    name: Hashable = None
+    _fitted: "OrderedDict[Any, Fitted]" = field(default_factory=OrderedDict)
 
     def assess(self, rows: Sequence[LoggedRow], settings: MonitorSettings) -> Assessment:
         """Judge one window.
@@ -71,37 +86,48 @@ class DriftMonitor:
         encoder, method = self.compared.encoder, self.compared.method
         window = encoder.encode_rows([self.read(row) for row in rows])
         times = np.array([row.event_time for row in rows], dtype=np.float64)
-        yardstick = self._find_yardstick(n if n == settings.window.size else _round_down(n), times)
+        season = choose_rows_in_season(self.compared.event_time, times, self.seasonality)
+        calibration = self._calibrate(season, n if n == settings.window.size else _round_down(n))
+        yardstick = Yardstick(encoder, method, self._fit(season, calibration), calibration)
         moved = yardstick.measure_features(window)
-        watched = yardstick.steady & ~np.isnan(moved)
+        watched = calibration.steady & ~np.isnan(moved)
         statistic = _largest(moved[watched]) if method.by_feature else yardstick.measure_all(window)
         if not watched.any() or math.isnan(statistic):
             return _nothing_to_compare(n)
         p = _probability(times, settings)
         threshold = calibrate_threshold(
-            yardstick.block_statistics(watched),
+            calibration.block_statistics(method, watched),
             p,
-            same_size=2 * yardstick.block_rows > n,
+            same_size=2 * calibration.block_rows > n,
             min_effect=self.min_effect,
-            fallback_distance=bonferroni_distance(p, self.compared.reference.shape[1], yardstick.n_rows, n)
+            fallback_distance=bonferroni_distance(p, len(encoder.owner), calibration.n_rows, n)
             if method.is_ks
             else None,
             highest=method.highest,
         )
         found = Found(encoder.names, np.where(watched, moved, np.nan), statistic, n)
-        return conclude(found, method, threshold, yardstick.caveat)
+        return conclude(found, method, threshold, season.caveat)
 
-    def _find_yardstick(self, n_rows: int, times: Floats) -> Yardstick:
-        season = choose_rows_in_season(self.compared.event_time, times, self.seasonality)
-        n_reference = len(self.compared.reference) if season.rows is None else int(season.rows.sum())
+    def _calibrate(self, season: Season, n_rows: int) -> Calibration:
+        n_reference = self.compared.n_rows if season.rows is None else int(season.rows.sum())
         block_rows = choose_block_rows(n_reference, n_rows)
-        key = (block_rows, season.key)
-        if key not in self._yardsticks:
-            self._yardsticks[key] = build_yardstick(self.compared, block_rows, season)
-            while len(self._yardsticks) > MAX_YARDSTICKS:
-                self._yardsticks.popitem(last=False)
-        self._yardsticks.move_to_end(key)
-        return self._yardsticks[key]
+        key = (self.name, (block_rows, season.key))
+        found = self.calibrations.get(key)
+        if found is None:
+            found = measure_reference(self.compared, block_rows, season)
+            self.calibrations.put(key, found, reckon_bytes((key, found)))
+        return found
+
+    def _fit(self, season: Season, calibration: Calibration) -> Fitted:
+        # Where each feature has a statistic of its own, the detectors learn all of them.
+        steady = None if self.compared.method.by_feature else calibration.steady.tobytes()
+        key = (season.key, steady)
+        if key not in self._fitted:
+            self._fitted[key] = fit_reference(self.compared, season, calibration.steady)
+            while len(self._fitted) > MAX_FITTED:
+                self._fitted.popitem(last=False)
+        self._fitted.move_to_end(key)
+        return self._fitted[key]
 
 
 def _probability(times: Floats, settings: MonitorSettings) -> float:

@@ -65,8 +65,8 @@ def choose_outputs(reference: StoredReference, only: str | None = None) -> Outpu
             for name, (source, place) in sources.items()
         }
 
-    n = len(next(iter(reference.outputs.values())))
-    rows = [spread({name: values[i] for name, values in reference.outputs.items()}) for i in range(n)]
+    answers = zip(*reference.outputs.values(), strict=True)
+    rows = [spread(dict(zip(reference.outputs, answer, strict=True))) for answer in answers]
     found = {name: [row[name] for row in rows] for name in sources}
     return Outputs(tuple(columns), found, lambda row: spread(row.outputs))
 

@@ -3,7 +3,7 @@
 Each block is held out and compared with the rest of the reference, as a window is with all of it.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,7 +24,17 @@ from perennial_observer.monitors.drift.seasons import (
 )
 from perennial_observer.monitors.references.encoding import Encoder
 
-__all__ = ["Caveat", "Compared", "Season", "Yardstick", "build_yardstick", "choose_rows_in_season"]
+__all__ = [
+    "Calibration",
+    "Caveat",
+    "Compared",
+    "Fitted",
+    "Season",
+    "Yardstick",
+    "choose_rows_in_season",
+    "fit_reference",
+    "measure_reference",
+]
 
 Flags = npt.NDArray[np.bool_]
 
@@ -89,8 +99,9 @@ class Compared:
 
     Parameters
     ----------
-    reference
-        float64 (m, d), encoded, in time order.
+    values
+        Of the reference, by column, in time order. They are encoded when they are needed: a matrix of them takes several
+        times as much.
     make_detector
         A fresh, unfitted detector.
     event_time
@@ -98,22 +109,24 @@ class Compared:
     """
 
     encoder: Encoder
-    reference: Floats
+    values: Mapping[str, Sequence[Any]]
+    n_rows: int
     method: Method
     make_detector: Callable[[], Detector]
     event_time: Floats | None = None
 
+    def encode(self, rows: Flags | None) -> Floats:
+        """Encode the reference, or some of its rows: float64 (m, d)."""
+        matrix = self.encoder.encode(self.values)
+        return matrix if rows is None else matrix[rows]
 
-@dataclass
-class Yardstick:
-    """A fitted detector with what the reference's blocks gave.
+
+@dataclass(frozen=True)
+class Calibration:
+    """What the reference's blocks gave, for windows of one size. It is small, and was costly to find.
 
     Parameters
     ----------
-    detector
-        Of the method, fitted.
-    distances
-        KS distance of each column, fitted: what ranks features where the method has one statistic for all.
     steady
         bool (features,): which don't move about within the reference.
     blocks
@@ -122,68 +135,95 @@ class Yardstick:
         Rows of the reference that are compared with.
     """
 
-    encoder: Encoder
-    method: Method
-    detector: Detector
-    distances: Detector
     steady: Flags
     blocks: Floats
     block_rows: int
     n_rows: int
-    caveat: Caveat | None
 
-    def measure_features(self, window: Floats) -> Floats:
-        """How far each feature has moved, float64 (features,): in the method's unit, else as KS distance."""
-        if not self.method.by_feature:
-            return _by_feature(self.encoder, self.distances, window)
-        return _score(self.encoder, self.method, self.detector, window)
-
-    def measure_all(self, window: Floats) -> float:
-        """Return the one statistic of a method that has none by feature."""
-        if not self.steady.any():
-            return float("nan")
-        return self.detector.score(_known(self.encoder, window, self.steady)).statistic
-
-    def block_statistics(self, watched: Flags) -> list[float]:
+    def block_statistics(self, method: Method, watched: Flags) -> list[float]:
         """What each block gave for the features that are watched now; blocks that say nothing are left out."""
-        blocks = self.blocks[:, watched] if self.method.by_feature else self.blocks
+        blocks = self.blocks[:, watched] if method.by_feature else self.blocks
         if not blocks.size:
             return []
         largest = np.fmax.reduce(blocks, axis=1)
         return [float(x) for x in largest if not np.isnan(x)]
 
 
-def build_yardstick(compared: Compared, block_rows: int, season: Season) -> Yardstick:
-    """Fit the detector, and measure the reference's blocks.
+@dataclass(frozen=True)
+class Fitted:
+    """Detectors that have learnt the reference, for windows of all sizes.
+
+    Parameters
+    ----------
+    detector
+        Of the method; only on the steady features where it has one statistic for all.
+    distances
+        KS distance of each column: what ranks features where the method has one statistic for all; None where it has
+        one for each.
+    """
+
+    detector: Detector
+    distances: Detector | None
+
+
+@dataclass(frozen=True)
+class Yardstick:
+    """What one window is measured by."""
+
+    encoder: Encoder
+    method: Method
+    fitted: Fitted
+    calibration: Calibration
+
+    def measure_features(self, window: Floats) -> Floats:
+        """How far each feature has moved, float64 (features,): in the method's unit, else as KS distance."""
+        if self.fitted.distances is not None:
+            return _by_feature(self.encoder, self.fitted.distances, window)
+        return _score(self.encoder, self.method, self.fitted.detector, window)
+
+    def measure_all(self, window: Floats) -> float:
+        """Return the one statistic of a method that has none by feature."""
+        steady = self.calibration.steady
+        if not steady.any():
+            return float("nan")
+        return self.fitted.detector.score(_known(self.encoder, window, steady)).statistic
+
+
+def measure_reference(compared: Compared, block_rows: int, season: Season) -> Calibration:
+    """Measure the reference's own blocks.
 
     Raises
     ------
     DetectorUnavailable, DetectorFailure
         From the sidecar.
     """
-    reference, encoder = compared.reference, compared.encoder
+    encoder = compared.encoder
+    reference = compared.encode(season.rows)
     if season.rows is None:
         bounds = block_bounds(len(reference), block_rows)
     else:
         assert compared.event_time is not None, "there are no seasons without times"
-        reference = reference[season.rows]
         times = compared.event_time[season.rows]
         block_rows, bounds = cut_seasons(times, season.seasonality, start=season.start, most_rows=block_rows)
     parts = [(np.delete(reference, slice(*bound), axis=0), reference[slice(*bound)]) for bound in bounds]
     measured = [_by_feature(encoder, _fit(_distances(), rest), block) for rest, block in parts]
     moves = np.array(measured).reshape(len(parts), len(encoder.names))
     steady = ~find_restless(moves)
-    return Yardstick(
-        encoder,
-        compared.method,
-        _fit_all(compared, reference, steady),
-        _fit(_distances(), reference),
-        steady,
-        moves if compared.method.is_ks else _measure_blocks(compared, parts, steady),
-        block_rows,
-        len(reference),
-        season.caveat,
-    )
+    blocks = moves if compared.method.is_ks else _measure_blocks(compared, parts, steady)
+    return Calibration(steady, blocks, block_rows, len(reference))
+
+
+def fit_reference(compared: Compared, season: Season, steady: Flags) -> Fitted:
+    """Fit the detectors.
+
+    Raises
+    ------
+    DetectorUnavailable, DetectorFailure
+        From the sidecar.
+    """
+    reference = compared.encode(season.rows)
+    detector = _fit_all(compared, reference, steady)
+    return Fitted(detector, None if compared.method.by_feature else _fit(_distances(), reference))
 
 
 def _distances() -> Detector:

@@ -1,13 +1,14 @@
 """Keeps what estimates of performance have learnt, so that each learns once and not with every window."""
 
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from perennial_api.modeldeployment.monitoring import EstimatedPerformance, Monitor
 
 from perennial_observer.monitors.estimates.lessons import MOST_LESSONS, Lessons, choose_lessons, lessons_of
 from perennial_observer.monitors.estimates.monitor import Learnt, learn
 from perennial_observer.monitors.prepared import Prepared
+from perennial_observer.monitors.references.kept import Kept, reckon_bytes
 from perennial_observer.monitors.references.sources import Scope
 from perennial_observer.monitors.windows.slices import slice_rows
 from perennial_observer.store.labelled import read_first
@@ -23,15 +24,21 @@ class _Kept:
     learnt: Learnt
 
 
-@dataclass
 class Learning:
     """What monitors have learnt, by uid, revision and name.
 
     From the reference an estimator learns once. From the log it learns as soon as there are enough labels, again
-    whenever they have doubled, and for the last time when the first rows are all there: a few times in all.
+    whenever they have doubled, and for the last time when the first rows are all there: a few times in all. What had no
+    room in memory is learnt again as after a restart: from what is there to learn from then.
+
+    Parameters
+    ----------
+    max_bytes
+        Of what is kept.
     """
 
-    _kept: dict[tuple[str, str, str], _Kept] = field(default_factory=dict)
+    def __init__(self, max_bytes: int) -> None:
+        self._kept: Kept[tuple[str, str, str], _Kept] = Kept(max_bytes)
 
     def find(
         self, store: Store, scope: Scope, monitor: Monitor, prepared: Prepared | None, *, now: float
@@ -60,12 +67,12 @@ class Learning:
         if lessons is None or (kept is not None and not _is_worth_it(lessons, kept.learnt)):
             return kept.learnt if kept is not None else None
         learnt = learn(lessons, spec, prepared.encoder if prepared is not None else None)
-        self._kept[key] = _Kept(scope, spec, learnt)
+        self._kept.put(key, _Kept(scope, spec, learnt), reckon_bytes(learnt))
         return learnt
 
     def keep_only(self, in_force: AbstractSet[tuple[str, str]]) -> None:
         """Drop what was learnt for (uid, revision) pairs that are not in force any more."""
-        self._kept = {key: kept for key, kept in self._kept.items() if key[:2] in in_force}
+        self._kept.keep_only(lambda key: key[:2] in in_force)
 
 
 def _read_log(store: Store, scope: Scope, spec: EstimatedPerformance, now: float) -> Lessons | None:

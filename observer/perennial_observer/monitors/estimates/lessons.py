@@ -4,7 +4,7 @@ A reference's labels come first: they are there before any traffic, and the bund
 first rows of the revision, in which nothing has drifted yet, once their labels have had time to come.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,16 +41,10 @@ def lessons_of(reference: StoredReference, labels: Labels) -> Lessons | None:
     """Take a reference's labelled rows, if they are as many as `labels.minLabels`."""
     if reference.labels is None:
         return None
+    of_rows = zip(reference.labels, _rows(reference.columns), _rows(reference.outputs), strict=False)
     rows = [
-        LoggedRow(
-            id=i,
-            event_time=0.0,
-            inputs=_row(reference.columns, i),
-            outputs=_row(reference.outputs, i),
-            label=label,
-            has_label=True,
-        )
-        for i, label in enumerate(reference.labels)
+        LoggedRow(id=i, event_time=0.0, inputs=inputs, outputs=outputs, label=label, has_label=True)
+        for i, (label, inputs, outputs) in enumerate(of_rows)
         if label is not None
     ]
     return Lessons(rows, "reference", is_final=True) if len(rows) >= labels.min_labels else None
@@ -67,5 +61,8 @@ def choose_lessons(rows: Sequence[LoggedRow], labels: Labels, *, is_final: bool)
     return Lessons(labelled, "log", is_final)
 
 
-def _row(columns: Mapping[str, Sequence[Any]], i: int) -> dict[str, Any]:
-    return {name: values[i] for name, values in columns.items()}
+def _rows(columns: Mapping[str, Sequence[Any]]) -> Iterator[dict[str, Any]]:
+    """Turn columns into rows; ever new empty ones without any."""
+    if not columns:
+        return iter(dict, None)
+    return (dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True))

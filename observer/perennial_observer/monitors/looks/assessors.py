@@ -25,6 +25,7 @@ from perennial_api.where import Condition
 from perennial_observer.detectors.sidecar import Sidecar
 from perennial_observer.monitors.alarms.verdicts import Assessment, assess_too_few
 from perennial_observer.monitors.custom.monitor import Asked, CustomCalls, assess_answer
+from perennial_observer.monitors.drift.monitor import Calibrations
 from perennial_observer.monitors.estimates.learning import Learning
 from perennial_observer.monitors.estimates.monitor import assess_estimated
 from perennial_observer.monitors.labels.concept import assess_concept, history_rows
@@ -34,7 +35,8 @@ from perennial_observer.monitors.labels.performance import assess_performance
 from perennial_observer.monitors.outlier import MIN_REFERENCE_ROWS
 from perennial_observer.monitors.prepared import Prepared, prepare_reference
 from perennial_observer.monitors.quality.assess import assess_quality
-from perennial_observer.monitors.quality.rejections import read_rejected
+from perennial_observer.monitors.quality.rejections import counts_misfits, read_rejected
+from perennial_observer.monitors.references.kept import Kept
 from perennial_observer.monitors.references.sources import MissingReference, Scope, find_reference
 from perennial_observer.monitors.windows.slices import check_columns, slice_reference, slice_rows
 from perennial_observer.store.labelled import read_before
@@ -42,6 +44,7 @@ from perennial_observer.store.reads import Position
 from perennial_observer.store.reference_files import ReferenceFiles
 from perennial_observer.store.references import StoredReference
 from perennial_observer.store.rows import LoggedRow
+from perennial_observer.store.shelf import Shelf
 from perennial_observer.store.store import Store
 
 __all__ = ["Assessors", "MissingReference", "Prepared", "Question", "Scope"]
@@ -49,6 +52,10 @@ __all__ = ["Assessors", "MissingReference", "Prepared", "Question", "Scope"]
 
 # A file that can't be fetched, or rows that can't be used, are asked for again after a while, not at every look.
 RETRY_S = 60.0
+
+MAX_BYTES = 256 << 20
+# What is small and was costly to find, and what estimates have learnt, may each take one part of so many.
+PARTS = 8
 
 
 @dataclass(frozen=True)
@@ -59,6 +66,8 @@ class Question:
     ----------
     slices
         Those that the monitor compares with each other, by name.
+    rejected_until
+        Up to which arrival rows that didn't fit have been counted; None if that isn't known.
     """
 
     scope: Scope
@@ -66,20 +75,40 @@ class Question:
     settings: MonitorSettings
     rows: Sequence[LoggedRow]
     slices: Mapping[str, Condition] = field(default_factory=dict)
+    rejected_until: float | None = None
 
 
 @dataclass
 class Assessors:
-    """Judges windows of any monitor type."""
+    """Judges windows of any monitor type.
+
+    Parameters
+    ----------
+    max_bytes
+        Of references in memory with all that is made of them. One that has gone is read and encoded again when a window
+        of it closes, to the same result.
+    shelf
+        Where those lie that can't be read a second time as they were.
+    """
 
     store: Store
     sidecar: Sidecar
     monotonic: Callable[[], float] = time.monotonic
     custom: CustomCalls = field(default_factory=CustomCalls)
     files: ReferenceFiles = field(default_factory=ReferenceFiles)
-    learning: Learning = field(default_factory=Learning)
-    _prepared: dict[Scope, Prepared] = field(default_factory=dict)
+    max_bytes: int = MAX_BYTES
+    shelf: Shelf = field(default_factory=Shelf)
+    learning: Learning = field(init=False)
+    _prepared: Kept[Scope, Prepared] = field(init=False)
+    _calibrations: Calibrations = field(init=False)
+    _in_use: dict[Scope, Prepared] = field(default_factory=dict)
     _missing: dict[Scope, tuple[float, MissingReference]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        part = self.max_bytes // PARTS
+        self._calibrations = Kept(part)
+        self.learning = Learning(part)
+        self._prepared = Kept(self.max_bytes - 2 * part)
 
     def assess(self, question: Question) -> Assessment:
         """Judge one window.
@@ -93,61 +122,90 @@ class Assessors:
         DetectorUnavailable, DetectorFailure
             From the sidecar.
         """
-        return _JUDGES[question.monitor.type](self, question)
+        try:
+            return _JUDGES[question.monitor.type](self, question)
+        finally:
+            self._settle()
 
     def flag_outliers(
         self, scope: Scope, spec: Outlier, rows: Sequence[Mapping[str, Any]]
     ) -> npt.NDArray[np.bool_]:
         """Tell which rows are odd by the scope's reference, bool (n,); raises as :meth:`assess` does."""
-        return self.prepare(scope).outliers(spec).flag(rows)
+        try:
+            return self.prepare(scope).outliers(spec).flag(rows)
+        finally:
+            self._settle()
 
     def keep_only(self, in_force: AbstractSet[tuple[str, str]]) -> None:
         """Drop what was built for (uid, revision) pairs that are not in force any more; the end of each look."""
+
+        def is_wanted(scope: Scope) -> bool:
+            return (scope.key.uid, scope.revision) in in_force
+
+        self._settle()
         self.custom.end_look()
         self.learning.keep_only(in_force)
-        self._prepared = {
-            scope: kept
-            for scope, kept in self._prepared.items()
-            if (scope.key.uid, scope.revision) in in_force
-        }
-        self._missing = {
-            scope: missing
-            for scope, missing in self._missing.items()
-            if (scope.key.uid, scope.revision) in in_force
-        }
+        self._prepared.keep_only(is_wanted)
+        self._calibrations.keep_only(lambda key: is_wanted(_scope_of(key)))
+        self.shelf.keep_only(lambda name: isinstance(name, Scope) and is_wanted(name))
+        self._missing = {scope: missing for scope, missing in self._missing.items() if is_wanted(scope)}
 
     def prepare(self, scope: Scope) -> Prepared:
-        """Read and encode the scope's reference, once while it is in force.
+        """Find the scope's reference, or read and pack it.
 
         Raises
         ------
         MissingReference
             There is none, or none that can be compared with.
         """
-        if scope not in self._prepared:
+        found = self._in_use.get(scope) or self._prepared.get(scope)
+        if found is None:
             reference = slice_reference(scope.condition, self._find(scope))
-            prepared = prepare_reference(reference, scope, self.sidecar)
+            found = prepare_reference(reference, scope, self.sidecar, self._calibrations)
             # A spec that was edited leaves a reference behind which nobody asks for any more.
-            same = (scope.key.uid, scope.revision, scope.condition)
-            self._prepared = {
-                other: kept
-                for other, kept in self._prepared.items()
-                if (other.key.uid, other.revision, other.condition) != same
-            }
-            self._prepared[scope] = prepared
-        return self._prepared[scope]
+            self._prepared.keep_only(lambda other: not _takes_place_of(scope, other))
+            self._calibrations.keep_only(lambda key: not _takes_place_of(scope, _scope_of(key)))
+        self._in_use[scope] = found
+        return found
+
+    def _settle(self) -> None:
+        """Reckon anew what was used, which grows with what is built on it, and make room."""
+        while self._in_use:
+            scope, used = self._in_use.popitem()
+            self._prepared.put(scope, used, used.size_bytes)
 
     def _find(self, scope: Scope) -> StoredReference:
         until, missing = self._missing.get(scope, (float("-inf"), None))
         if missing is not None and self.monotonic() < until:
             raise missing
         self._missing.pop(scope, None)
+        aside = self.shelf.get(scope)
+        if aside is not None:
+            return aside
         try:
-            return find_reference(self.store, scope, self.files)
-        except MissingReference as found:
-            if scope.reference.source is ReferenceSource.URI or found.reason == "ReferenceUnreadable":
-                self._missing[scope] = (self.monotonic() + RETRY_S, found)
+            found = find_reference(self.store, scope, self.files)
+        except MissingReference as lack:
+            if scope.reference.source is ReferenceSource.URI or lack.reason == "ReferenceUnreadable":
+                self._missing[scope] = (self.monotonic() + RETRY_S, lack)
             raise
+        if scope.reference.source is not ReferenceSource.BUNDLE:
+            self.shelf.put(scope, found)
+        return found
+
+
+def _takes_place_of(scope: Scope, other: Scope) -> bool:
+    """Whether the other is of the same rows' windows, by a spec of before."""
+    return scope != other and (scope.key.uid, scope.revision, scope.condition) == (
+        other.key.uid,
+        other.revision,
+        other.condition,
+    )
+
+
+def _scope_of(key: tuple[Any, Any]) -> Scope:
+    """Whose a calibration is."""
+    scope: Scope = key[0][0]
+    return scope
 
 
 def _prepare_large(assessors: Assessors, scope: Scope) -> Prepared:
@@ -159,7 +217,7 @@ def _prepare_large(assessors: Assessors, scope: Scope) -> Prepared:
         There is none, or one of too few rows; detectors would fail on some of those, each in its own way.
     """
     prepared = assessors.prepare(scope)
-    n = len(prepared.matrix)
+    n = prepared.n_rows
     if n >= MIN_REFERENCE_ROWS:
         return prepared
     if scope.condition is not None:
@@ -199,17 +257,19 @@ def _judge_outliers(assessors: Assessors, question: Question) -> Assessment:
 
 def _judge_quality(assessors: Assessors, question: Question) -> Assessment:
     scope = question.scope
-    return assess_quality(
+    misfits, until = None, None
+    if counts_misfits(question.monitor):
+        place, after = (scope.key.uid, scope.revision), question.rejected_until
+        misfits, until = read_rejected(assessors.store, *place, question.rows, after=after)
+    assessment = assess_quality(
         question.rows,
         assessors.prepare(scope).reference,
         question.monitor.data_quality or DataQuality(),
         question.settings,
         exclude=scope.exclude,
-        # Rows that don't fit are of no slice.
-        rejected=None
-        if scope.condition
-        else read_rejected(assessors.store, scope.key.uid, scope.revision, question.rows),
+        rejected=None if misfits is None else misfits.reasons,
     )
+    return assessment.model_copy(update={"rejected_until": until})
 
 
 def _judge_custom(assessors: Assessors, question: Question) -> Assessment:

@@ -1,0 +1,120 @@
+"""What is kept in memory because it is costly to make again: bounded in bytes, the one used longest ago goes first.
+
+What goes is made again when it is asked for, so nothing but time may depend on whether something is still here.
+"""
+
+import sys
+from collections import OrderedDict
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping
+from types import FunctionType, MethodType, ModuleType
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+
+__all__ = ["Kept", "reckon_bytes"]
+
+_Key = TypeVar("_Key", bound=Hashable)
+_Value = TypeVar("_Value")
+
+# What no single object has for itself.
+_SHARED = (type, FunctionType, MethodType, ModuleType)
+_PLAIN = (str, bytes, int, float, bool, type(None))
+
+
+class Kept(Generic[_Key, _Value]):
+    """Values by key, of at most so many bytes together.
+
+    Parameters
+    ----------
+    max_bytes
+        A value that alone is larger is not kept at all.
+    """
+
+    def __init__(self, max_bytes: int) -> None:
+        self.max_bytes = max_bytes
+        self._values: OrderedDict[_Key, tuple[_Value, int]] = OrderedDict()
+        self._size_bytes = 0
+
+    @property
+    def size_bytes(self) -> int:
+        """What is held, as it was reckoned when it was put here."""
+        return self._size_bytes
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __iter__(self) -> Iterator[_Key]:
+        return iter(self._values)
+
+    def get(self, key: _Key) -> _Value | None:
+        """Find a value, which counts as a use of it."""
+        held = self._values.get(key)
+        if held is None:
+            return None
+        self._values.move_to_end(key)
+        return held[0]
+
+    def put(self, key: _Key, value: _Value, size_bytes: int) -> None:
+        """Hold a value, or take note that it has another size by now; others go until there is room."""
+        self._drop(key)
+        self._values[key] = (value, size_bytes)
+        self._size_bytes += size_bytes
+        while self._size_bytes > self.max_bytes:
+            self._drop(next(iter(self._values)))
+
+    def keep_only(self, is_wanted: Callable[[_Key], bool]) -> None:
+        """Drop the values whose keys are not wanted any more."""
+        for key in [key for key in self._values if not is_wanted(key)]:
+            self._drop(key)
+
+    def _drop(self, key: _Key) -> None:
+        held = self._values.pop(key, None)
+        if held is not None:
+            self._size_bytes -= held[1]
+
+
+def reckon_bytes(value: object, shared: Collection[object] = ()) -> int:
+    """Reckon what an object and all that it holds takes in memory, each thing once.
+
+    Arrays count with the memory that they are a view of, scikit-learn's trees with their nodes. Functions and classes
+    count nothing.
+
+    Parameters
+    ----------
+    shared
+        Objects within it that belong to others.
+    """
+    seen = {id(thing) for thing in shared}
+    found, left = 0, [value]
+    while left:
+        thing = left.pop()
+        if id(thing) in seen or isinstance(thing, _SHARED):
+            continue
+        seen.add(id(thing))
+        found += sys.getsizeof(thing)
+        if isinstance(thing, np.ndarray):
+            if isinstance(thing.base, np.ndarray):
+                left.append(thing.base)
+            elif thing.base is not None:
+                found += thing.nbytes
+            if thing.dtype.hasobject:
+                left += thing.ravel().tolist()
+        elif not isinstance(thing, _PLAIN):
+            left += _parts(thing)
+    return found
+
+
+def _parts(thing: Any) -> list[Any]:
+    if isinstance(thing, Mapping):
+        return [*thing.keys(), *thing.values()]
+    if isinstance(thing, list | tuple | set | frozenset):
+        return list(thing)
+    held = list(getattr(thing, "__dict__", {}).values())
+    for kind in type(thing).__mro__:
+        slots = kind.__dict__.get("__slots__", ())
+        names = (slots,) if isinstance(slots, str) else slots
+        held += [getattr(thing, name) for name in names if hasattr(thing, name)]
+    if not held and type(thing).__module__.startswith("sklearn."):
+        # Compiled classes hold their arrays where only their pickles find them.
+        return [thing.__getstate__()]
+    return held

@@ -1,0 +1,94 @@
+"""What is kept in memory, within a bound of bytes, and how it is reckoned and packed."""
+
+import numpy as np
+import pytest
+from perennial_observer.detectors.native.oddness import Neighbours
+from perennial_observer.monitors.references.kept import Kept, reckon_bytes
+from perennial_observer.monitors.references.packing import pack_column, pack_reference
+
+from .drift_streams import NATIVE_KS, logged, prepare, settings, stored
+
+MIB = 1 << 20
+
+
+def test_the_one_used_longest_ago_goes_first():
+    kept = Kept(10)
+    for name in ("a", "b", "c"):
+        kept.put(name, name.upper(), 3)
+    assert kept.get("a") == "A"
+    kept.put("d", "D", 4)
+    assert (list(kept), kept.size_bytes) == (["c", "a", "d"], 10)
+    assert kept.get("b") is None
+
+
+def test_what_has_grown_makes_others_go():
+    kept = Kept(10)
+    kept.put("a", "A", 3)
+    kept.put("b", "B", 3)
+    kept.put("b", "B", 9)
+    assert (list(kept), kept.size_bytes) == (["b"], 9)
+
+
+def test_what_alone_is_too_large_is_not_kept():
+    kept = Kept(10)
+    kept.put("a", "A", 11)
+    assert (len(kept), kept.size_bytes) == (0, 0)
+
+
+def test_what_is_not_wanted_frees_its_room():
+    kept = Kept(10)
+    kept.put("a", "A", 3)
+    kept.put("b", "B", 4)
+    kept.keep_only(lambda key: key == "b")
+    assert (list(kept), kept.size_bytes) == (["b"], 4)
+
+
+def test_each_array_is_reckoned_once_with_all_its_memory():
+    array = np.zeros(MIB // 8)
+    got = reckon_bytes({"a": array, "view": array[:10], "again": [array]})
+    assert MIB <= got < MIB + 2_000
+    assert reckon_bytes({"a": array}, shared=(array,)) < 2_000
+
+
+def test_what_scikit_learn_has_compiled_is_reckoned_with_its_nodes():
+    rows = np.random.default_rng(0).normal(size=(2_000, 5))
+    fitted = Neighbours()
+    fitted.fit(rows)
+    assert reckon_bytes(fitted) > rows.nbytes
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        [],
+        [1.0, None, -0.5],
+        [1, 2.0, None, 3],
+        [2**60, 1],
+        ["a", None, "a"],
+        [True, False, None],
+        [1.0, "a"],
+        [None, None],
+        [[0.1, 0.9], None],
+    ],
+)
+def test_packed_values_are_read_as_they_were(values):
+    packed = pack_column(values)
+    got = [list(packed), [packed[i] for i in range(len(packed))], list(packed[::2]), packed.count(None)]
+    assert got == [values, values, values[::2], values.count(None)]
+    assert [type(value) for value in packed] == [type(value) for value in values]
+
+
+def test_a_packed_reference_takes_little_more_than_its_numbers():
+    values = np.random.default_rng(0).normal(size=(5_000, 20))
+    reference = stored(values)
+    assert reckon_bytes(reference) > 3 * values.nbytes
+    assert reckon_bytes(pack_reference(reference)) < 1.1 * values.nbytes
+
+
+def test_a_fitted_drift_monitor_takes_one_sorted_copy_whatever_the_windows_sizes():
+    values = np.random.default_rng(0).normal(size=(2_000, 20))
+    prepared = prepare(stored(values))
+    monitor = prepared.drift(NATIVE_KS, of_outputs=False)
+    for n in (100, 150, 250):
+        monitor.assess(logged(values[:n]), settings())
+    assert prepared.size_bytes < 2.5 * values.nbytes
