@@ -41,6 +41,7 @@ def test_runtimes(kube: Kube) -> None:
     runtimes: dict[str, dict[str, str]] = {
         "test-good": {},
         "test-erring": {"ERROR_RATE": "0.3"},
+        "test-some-users": {"ERROR_USERS": "0.4"},
         "test-failing": {"FAIL_REASON": "ModelLoadFailed"},
         "test-slow": {"SLOW_RATE": "0.5", "SLOW_MS": "150"},
         "test-refusing": {"INVALID_RATE": "0.3"},
