@@ -48,6 +48,9 @@ def step(
         window_end=last.event_time,
         evaluated_at=now,
         silent_since=memory.silent_since,
+        rejected_until=memory.rejected_until
+        if assessment.rejected_until is None
+        else assessment.rejected_until,
     )
 
 

@@ -36,6 +36,8 @@ class Assessment(BaseModel):
         Probability that a window without drift exceeds it, as far as the blocks tell.
     coverage
         Share of the window's rows that have a label, a fraction, where labels are what is judged.
+    rejected_until
+        Up to which arrival rows that didn't fit are counted, where they are.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -56,6 +58,7 @@ class Assessment(BaseModel):
     false_breach_rate: float | None = None
     coverage: float | None = None
     features: tuple[tuple[str, float], ...] = ()
+    rejected_until: float | None = None
 
 
 def assess_too_few(rows: int, min_samples: int, *, samples: int | None = None) -> Assessment:
@@ -83,6 +86,8 @@ class Memory(BaseModel):
         The latest breach's, in a sentence; empty once neither the window nor an alarm is about one.
     silent_since
         When the latest row came, while no row has come for too long; see silence.py.
+    rejected_until
+        Up to which arrival rows that didn't fit have been counted.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -101,6 +106,7 @@ class Memory(BaseModel):
     evaluated_at: float | None = None
     explanation: str = ""
     silent_since: float | None = None
+    rejected_until: float | None = None
 
 
 def utc(seconds: float | None) -> datetime | None:

@@ -19,7 +19,6 @@ from sqlalchemy.exc import SQLAlchemyError
 from perennial_observer.errors import DetectorFailure, DetectorUnavailable, LeaseLost, ObserverError
 from perennial_observer.explaining.explain import render_explanation
 from perennial_observer.explaining.explainer import Breach, Explainer
-from perennial_observer.explaining.findings import Explanation
 from perennial_observer.ingest.event_time import EventTimes
 from perennial_observer.monitors.alarms.silence import show_silence, step_silence
 from perennial_observer.monitors.alarms.step import step
@@ -27,9 +26,17 @@ from perennial_observer.monitors.alarms.verdicts import Assessment, Memory, buil
 from perennial_observer.monitors.custom.monitor import NotYetJudged
 from perennial_observer.monitors.labels.labelled import maturity_s
 from perennial_observer.monitors.looks.assessors import Assessors, MissingReference, Question, Scope
-from perennial_observer.monitors.looks.reports import DeploymentReport, report_hindrance, report_waiting
+from perennial_observer.monitors.looks.flood import judge_flood
+from perennial_observer.monitors.looks.reports import (
+    DeploymentReport,
+    report_hindrance,
+    report_no_rows,
+    report_waiting,
+)
 from perennial_observer.monitors.looks.spec_digest import digest_spec
 from perennial_observer.monitors.looks.subjects import Subject, revision_of
+from perennial_observer.monitors.looks.transitions import Judged, log_transition
+from perennial_observer.monitors.quality.rejections import counts_misfits
 from perennial_observer.monitors.windows.closing import close_window
 from perennial_observer.monitors.windows.records import (
     forget_monitors,
@@ -52,7 +59,7 @@ from perennial_observer.store.arrivals import read_latest_arrival
 from perennial_observer.store.leases import Leases, SoleOwner
 from perennial_observer.store.log import find_deployment_id
 from perennial_observer.store.reads import read_counts, read_positions, read_window
-from perennial_observer.store.rows import DeploymentKey, LoggedRow
+from perennial_observer.store.rows import LoggedRow
 from perennial_observer.store.store import Store
 
 __all__ = ["Evaluator"]
@@ -61,17 +68,6 @@ _LOG = logging.getLogger(__name__)
 
 WRITE_TIMEOUT_S = 60.0
 MAX_FAILURE = 300
-
-
-@dataclass(frozen=True)
-class _Judged:
-    """One window that was judged, with what the monitor remembered before and does after it."""
-
-    before: Memory
-    after: Memory
-    assessment: Assessment
-    now: float
-    explanation: Explanation | None = None
 
 
 @dataclass
@@ -145,6 +141,7 @@ class Evaluator:
             deployment_id=deployment_id,
             revision=revision_of(deployment),
             watermark=self.event_times.watermark(key, counts.latest_event),
+            rejected=counts.rejected,
         )
         verdicts, kept = [], {}
         for monitor in deployment.spec.monitoring.monitors:
@@ -173,8 +170,10 @@ class Evaluator:
     ) -> tuple[Memory | None, MonitorVerdict]:
         if subject.revision is None:
             return None, report_waiting(monitor, "NoRevision", "no revision is stable yet")
-        if subject.deployment_id is None or subject.watermark is None:
-            return None, report_waiting(monitor, "NoPredictions", "nothing has been logged yet")
+        if subject.deployment_id is None or (
+            subject.watermark is None and not (subject.rejected and counts_misfits(monitor))
+        ):
+            return None, report_no_rows(monitor, subject.rejected)
         settings = subject.deployment.spec.monitoring.settings_for(monitor)
         memory = self._refresh(subject, monitor, settings, memory)
         try:
@@ -200,7 +199,7 @@ class Evaluator:
         promise = Promised(subject.deployment, subject.deployment_id, monitor)
         following = self.service_levels.look(promise, memory)
         if memory is None or following.state is not memory.state:
-            _log_transition(subject.key, monitor.name, following)
+            log_transition(subject.key, monitor.name, following)
         return following, build_verdict(monitor, following)
 
     def _watch_silence(
@@ -236,7 +235,14 @@ class Evaluator:
         deployment_id, revision = subject.deployment_id, subject.revision
         with self.store.read() as connection:
             cursor = read_last_position(connection, deployment_id, monitor.name, revision)
-        fresh = Memory(revision=revision, spec_digest=digest, cursor=cursor, last_transition=self.clock())
+        counted = memory.rejected_until if memory is not None and memory.revision == revision else None
+        fresh = Memory(
+            revision=revision,
+            spec_digest=digest,
+            cursor=cursor,
+            last_transition=self.clock(),
+            rejected_until=counted,
+        )
         self._write(lambda connection: write_memory(connection, deployment_id, monitor.name, fresh))
         return fresh
 
@@ -244,7 +250,8 @@ class Evaluator:
         self, subject: Subject, monitor: Monitor, settings: MonitorSettings, memory: Memory
     ) -> Memory:
         assert subject.deployment_id is not None
-        assert subject.watermark is not None
+        if subject.watermark is None:
+            return self._judge_flood(subject, monitor, settings, memory)
         condition = self._find_slice(subject, monitor)
         scope = Scope.of(subject.deployment, memory.revision, condition)
         slices = find_conditions(subject.deployment.spec.monitoring, monitor)
@@ -264,24 +271,44 @@ class Evaluator:
                     positions, watermark=horizon, size=window.size, max_age_s=window.max_age.seconds
                 )
                 if count is None:
-                    return memory
+                    break
                 first, last = positions[0], positions[count - 1]
                 found = read_window(
                     connection, subject.deployment_id, memory.revision, first=first, last=last
                 )
             rows = slice_rows(condition, found)
             try:
-                assessment = self._assess(Question(scope, monitor, settings, rows, slices))
+                counted = memory.rejected_until
+                assessment = self._assess(Question(scope, monitor, settings, rows, slices, counted))
             except NotYetJudged:
                 return memory
             now, name = self.clock(), subject.name_of(monitor, memory)
             following = step(memory, settings, assessment, first=first, last=last, name=name, now=now)
-            judged = self._explain(subject, monitor, scope, rows, _Judged(memory, following, assessment, now))
+            judged = self._explain(subject, monitor, scope, rows, Judged(memory, following, assessment, now))
             self._store_window(subject, monitor, judged)
             if following.state is not memory.state:
-                _log_transition(subject.key, monitor.name, following)
+                log_transition(subject.key, monitor.name, following)
             memory = judged.after
-        return memory
+        else:
+            # More windows may be closed.
+            return memory
+        return self._judge_flood(subject, monitor, settings, memory)
+
+    def _judge_flood(
+        self, subject: Subject, monitor: Monitor, settings: MonitorSettings, memory: Memory
+    ) -> Memory:
+        """Judge rows that don't fit by themselves, if no window will."""
+        assert subject.deployment_id is not None
+        deployment_id, name = subject.deployment_id, subject.name_of(monitor, memory)
+        following = judge_flood(
+            self.store, deployment_id, monitor, settings, memory, name=name, now=self.clock()
+        )
+        if following is None:
+            return memory
+        self._write(lambda connection: write_memory(connection, deployment_id, monitor.name, following))
+        if following.state is not memory.state:
+            log_transition(subject.key, monitor.name, following)
+        return following
 
     def _assess(self, question: Question) -> Assessment:
         """Judge one window; what fails because of what is in it has failed for good, and the next one is judged.
@@ -312,8 +339,8 @@ class Evaluator:
         monitor: Monitor,
         scope: Scope,
         rows: Sequence[LoggedRow],
-        judged: _Judged,
-    ) -> _Judged:
+        judged: Judged,
+    ) -> Judged:
         """Add what is known of a breach, and keep it in mind for as long as an alarm stands."""
         before, after = judged.before, judged.after
         if not judged.assessment.breached:
@@ -343,7 +370,7 @@ class Evaluator:
                 check_columns(condition, schema, subject.exclude)
         return condition
 
-    def _store_window(self, subject: Subject, monitor: Monitor, judged: _Judged) -> None:
+    def _store_window(self, subject: Subject, monitor: Monitor, judged: Judged) -> None:
         assert subject.deployment_id is not None
         deployment_id = subject.deployment_id
         self._write(
@@ -360,17 +387,3 @@ class Evaluator:
 
     def _write(self, work: Callable[[Any], None]) -> None:
         self.store.writer.submit(self.leases.fence(self._looking_at, work), 0).result(WRITE_TIMEOUT_S)
-
-
-def _log_transition(key: DeploymentKey, monitor: str, memory: Memory) -> None:
-    _LOG.info(
-        "monitor %s deployment=%s/%s revision=%s state=%s reason=%s breach=%s message=%s",
-        monitor,
-        key.namespace,
-        key.name,
-        memory.revision,
-        memory.state.value,
-        memory.reason,
-        memory.alarm.breach_id,
-        memory.message,
-    )

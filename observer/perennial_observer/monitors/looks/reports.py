@@ -9,7 +9,7 @@ from perennial_api.monitorreport import MonitorReportStatus, MonitorState, Monit
 from perennial_observer.monitors.alarms.verdicts import Memory, build_verdict
 from perennial_observer.store.rows import Counts, DeploymentKey
 
-__all__ = ["DeploymentReport", "report_hindrance", "report_waiting"]
+__all__ = ["DeploymentReport", "report_hindrance", "report_no_rows", "report_waiting"]
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,23 @@ def report_waiting(monitor: Monitor, reason: str, message: str) -> MonitorVerdic
         state=MonitorState.INSUFFICIENT,
         reason=reason,
         message=message,
+    )
+
+
+def report_no_rows(monitor: Monitor, rejected: int) -> MonitorVerdict:
+    """Report a monitor without any row to judge.
+
+    Parameters
+    ----------
+    rejected
+        How many came that don't fit.
+    """
+    if not rejected:
+        return report_waiting(monitor, "NoPredictions", "nothing has been logged yet")
+    return report_waiting(
+        monitor,
+        "NoRowFits",
+        f"none of the {rejected} rows that came fits the schema: perennial_log_rejected_rows_total says why",
     )
 
 

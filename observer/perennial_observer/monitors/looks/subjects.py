@@ -23,6 +23,8 @@ class Subject:
         The one whose rows are judged; None before one is stable.
     watermark
         None before the first row that fits.
+    rejected
+        How many rows came that don't.
     """
 
     deployment: ModelDeployment
@@ -30,6 +32,7 @@ class Subject:
     deployment_id: int | None
     revision: str | None
     watermark: float | None
+    rejected: int = 0
 
     @property
     def exclude(self) -> tuple[str, ...]:

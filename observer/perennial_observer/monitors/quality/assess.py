@@ -12,7 +12,7 @@ from perennial_observer.monitors.quality.features import Count, Kind, count_feat
 from perennial_observer.store.references import StoredReference
 from perennial_observer.store.rows import LoggedRow
 
-__all__ = ["assess_quality"]
+__all__ = ["assess_misfits", "assess_quality"]
 
 NAMED = 5
 HOUR_S = 3600.0
@@ -84,6 +84,30 @@ def assess_quality(
         statistic=findings[0].statistic,
         threshold=1.0,
         features=_rank(findings),
+    )
+
+
+def assess_misfits(
+    rejected: Mapping[str, int], others: int, spec: DataQuality, settings: MonitorSettings
+) -> Assessment:
+    """Judge rows that didn't fit by themselves.
+
+    Parameters
+    ----------
+    others
+        Rows that came meanwhile and did fit.
+    """
+    bad = sum(rejected.values())
+    count = Count("", Kind.REJECTED, bad, bad + others, spec.max_invalid)
+    finding = _judge(count, _probability((), settings), rejected)
+    breached = finding.statistic > 1.0
+    return Assessment(
+        breached=breached,
+        reason=finding.kind.value if breached else "WithinLimits",
+        message=finding.text,
+        samples=bad + others,
+        statistic=finding.statistic,
+        threshold=1.0,
     )
 
 
