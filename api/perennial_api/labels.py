@@ -52,6 +52,7 @@ class ServiceAccountRole(StrEnum):
     SERVER = "Server"  # may write the prediction log and reference, and read bundles
     TRAINER = "Trainer"  # may read the export, and read and write bundles
     PUSHER = "Pusher"  # may read and write bundles
+    GATEWAY = "Gateway"  # may write the prediction log of any deployment; no label gives this role
 
 
 class ConditionType(StrEnum):

@@ -22,7 +22,7 @@ REFUSAL_CACHE_S = 2.0
 
 @dataclass(frozen=True)
 class Caller:
-    """What a token says. `deployment` is None for a Pusher only."""
+    """What a token says. `deployment` is None for a Pusher and the Gateway only."""
 
     role: ServiceAccountRole
     deployment: DeploymentKey | None

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import anyio.to_thread
 import uvicorn
 from perennial_api.arms import Arms
+from perennial_api.labels import ServiceAccountRole
 from starlette.applications import Starlette
 
 from perennial_observer.api.app import build_app
@@ -339,10 +340,13 @@ async def _serve(settings: Settings) -> None:
         api = await stack.enter_async_context(open_client())
         registry = Registry()
         timeout_s = settings.kubernetes_timeout_s
-        pusher = (settings.namespace, settings.pusher_service_account)
+        of_installation = {
+            (settings.namespace, settings.pusher_service_account): ServiceAccountRole.PUSHER,
+            (settings.namespace, settings.gateway_service_account): ServiceAccountRole.GATEWAY,
+        }
         observer = build_observer(
             settings,
-            identity=ClusterIdentity(api, settings.audience, pusher, timeout_s),
+            identity=ClusterIdentity(api, settings.audience, of_installation, timeout_s),
             reports=ClusterReports(api, timeout_s),
             registry=registry,
         )

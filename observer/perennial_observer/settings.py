@@ -29,10 +29,14 @@ class Settings(BaseSettings):
         description="How long the work of an observer that died waits for another one at the same database, seconds",
     )
     namespace: str = Field(
-        "perennial-system", description="Namespace of the installation, where pushers live"
+        "perennial-system", description="Namespace of the installation, where pushers and the gateway live"
     )
     pusher_service_account: str = Field(
         "perennial-pusher", description="ServiceAccount that may push bundles"
+    )
+    gateway_service_account: str = Field(
+        "perennial-gateway",
+        description="ServiceAccount of the gateway, which logs for servers that keep no log themselves",
     )
     audience: str = Field("perennial-observer", description="Audience that a caller's token must have")
     auth_cache_s: float = Field(60.0, description="Seconds that an accepted token is remembered")

@@ -15,7 +15,7 @@ from perennial_observer.api.bodies import answer_error, answer_json
 from perennial_observer.api.bundles import get_bundle, put_bundle
 from perennial_observer.api.context import Context, context_of
 from perennial_observer.api.feedback import post_feedback
-from perennial_observer.api.log import post_log, post_reference
+from perennial_observer.api.log import post_log, post_log_of, post_reference
 from perennial_observer.api.monitors import get_monitors, get_window, get_windows
 from perennial_observer.api.training import get_export, get_watermark
 from perennial_observer.errors import ObserverError
@@ -34,6 +34,7 @@ def build_app(context: Context, lifespan: Lifespan | None = None) -> Starlette:
     app = Starlette(
         routes=[
             Route("/v1/log", post_log, methods=["POST"]),
+            Route("/v1/namespaces/{namespace}/deployments/{name}/log", post_log_of, methods=["POST"]),
             Route("/v1/reference", post_reference, methods=["POST"]),
             Route("/v1/bundles/{digest}", get_bundle, methods=["GET"]),
             Route("/v1/bundles/{digest}", put_bundle, methods=["PUT"]),

@@ -4,9 +4,11 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
+import anyio.to_thread
 from starlette.requests import Request
 
 from perennial_observer.auth import Authenticator, Caller
+from perennial_observer.errors import NotFound
 from perennial_observer.ingest.event_time import EventTimes
 from perennial_observer.ingest.shares import Shares
 from perennial_observer.metrics import Metrics
@@ -14,9 +16,11 @@ from perennial_observer.monitors.looks.reports import DeploymentReport
 from perennial_observer.registry import Registry
 from perennial_observer.settings import Settings
 from perennial_observer.store.blobs import BlobStore
+from perennial_observer.store.reads import find_deployment_uid
+from perennial_observer.store.rows import DeploymentKey
 from perennial_observer.store.store import Store
 
-__all__ = ["Context", "context_of", "identify"]
+__all__ = ["Context", "context_of", "find_deployment", "identify"]
 
 
 @dataclass(frozen=True)
@@ -71,3 +75,26 @@ async def identify(request: Request) -> Caller:
     if not token and scheme.lower() == "bearer":
         token = credentials.strip()
     return await context_of(request).authenticator.identify(token)
+
+
+async def find_deployment(request: Request) -> DeploymentKey:
+    """Return the deployment that has the path's name now; one that is gone takes no more labels and entries.
+
+    Raises
+    ------
+    NotFound
+        There is none.
+    """
+    context = context_of(request)
+    namespace, name = request.path_params["namespace"], request.path_params["name"]
+    uid = context.registry.find_uid(namespace, name)
+    if uid is None and not context.registry.synced:
+        uid = await anyio.to_thread.run_sync(_read_uid, context.store, namespace, name)
+    if uid is None:
+        raise NotFound(f"there is no ModelDeployment {namespace}/{name}"[:300], "DeploymentNotFound")
+    return DeploymentKey(uid, namespace, name)
+
+
+def _read_uid(store: Store, namespace: str, name: str) -> str | None:
+    with store.read() as connection:
+        return find_deployment_uid(connection, namespace, name)

@@ -11,13 +11,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from perennial_observer.api.bodies import answer_json, read_model
-from perennial_observer.api.context import Context, context_of
-from perennial_observer.errors import NotFound
+from perennial_observer.api.context import context_of, find_deployment
 from perennial_observer.ingest.entries import PredictionId
 from perennial_observer.ingest.labels import is_mistyped
 from perennial_observer.store.log import register_deployment, write_feedback
-from perennial_observer.store.reads import find_deployment_uid
-from perennial_observer.store.rows import DeploymentKey, LabelRow
+from perennial_observer.store.rows import LabelRow
 
 __all__ = ["post_feedback"]
 
@@ -48,8 +46,7 @@ async def post_feedback(request: Request) -> Response:
     context = context_of(request)
     context.store.require_room()
     body, size = await read_model(request, FeedbackBody, context.settings.max_feedback_bytes)
-    namespace, name = request.path_params["namespace"], request.path_params["name"]
-    key = await anyio.to_thread.run_sync(lambda: _find(context, namespace, name))
+    key = await find_deployment(request)
     schemas = await anyio.to_thread.run_sync(context.event_times.schemas, key)
     labels = [
         LabelRow(item.prediction_id, item.row, orjson.dumps(item.label).decode())
@@ -80,14 +77,3 @@ async def post_feedback(request: Request) -> Response:
             "mistyped": counts.mistyped,
         }
     )
-
-
-def _find(context: Context, namespace: str, name: str) -> DeploymentKey:
-    """Return the deployment that has this name now; one that is gone takes no more labels."""
-    uid = context.registry.find_uid(namespace, name)
-    if uid is None and not context.registry.synced:
-        with context.store.read() as connection:
-            uid = find_deployment_uid(connection, namespace, name)
-    if uid is None:
-        raise NotFound(f"there is no ModelDeployment {namespace}/{name}"[:300], "DeploymentNotFound")
-    return DeploymentKey(uid, namespace, name)

@@ -13,15 +13,16 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from perennial_observer.api.bodies import answer_json, read_model
-from perennial_observer.api.context import context_of, identify
+from perennial_observer.api.context import context_of, find_deployment, identify
 from perennial_observer.api.tensors import TENSORS_TYPE, read_tensors
 from perennial_observer.errors import InvalidRequest
 from perennial_observer.ingest.entries import LogBody, Revision, Rules, SplitRows, split_entries
 from perennial_observer.ingest.event_time import Placing
 from perennial_observer.store.log import write_log
 from perennial_observer.store.references import write_reference
+from perennial_observer.store.rows import DeploymentKey
 
-__all__ = ["post_log", "post_reference"]
+__all__ = ["post_log", "post_log_of", "post_reference"]
 
 MAX_REFERENCE_ROWS = 5_000
 
@@ -71,8 +72,21 @@ async def post_log(request: Request) -> Response:
     For whom that is too much there is ``"entries"`` in place of (or beside) ``"groups"``, one object a request. Columns
     of numbers are cheapest as tensors beside the JSON; see `perennial_observer.api.tensors`.
     """
+    return await _take(request, (await identify(request)).require(ServiceAccountRole.SERVER))
+
+
+async def post_log_of(request: Request) -> Response:
+    """``POST /v1/namespaces/<ns>/deployments/<name>/log``: what the gateway logs for a server that keeps no log.
+
+    The gateway stands between every deployment and its clients, and chooses who is answered by whom: it is trusted to say
+    whose answer it was, as no server is.
+    """
+    (await identify(request)).require_role(ServiceAccountRole.GATEWAY)
+    return await _take(request, await find_deployment(request))
+
+
+async def _take(request: Request, key: DeploymentKey) -> Response:
     context = context_of(request)
-    key = (await identify(request)).require(ServiceAccountRole.SERVER)
     context.store.require_room()
     body, size = await read_model(
         request, LogBody, context.settings.max_body_bytes, {TENSORS_TYPE: read_tensors}

@@ -1,5 +1,6 @@
 """From a projected token to a role and a ModelDeployment that exists."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +16,8 @@ from perennial_observer.store.rows import DeploymentKey
 __all__ = ["ClusterIdentity"]
 
 NOT_FOUND = 404
+# A label is what the ServiceAccount's maker wrote: it gives no role that reaches beyond one deployment.
+OF_DEPLOYMENTS = (ServiceAccountRole.SERVER, ServiceAccountRole.TRAINER)
 
 
 @dataclass(frozen=True)
@@ -26,13 +29,13 @@ class ClusterIdentity:
 
     Parameters
     ----------
-    pusher
-        Namespace and name of the ServiceAccount with the role Pusher.
+    of_installation
+        Namespace and name of the installation's own ServiceAccounts, with the roles Pusher and Gateway.
     """
 
     api: client.ApiClient
     audience: str
-    pusher: tuple[str, str]
+    of_installation: Mapping[tuple[str, str], ServiceAccountRole]
     timeout_s: float
 
     async def read(self, token: str) -> Caller:
@@ -44,8 +47,8 @@ class ClusterIdentity:
             See there.
         """
         namespace, name, uid = await self._review(token)
-        if (namespace, name) == self.pusher:
-            return Caller(ServiceAccountRole.PUSHER, None)
+        if role := self.of_installation.get((namespace, name)):
+            return Caller(role, None)
         account = await self._get(
             client.CoreV1Api(self.api).read_namespaced_service_account(
                 name, namespace, _request_timeout=self.timeout_s
@@ -56,8 +59,8 @@ class ClusterIdentity:
         try:
             role = ServiceAccountRole((meta.labels or {}).get(LABEL_ROLE, ""))
         except ValueError:
-            role = ServiceAccountRole.PUSHER
-        if role is ServiceAccountRole.PUSHER or (uid and meta.uid != uid):
+            role = None
+        if role not in OF_DEPLOYMENTS or (uid and meta.uid != uid):
             raise Forbidden(
                 f"the ServiceAccount {namespace}/{name} has no label {LABEL_ROLE}: Server or Trainer",
                 "NoRole",

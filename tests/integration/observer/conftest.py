@@ -86,6 +86,7 @@ def cluster() -> FakeCluster:
             "other-server": Caller(ServiceAccountRole.SERVER, OTHER),
             "trainer": Caller(ServiceAccountRole.TRAINER, KEY),
             "pusher": Caller(ServiceAccountRole.PUSHER, None),
+            "gateway": Caller(ServiceAccountRole.GATEWAY, None),
         }
     )
 

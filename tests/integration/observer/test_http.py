@@ -30,6 +30,7 @@ TRAINER = {"X-Perennial-Token": "trainer"}
 NO_MORE = {"unsampled": 0, "reasons": {}}
 NONE_MORE = {"unsampled": 0, "mistyped": 0}
 FEEDBACK = f"/v1/namespaces/{KEY.namespace}/deployments/{KEY.name}/feedback"
+LOG_OF = "/v1/namespaces/shop/deployments/wine/log"
 
 
 def entry(name: str, at: float = 1_000.0, rows: int = 1) -> dict:
@@ -246,6 +247,11 @@ async def test_a_full_write_queue_answers_429_with_retry_after(settings, cluster
         ("POST /v1/log", "", (401, "Unauthenticated")),
         ("POST /v1/log", "stolen", (401, "InvalidToken")),
         ("POST /v1/log", "trainer", (403, "WrongRole")),
+        ("POST /v1/log", "gateway", (403, "WrongRole")),
+        (f"POST {LOG_OF}", "server", (403, "WrongRole")),
+        (f"POST {LOG_OF}", "pusher", (403, "WrongRole")),
+        ("POST /v1/namespaces/shop/deployments/gone/log", "gateway", (404, "DeploymentNotFound")),
+        ("PUT /v1/bundles/sha256:" + "0" * 64, "gateway", (403, "WrongRole")),
         ("POST /v1/reference", "pusher", (403, "WrongRole")),
         ("GET /v1/export", "server", (403, "WrongRole")),
         ("GET /v1/watermark", "server", (403, "WrongRole")),
@@ -263,6 +269,13 @@ async def test_a_log_entry_goes_to_the_tokens_deployment_whatever_it_says(runnin
     await running.client.post("/v1/log", json=claiming, headers={"X-Perennial-Token": "other-server"})
     got = (await running.client.get("/v1/watermark", headers=TRAINER)).json()
     assert got["predictions"] == 0
+
+
+async def test_the_gateway_logs_for_the_deployment_that_its_path_names(running):
+    gateway = {"X-Perennial-Token": "gateway"}
+    got = await running.client.post(LOG_OF, json=log(entry("p1", rows=2)), headers=gateway)
+    assert (got.status_code, got.json()["accepted"]) == (202, 2)
+    assert (await running.client.get("/v1/watermark", headers=TRAINER)).json()["predictions"] == 2
 
 
 async def test_labels_join_their_predictions_in_either_order(on_either):
