@@ -63,6 +63,18 @@ def test_with_hardly_any_blocks_bonferroni_stands_in_but_never_below_what_the_re
     assert threshold([0.4, 0.1], 0.01, fallback=0.2).distance == 0.4
 
 
+@pytest.mark.parametrize("blocks", [3, 5, 9])
+def test_a_handful_of_blocks_keeps_the_rate_by_their_spread_though_it_promises_none(blocks):
+    """Five blocks' largest alone would be exceeded by every sixth window."""
+    random = np.random.default_rng(2)
+    exceeded = []
+    for _ in range(4_000):
+        on_logit = random.normal(-1.0, 0.2, blocks + 1)
+        *known, window = 1 / (1 + np.exp(-on_logit))
+        exceeded.append(window > threshold(known, 0.05, fallback=0.0).distance)
+    assert 0.5 * 0.05 < np.mean(exceeded) < 0.05 + 3 * np.sqrt(0.05 / 4_000)
+
+
 def test_smaller_blocks_promise_no_rate():
     got = threshold(np.full(200, 0.2), 0.01, same_size=False)
     assert not got.calibrated

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import expit, logit
+from scipy.special import expit, logit, stdtrit
 
 __all__ = [
     "MIN_BLOCKS",
@@ -31,7 +31,8 @@ MIN_BLOCKS = 10
 FEWEST_BLOCKS = 2
 # Windows larger than the reference's fifth are calibrated on blocks of that fifth.
 SMALLEST_NUMBER_OF_BLOCKS = 5
-STANDARD_DEVIATIONS = 3.0
+# What few blocks can be widened by; rarer false breaches than that gives need more blocks.
+MOST_STANDARD_DEVIATIONS = 3.0
 # `p` is found by iteration: 1/20 comes as 0.0499999999999, and must not ask for a 21st block.
 TOLERANCE = 1e-6
 # Neither scale has a place for 0 or for the end itself.
@@ -125,9 +126,10 @@ def calibrate_threshold(
 ) -> Threshold | None:
     """Choose the threshold for a per-window false-breach probability `p`.
 
-    With at least 1/p blocks it is the smallest block that a window exceeds with at most `p`. With fewer, but enough to
-    know their spread, the widest honest one: the largest block or mean + 3 sd on a scale without ends, whichever is
-    larger. With fewer still, the same beside Bonferroni's distance, where the statistic has one. Never below
+    With at least 1/p blocks it is the smallest block that a window exceeds with at most `p`. With fewer it is the
+    largest block, or what the next of so many normal values exceeds with `p` if that is more, on a scale without ends
+    and at most mean + 3 sd. That keeps `p` as far as a normal spread tells, and no promise stands on it. Where the
+    statistic has Bonferroni's distance it is never below that while there are hardly any blocks. Never below
     `min_effect`: a shift too small to matter is no drift.
 
     Parameters
@@ -157,13 +159,12 @@ def calibrate_threshold(
         )
     if n < FEWEST_BLOCKS and fallback_distance is None:
         return None
-    how = "the widest of them is used"
-    distance = float(blocks.max()) if n else 0.0
-    if n >= MIN_BLOCKS or (n >= FEWEST_BLOCKS and fallback_distance is None):
-        distance = max(distance, _widen(blocks, highest))
-    elif fallback_distance is not None:
-        distance = max(distance, fallback_distance)
-        how = "a Bonferroni test or the widest of them is used"
+    distance, how = float(blocks.max()) if n else 0.0, "the widest of them or their spread decides"
+    # Smaller blocks than a window are wider as it is.
+    if n >= MIN_BLOCKS or fallback_distance is None or (same_size and n > FEWEST_BLOCKS):
+        distance = max(distance, _widen(blocks, p, highest))
+    if n < MIN_BLOCKS and fallback_distance is not None:
+        distance, how = max(distance, fallback_distance), f"a Bonferroni test, {how}"
     what = "blocks of a window's size" if same_size else "blocks, smaller than a window"
     return Threshold(
         max(distance, min_effect),
@@ -175,15 +176,21 @@ def calibrate_threshold(
     )
 
 
-def _widen(blocks: Floats, highest: float | None) -> float:
-    """Mean + 3 sd, on the logit scale where the statistic has an upper end and on the logarithm's where it has none."""
+def _widen(blocks: Floats, p: float, highest: float | None) -> float:
+    """What another block exceeds with `p` if they are normal: mean + t sd sqrt(1 + 1/n), at most mean + 3 sd.
+
+    On the logit scale where the statistic has an upper end and on the logarithm's where it has none. Student's t with
+    n - 1 degrees, since the spread of a few blocks is itself uncertain (the prediction interval of a normal sample).
+    """
+    n = len(blocks)
+    deviations = min(float(stdtrit(n - 1, 1.0 - p)) * math.sqrt(1.0 + 1.0 / n), MOST_STANDARD_DEVIATIONS)
     if highest is None:
-        return float(blocks.mean() + STANDARD_DEVIATIONS * blocks.std(ddof=1))
+        return float(blocks.mean() + deviations * blocks.std(ddof=1))
     if math.isinf(highest):
         on_log = np.log(np.maximum(blocks, SMALLEST_SHARE))
-        return float(np.exp(on_log.mean() + STANDARD_DEVIATIONS * on_log.std(ddof=1)))
+        return float(np.exp(on_log.mean() + deviations * on_log.std(ddof=1)))
     on_logit = logit(np.clip(blocks / highest, SMALLEST_SHARE, 1 - SMALLEST_SHARE))
-    return highest * float(expit(on_logit.mean() + STANDARD_DEVIATIONS * on_logit.std(ddof=1)))
+    return highest * float(expit(on_logit.mean() + deviations * on_logit.std(ddof=1)))
 
 
 def _round_up(number: float) -> int:
