@@ -12,6 +12,7 @@ from perennial_api.modeldeployment.monitoring import Retention
 from perennial_api.quantities import parse_quantity
 from sqlalchemy import Connection
 
+from perennial_observer.monitors.windows.records import forget_deployment, read_judged
 from perennial_observer.registry import Registry
 from perennial_observer.settings import Settings
 from perennial_observer.store import retention
@@ -92,6 +93,7 @@ class Expiry:
 
     async def run(self) -> None:
         """Delete all that is due now."""
+        await self._forget_deleted()
         now = self.clock()
         if self._is_held(now):
             return
@@ -136,6 +138,19 @@ class Expiry:
                 break
             rows, excess = rows + step.rows, max(0, excess - step.size_bytes)
         _LOG.info("log expired uid=%s rows=%d for_size=%s", size.uid, rows, due.excess_bytes > 0)
+
+    async def _forget_deleted(self) -> None:
+        """End the alarms of deployments that were deleted, and drop what is remembered of them."""
+        if not self.registry.synced:
+            return
+        for key, uid in (await anyio.to_thread.run_sync(self._read_judged)).items():
+            if self.registry.is_gone(uid):
+                await self._write(partial(forget_deployment, deployment_id=key))
+                _LOG.info("deployment forgotten uid=%s", uid)
+
+    def _read_judged(self) -> dict[int, str]:
+        with self.store.read() as connection:
+            return read_judged(connection)
 
     async def _drop_references(self, now: float) -> None:
         living = {deployment.metadata.uid for deployment in self.registry.all()}

@@ -1,6 +1,6 @@
 """The ModelDeployments that exist now, as the watch tells; read by ingest, monitors and metrics."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 from perennial_api import ModelDeployment
@@ -22,10 +22,18 @@ class Registry:
 
     synced: bool = False
     _by_uid: dict[str, ModelDeployment] = field(default_factory=dict)
+    _unread: frozenset[str] = frozenset()
 
-    def replace(self, deployments: Sequence[ModelDeployment]) -> None:
-        """Take over a full list."""
+    def replace(self, deployments: Sequence[ModelDeployment], unread: Collection[str] = ()) -> None:
+        """Take over a full list.
+
+        Parameters
+        ----------
+        unread
+            Uids of those that exist and can't be read.
+        """
         self._by_uid = {d.metadata.uid: d for d in deployments}
+        self._unread = frozenset(unread)
         self.synced = True
 
     def put(self, deployment: ModelDeployment) -> None:
@@ -35,6 +43,15 @@ class Registry:
     def remove(self, uid: str) -> None:
         """Forget one that was deleted."""
         self._by_uid = {known: d for known, d in self._by_uid.items() if known != uid}
+        self._unread -= {uid}
+
+    def put_unread(self, uid: str) -> None:
+        """Take note of one that exists and can't be read."""
+        self._unread |= {uid}
+
+    def is_gone(self, uid: str) -> bool:
+        """Whether a deployment surely doesn't exist any more."""
+        return self.synced and uid not in self._by_uid and uid not in self._unread
 
     def get(self, uid: str) -> ModelDeployment | None:
         """Find one by uid."""

@@ -61,8 +61,11 @@ class DeploymentWatch:
                 GROUP, VERSION, PLURAL, limit=PAGE_ITEMS, _request_timeout=self.timeout_s, **more
             )
             items += page["items"]
-        parsed = [self._parse(item) for item in items]
-        self.registry.replace([deployment for deployment in parsed if deployment is not None])
+        parsed = {item["metadata"]["uid"]: self._parse(item) for item in items}
+        self.registry.replace(
+            [deployment for deployment in parsed.values() if deployment is not None],
+            [uid for uid, deployment in parsed.items() if deployment is None],
+        )
         async for event in self._watch(custom, page["metadata"]["resourceVersion"]):
             if event["type"] == "ERROR":
                 # Most often 410: the version is too old, so a new list is due.
@@ -103,7 +106,9 @@ class DeploymentWatch:
             self.registry.remove(item["metadata"]["uid"])
         elif kind in {"ADDED", "MODIFIED"}:
             deployment = self._parse(item)
-            if deployment is not None:
+            if deployment is None:
+                self.registry.put_unread(item["metadata"]["uid"])
+            else:
                 self.registry.put(deployment)
 
     def _parse(self, item: dict[str, Any]) -> ModelDeployment | None:

@@ -18,7 +18,7 @@ from perennial_observer.monitors.alarms.verdicts import Memory
 from perennial_observer.store import tables as t
 from perennial_observer.store.rows import DeploymentKey
 from perennial_observer.webhooks.targets import WebhookTarget
-from perennial_observer.webhooks.transitions import Transition, find_changes, tell
+from perennial_observer.webhooks.transitions import Change, Transition, find_changes, tell
 
 __all__ = [
     "Due",
@@ -86,8 +86,8 @@ def address_notes(
 ) -> int:
     """Turn notes into events, one for each receiver that wants it, and forget receivers that aren't named any more.
 
-    Of a deployment that was deleted nothing is told. A removed monitor's severity isn't known any more: the end of its
-    alarm goes to every receiver. Return how many events went because too many wait for their receiver.
+    Of a deployment that was deleted only ends are told. A removed monitor's severity isn't known any more: the end of
+    its alarm goes to every receiver. Return how many events went because too many wait for their receiver.
 
     Parameters
     ----------
@@ -107,16 +107,18 @@ def address_notes(
     for note in connection.execute(query).all():
         connection.execute(delete(t.webhook_event).where(w.id == note.id))
         deployment = find(note.uid)
-        if deployment is None:
-            continue
         try:
             transition = Transition.model_validate_json(note.body)
         except ValidationError as error:
             # A note of another release; left there, it would hold up everything behind it for good.
             _LOG.error("webhook note dropped deployment=%s errors=%d", note.uid, error.error_count())
             continue
-        spec = next((m for m in deployment.spec.monitoring.monitors if m.name == transition.monitor), None)
-        told = tell(DeploymentKey(note.uid, note.namespace, note.name), spec, transition)
+        if deployment is None and transition.change is not Change.CLEARED:
+            continue
+        monitors = () if deployment is None else deployment.spec.monitoring.monitors
+        spec = next((m for m in monitors if m.name == transition.monitor), None)
+        key = DeploymentKey(note.uid, note.namespace, note.name)
+        told = tell(key, spec, transition, is_deleted=deployment is None)
         receivers = [target for target in targets if spec is None or target.wants(spec.severity)]
         if told is None or not receivers:
             continue

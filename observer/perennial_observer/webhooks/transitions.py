@@ -92,13 +92,17 @@ def _find_episode(memory: Memory | None) -> _Episode | None:
     return None
 
 
-def tell(key: DeploymentKey, spec: Monitor | None, transition: Transition) -> Told | None:
+def tell(
+    key: DeploymentKey, spec: Monitor | None, transition: Transition, *, is_deleted: bool = False
+) -> Told | None:
     """Write the CloudEvent of a change; None if there is none.
 
     Parameters
     ----------
     spec
         The monitor as it is now; None if it is gone.
+    is_deleted
+        Whether all of its deployment is.
     """
     before, after = transition.before, transition.after
     change = transition.change or next(iter(find_changes(before, after)), None)
@@ -124,8 +128,7 @@ def tell(key: DeploymentKey, spec: Monitor | None, transition: Transition) -> To
         "breachId": None if change is Change.FAILED else name,
         "state": _state(after).value if after is not None else None,
         "previousState": _state(before).value,
-        "reason": after.reason if after is not None else "MonitorRemoved",
-        "message": after.message[:MAX_TEXT] if after is not None else "the monitor was removed",
+        **_describe_state(after, is_deleted=is_deleted),
         **_describe_window(None if is_silence else memory),
     }
     if is_silence and change is Change.RAISED and told.silent_since is not None:
@@ -142,6 +145,15 @@ def tell(key: DeploymentKey, spec: Monitor | None, transition: Transition) -> To
         "data": data,
     }
     return Told(event, body)
+
+
+def _describe_state(after: Memory | None, *, is_deleted: bool) -> dict[str, Any]:
+    """Say why the monitor's state is what it is now."""
+    if is_deleted:
+        return {"reason": "DeploymentDeleted", "message": "the ModelDeployment was deleted"}
+    if after is None:
+        return {"reason": "MonitorRemoved", "message": "the monitor was removed"}
+    return {"reason": after.reason, "message": after.message[:MAX_TEXT]}
 
 
 def _describe_window(memory: Memory | None) -> dict[str, Any]:

@@ -10,7 +10,9 @@ import pytest
 from aiohttp import web
 from perennial_observer.main import Observer
 from perennial_observer.settings import Settings
+from perennial_observer.store import tables as t
 from perennial_observer.webhooks.targets import WebhookTarget
+from sqlalchemy import select
 
 from .conftest import KEY, deployment, run_observer
 
@@ -272,6 +274,35 @@ async def test_silence_is_told_and_shown_also_by_a_replica_that_does_not_look(se
         await rows.send(right=True)
         assert await send_due(running.observer) == 1
     assert told(receiver) == [("raised", want.breach_id), ("cleared", want.breach_id)]
+
+
+async def test_the_end_of_a_deleted_deployments_alarm_is_told_and_nothing_of_it_remembered(
+    on_each, cluster, receiver
+):
+    async with watch(aimed(on_each, receiver), cluster, Clock()) as running:
+        observer = running.observer
+        await Rows(running).send(right=False)
+        breach = (await running.look()).monitors[0].breach_id
+        known = observer.registry.all()
+        # While it exists and can't be read, it isn't taken for deleted.
+        observer.registry.replace([], unread=[KEY.uid])
+        await observer.share()
+        await observer.expiry.run()
+        assert remembered(observer) == 1
+        observer.registry.replace(known)
+        observer.registry.remove(KEY.uid)
+        await observer.share()
+        await observer.expiry.run()
+        assert remembered(observer) == 0
+        assert await send_due(observer) == 1
+    assert told(receiver) == [("cleared", breach)]
+    data = receiver.bodies[-1]["data"]
+    assert (data["reason"], data["severity"], data["state"]) == ("DeploymentDeleted", None, None)
+
+
+def remembered(observer: Observer) -> int:
+    with observer.store.read() as connection:
+        return len(connection.execute(select(t.monitor_state.c.id)).all())
 
 
 async def test_a_receiver_that_hangs_holds_up_no_other(settings, cluster, receiver):

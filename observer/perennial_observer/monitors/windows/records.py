@@ -1,5 +1,7 @@
 """Windows that were judged and what each monitor remembers, written together or not at all."""
 
+from collections.abc import Collection
+
 import orjson
 from sqlalchemy import Connection, delete, select
 
@@ -11,7 +13,15 @@ from perennial_observer.store.inserts import insert_or_skip, put
 from perennial_observer.store.reads import Position
 from perennial_observer.webhooks.outbox import note_transition
 
-__all__ = ["forget_monitors", "read_last_position", "read_memories", "write_memory", "write_window"]
+__all__ = [
+    "forget_deployment",
+    "forget_monitors",
+    "read_judged",
+    "read_last_position",
+    "read_memories",
+    "write_memory",
+    "write_window",
+]
 
 
 def read_memories(connection: Connection, deployment_id: int) -> dict[str, Memory]:
@@ -19,6 +29,18 @@ def read_memories(connection: Connection, deployment_id: int) -> dict[str, Memor
     m = t.monitor_state.c
     rows = connection.execute(select(m.monitor, m.state).where(m.deployment_id == deployment_id))
     return {row.monitor: Memory.model_validate_json(row.state) for row in rows}
+
+
+def read_memory_texts(
+    connection: Connection, deployment_ids: Collection[int]
+) -> dict[int, dict[str, str]]:
+    """Read what the monitors of some deployments remember, as it is stored, by id and name."""
+    m = t.monitor_state.c
+    query = select(m.deployment_id, m.monitor, m.state).where(m.deployment_id.in_(deployment_ids))
+    found: dict[int, dict[str, str]] = {}
+    for row in connection.execute(query):
+        found.setdefault(row.deployment_id, {})[row.monitor] = row.state
+    return found
 
 
 def read_last_position(
@@ -34,6 +56,13 @@ def read_last_position(
     )
     found = connection.execute(query).one_or_none()
     return None if found is None else Position(found.end_event, found.end_id)
+
+
+def read_judged(connection: Connection) -> dict[int, str]:
+    """Return the deployments of whose monitors or requests anything is remembered: uids by their ids."""
+    d = t.deployment.c
+    held = select(t.monitor_state.c.deployment_id).union(select(t.service_level.c.deployment_id))
+    return {row.id: row.uid for row in connection.execute(select(d.id, d.uid).where(d.id.in_(held)))}
 
 
 def write_memory(connection: Connection, deployment_id: int, monitor: str, memory: Memory) -> None:
@@ -102,3 +131,10 @@ def forget_monitors(connection: Connection, deployment_id: int, names: set[str])
         if name in names:
             note_transition(connection, deployment_id, name, memory, None)
     connection.execute(delete(t.monitor_state).where(m.deployment_id == deployment_id, m.monitor.in_(names)))
+
+
+def forget_deployment(connection: Connection, deployment_id: int) -> None:
+    """Drop what is remembered of a deployment that was deleted, which ends its alarms; windows and rows stay."""
+    forget_monitors(connection, deployment_id, set(read_memories(connection, deployment_id)))
+    for table in (t.service_level, t.service_level_bucket):
+        connection.execute(delete(table).where(table.c.deployment_id == deployment_id))
