@@ -18,7 +18,7 @@ test: bootstrap ## Run every test, the real cluster's included
 	@scripts/test tests/unit tests/property tests/contract tests/integration tests/faults tests/e2e
 
 campaign: bootstrap ## Run in full what other runs sample: death at every write, long outages, ten minutes under fire
-	@PERENNIAL_CAMPAIGN=1 scripts/test tests/unit/operator tests/property/operator tests/faults
+	@PERENNIAL_CAMPAIGN=1 scripts/test -o timeout=0 tests/unit/operator tests/property/operator tests/faults
 
 bench-serving: bootstrap ## Measure our model server beside its peers on one core; writes benchmarks/serving.md
 	@$(PY) -m benchmarks.serving $(ARGS)
