@@ -14,6 +14,7 @@ from perennial_observer.detectors.isolation_forest import IsolationForestDetecto
 from perennial_observer.detectors.native.oddness import Mahalanobis, Neighbours, OddRows
 from perennial_observer.detectors.sidecar import Sidecar
 from perennial_observer.errors import DetectorFailure
+from perennial_observer.monitors.alarms.false_alarms import chance_of_breach, largest_count
 from perennial_observer.monitors.alarms.verdicts import Assessment, assess_too_few
 from perennial_observer.monitors.references.encoding import Encoder
 from perennial_observer.store.rows import LoggedRow
@@ -74,7 +75,10 @@ class OutlierMonitor:
         return self.detector.flag(self.encoder.impute(self.encoder.encode_rows(rows)))
 
     def assess(self, rows: Sequence[LoggedRow], settings: MonitorSettings, spec: Outlier) -> Assessment:
-        """Judge one window: a breach if even the lower end of the rate's 95 % interval (Wilson) is over maxRate.
+        """Judge one window: a breach if more rows are odd than chance explains at maxRate.
+
+        By the probability that ``falseAlarmEvery`` leaves to one window, as for all monitors. The interval that is told
+        is the rate's own, of 95 % (Wilson).
 
         Raises
         ------
@@ -87,15 +91,17 @@ class OutlierMonitor:
         rate = float(np.mean(flags))
         count = int(np.sum(flags))
         interval = binomtest(count, len(rows)).proportion_ci(CONFIDENCE, method="wilson")
-        breached = bool(interval.low > spec.max_rate)
+        p = chance_of_breach(settings, rows[-1].event_time - rows[0].event_time)
+        limit = largest_count(len(rows), spec.max_rate, p)
+        breached = count > limit
         return Assessment(
             breached=breached,
             reason="MaxRateExceeded" if breached else "WithinMaxRate",
             message=f"{count} of {len(rows)} rows are odd by {spec.detector.value}"
-            f" ({interval.low:.3f} to {interval.high:.3f}), maxRate is {spec.max_rate:g}",
+            f" ({interval.low:.3f} to {interval.high:.3f}); at most {limit} by chance where maxRate is {spec.max_rate:g}",
             samples=len(rows),
             statistic=rate,
-            threshold=spec.max_rate,
+            threshold=limit / len(rows),
             lower=float(interval.low),
             upper=float(interval.high),
         )

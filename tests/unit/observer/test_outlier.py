@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from perennial_api.modeldeployment.monitoring import Outlier, OutlierDetector
 from perennial_observer.errors import DetectorFailure
+from perennial_observer.monitors.alarms.verdicts import Assessment
 
 from tests.unit.observer.drift_streams import autocorrelated, logged, prepare, settings, stored
 
@@ -22,6 +23,38 @@ def test_a_window_with_too_many_odd_rows_breaches_and_a_usual_one_does_not(detec
     assert (quiet.breached, got.breached) == (False, True)
     assert got.statistic == pytest.approx(0.2, abs=0.05)
     assert detector.value in got.message
+
+
+class Marked:
+    """Stands for a detector: rows are odd whose first value is 1."""
+
+    def fit(self, reference: np.ndarray) -> None:
+        pass
+
+    def flag(self, rows: np.ndarray) -> np.ndarray:
+        return rows[:, 0] == 1.0
+
+
+def mark(odd: np.ndarray, every: str) -> Assessment:
+    prepared = prepare(stored(np.zeros((100, 1))))
+    spec = Outlier(detector=OutlierDetector.KNN, max_rate=0.05)
+    monitor = prepared.outliers(spec)
+    monitor.detector = Marked()
+    return monitor.assess(logged(odd.reshape(-1, 1).astype(float)), settings(every=every), spec)
+
+
+def test_how_many_odd_rows_are_too_many_follows_from_how_often_a_false_alarm_is_acceptable():
+    odd = np.arange(250) < 21
+    often, seldom = mark(odd, "1d"), mark(odd, "3650d")
+    assert (often.breached, seldom.breached) == (True, False)
+    assert often.threshold < often.statistic == 21 / 250 <= seldom.threshold
+
+
+def test_false_breaches_of_a_rate_at_its_bound_are_as_rare_as_asked():
+    random = np.random.default_rng(12)
+    breaches = sum(bool(mark(random.random(250) < 0.05, "30d").breached) for _ in range(200))
+    # A window of 250 minutes, a false alarm in 30 days by 2 of 3: 0.055, the next whole count below.
+    assert 1 <= breaches <= 0.055 * 200 * 1.5
 
 
 @pytest.mark.parametrize("detector", NATIVE)

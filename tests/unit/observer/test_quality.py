@@ -6,11 +6,12 @@ import pytest
 from perennial_api.modeldeployment.monitoring import DataQuality, Monitor, Monitoring
 from perennial_api.monitorreport import MonitorState, MonitorVerdict
 from perennial_bundle import Schema
+from perennial_observer.monitors.alarms.false_alarms import largest_count
 from perennial_observer.monitors.alarms.rule import AlarmState
 from perennial_observer.monitors.alarms.silence import show_silence, step_silence
 from perennial_observer.monitors.alarms.verdicts import Assessment, Memory, build_verdict
 from perennial_observer.monitors.quality.assess import assess_quality
-from perennial_observer.monitors.quality.chance import fewest_rows, largest_count, upper_share
+from perennial_observer.monitors.quality.chance import fewest_rows, upper_share
 from perennial_observer.store.references import StoredReference
 from perennial_observer.store.rows import LoggedRow
 from scipy.stats import binom, poisson

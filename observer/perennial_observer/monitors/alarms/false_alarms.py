@@ -1,11 +1,13 @@
-"""From ``falseAlarmEvery`` to the probability that one window may breach by chance. Pure."""
+"""From ``falseAlarmEvery`` to the probability that one window may breach by chance, and what it allows. Pure."""
 
 from functools import lru_cache
 
 import numpy as np
+from perennial_api.modeldeployment.monitoring import MonitorSettings
 from scipy.optimize import brentq
+from scipy.stats import binom
 
-__all__ = ["mean_windows_to_alarm", "per_window_probability"]
+__all__ = ["chance_of_breach", "largest_count", "mean_windows_to_alarm", "per_window_probability"]
 
 # Where false alarms may come every few windows, they are still kept rarer than one breach in ten.
 SMALLEST_P, LARGEST_P = 1e-6, 0.1
@@ -20,7 +22,7 @@ def mean_windows_to_alarm(p: float, breaches: int, of: int) -> float:
     Examples
     --------
     >>> round(mean_windows_to_alarm(0.01, 1, 1)), round(mean_windows_to_alarm(0.01, 2, 3))
-    (100, 5151)
+    (100, 5125)
     """
     bits = of - 1
     states = [s for s in range(2**bits) if s.bit_count() < breaches]
@@ -59,3 +61,32 @@ def per_window_probability(windows_between_alarms: int, breaches: int, of: int) 
             )
         )
     )
+
+
+def chance_of_breach(settings: MonitorSettings, span_s: float) -> float:
+    """Per-window probability of a false breach, from how long such a window takes in event time.
+
+    Parameters
+    ----------
+    span_s
+        From the window's first row to its last.
+    """
+    windows = max(2, round(settings.false_alarm_every.seconds / max(span_s, 1.0)))
+    return per_window_probability(windows, settings.alarm.breaches, settings.alarm.of)
+
+
+def largest_count(n: int, share: float, p: float) -> int:
+    """Largest count among `n` that is no breach: a larger one comes with at most probability `p` at this share.
+
+    Counts are taken for binomial, which assumes that rows are independent.
+
+    Examples
+    --------
+    >>> largest_count(200, 0.01, 0.001)
+    8
+    >>> largest_count(200, 0.0, 0.001)
+    0
+    """
+    if share <= 0.0:
+        return 0
+    return n if share >= 1.0 else int(binom.isf(p, n, share))

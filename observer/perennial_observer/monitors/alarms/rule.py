@@ -65,7 +65,7 @@ def name_breach(name: str, first_breach: float) -> str:
     Examples
     --------
     >>> name_breach("drift/3b1f/wine-1a2b3c4d", 1_357_000_000.0)
-    'drift-99414ddb'
+    'drift-56c65680'
     """
     digest = hashlib.sha256(f"{name}/{first_breach!r}".encode()).hexdigest()[:8]
     return f"{name.partition('/')[0]}-{digest}"

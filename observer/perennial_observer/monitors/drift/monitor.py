@@ -10,7 +10,7 @@ import numpy as np
 from perennial_api.modeldeployment.monitoring import MonitorSettings, Seasonality
 
 from perennial_observer.detectors.base import Floats
-from perennial_observer.monitors.alarms.false_alarms import per_window_probability
+from perennial_observer.monitors.alarms.false_alarms import chance_of_breach
 from perennial_observer.monitors.alarms.verdicts import Assessment, assess_too_few
 from perennial_observer.monitors.drift.calibrate import (
     bonferroni_distance,
@@ -94,7 +94,7 @@ class DriftMonitor:
         statistic = _largest(moved[watched]) if method.by_feature else yardstick.measure_all(window)
         if not watched.any() or math.isnan(statistic):
             return _nothing_to_compare(n)
-        p = _probability(times, settings)
+        p = chance_of_breach(settings, float(times[-1] - times[0]))
         threshold = calibrate_threshold(
             calibration.block_statistics(method, watched),
             p,
@@ -128,13 +128,6 @@ class DriftMonitor:
                 self._fitted.popitem(last=False)
         self._fitted.move_to_end(key)
         return self._fitted[key]
-
-
-def _probability(times: Floats, settings: MonitorSettings) -> float:
-    """Per-window probability of a false breach, from how long such a window takes in event time."""
-    span_s = max(float(times[-1] - times[0]), 1.0)
-    windows = max(2, round(settings.false_alarm_every.seconds / span_s))
-    return per_window_probability(windows, settings.alarm.breaches, settings.alarm.of)
 
 
 def _nothing_to_compare(n: int) -> Assessment:

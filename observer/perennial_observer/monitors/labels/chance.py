@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from perennial_api.modeldeployment.monitoring import MonitorSettings
 from scipy.stats import norm
 
-from perennial_observer.monitors.alarms.false_alarms import per_window_probability
+from perennial_observer.monitors.alarms import false_alarms
 from perennial_observer.store.rows import LoggedRow
 
 __all__ = ["chance_of_breach", "deviations"]
@@ -18,9 +18,7 @@ __all__ = ["chance_of_breach", "deviations"]
 
 def chance_of_breach(rows: Sequence[LoggedRow], settings: MonitorSettings) -> float:
     """Per-window probability of a false breach, from how long such a window takes in event time."""
-    span_s = max(rows[-1].event_time - rows[0].event_time, 1.0)
-    windows = max(2, round(settings.false_alarm_every.seconds / span_s))
-    return per_window_probability(windows, settings.alarm.breaches, settings.alarm.of)
+    return false_alarms.chance_of_breach(settings, rows[-1].event_time - rows[0].event_time)
 
 
 def deviations(p: float) -> float:

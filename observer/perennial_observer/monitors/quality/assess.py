@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 from perennial_api.modeldeployment.monitoring import DataQuality, MonitorSettings
 
-from perennial_observer.monitors.alarms.false_alarms import per_window_probability
+from perennial_observer.monitors.alarms.false_alarms import chance_of_breach, largest_count
 from perennial_observer.monitors.alarms.verdicts import MAX_FEATURES, Assessment, assess_too_few
-from perennial_observer.monitors.quality.chance import fewest_rows, largest_count
+from perennial_observer.monitors.quality.chance import fewest_rows
 from perennial_observer.monitors.quality.features import Count, Kind, count_features
 from perennial_observer.store.references import StoredReference
 from perennial_observer.store.rows import LoggedRow
@@ -112,9 +112,8 @@ def assess_misfits(
 
 
 def _probability(rows: Sequence[LoggedRow], settings: MonitorSettings) -> float:
-    span_s = max(rows[-1].event_time - rows[0].event_time, 1.0) if rows else settings.window.max_age.seconds
-    windows = max(2, round(settings.false_alarm_every.seconds / span_s))
-    return per_window_probability(windows, settings.alarm.breaches, settings.alarm.of)
+    span_s = rows[-1].event_time - rows[0].event_time if rows else settings.window.max_age.seconds
+    return chance_of_breach(settings, span_s)
 
 
 def _judge(count: Count, p: float, rejected: Mapping[str, int]) -> _Finding:

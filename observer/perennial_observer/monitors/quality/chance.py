@@ -1,29 +1,13 @@
-"""How much chance may add to what is allowed. Pure.
+"""How much chance may add to what is allowed, beside ``alarms.false_alarms``. Pure.
 
-Counts are taken for binomial, rows per hour for Poisson: both assume that rows are independent. Where bad values come in
-bursts, a limit near the allowed share is crossed more often than asked for.
+Rows per hour are taken for Poisson, which assumes that they are independent.
 """
 
-from scipy.stats import beta, binom, poisson
+from scipy.stats import beta, poisson
 
-__all__ = ["fewest_rows", "largest_count", "upper_share"]
+__all__ = ["fewest_rows", "upper_share"]
 
 CONFIDENCE = 0.95
-
-
-def largest_count(n: int, share: float, p: float) -> int:
-    """Largest count among `n` that is no breach: a larger one comes with at most probability `p` at this share.
-
-    Examples
-    --------
-    >>> largest_count(200, 0.01, 0.001)
-    8
-    >>> largest_count(200, 0.0, 0.001)
-    0
-    """
-    if share <= 0.0:
-        return 0
-    return n if share >= 1.0 else int(binom.isf(p, n, share))
 
 
 def fewest_rows(expected: float, p: float) -> int:
