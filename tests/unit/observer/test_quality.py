@@ -12,6 +12,7 @@ from perennial_observer.monitors.alarms.silence import show_silence, step_silenc
 from perennial_observer.monitors.alarms.verdicts import Assessment, Memory, build_verdict
 from perennial_observer.monitors.quality.assess import assess_quality
 from perennial_observer.monitors.quality.chance import fewest_rows, upper_share
+from perennial_observer.monitors.quality.volume import Volume, find_stretch
 from perennial_observer.store.references import StoredReference
 from perennial_observer.store.rows import LoggedRow
 from scipy.stats import binom, poisson
@@ -214,15 +215,25 @@ def test_a_window_of_few_rows_is_judged_by_the_many_that_did_not_fit():
 
 
 def test_too_few_rows_an_hour_are_a_breach_though_they_are_too_few_to_judge():
-    got = judge(columns(20), {"minPerHour": 10})
+    got = judge(columns(20), {"minPerHour": 10}, volume=Volume(20, 24.0))
     assert (got.breached, got.reason) == (True, "LowVolume")
     assert "20 rows in 24 h, minPerHour is 10" in got.message
 
 
-def test_a_full_window_took_as_long_as_its_rows():
-    # 60 rows an hour.
-    assert judge(columns(N), {"minPerHour": 60}).breached is False
-    assert judge(columns(N), {"minPerHour": 120}).reason == "LowVolume"
+def test_a_full_window_tells_of_the_time_since_the_row_before_it_and_another_of_all_of_max_age():
+    full, few = rows_of(columns(N)), rows_of(columns(20))
+    last = (N - 1) * ROWS_APART_S
+    assert find_stretch(full, SETTINGS.window, before=-7_200.0) == (-7_200.0, last)
+    for rows, before, end in ((full, None, last), (few, -7_200.0, 86_400.0)):
+        start, got = find_stretch(rows, SETTINGS.window, before=before)
+        assert (start < rows[0].event_time, got) == (True, end)
+        assert start == pytest.approx(rows[0].event_time)
+
+
+def test_as_many_rows_as_are_normal_are_no_breach_and_half_of_them_are():
+    hours = N * ROWS_APART_S / 3_600.0
+    assert judge(columns(N), {"minPerHour": 60}, volume=Volume(N, hours)).breached is False
+    assert judge(columns(N), {"minPerHour": 120}, volume=Volume(N, hours)).reason == "LowVolume"
 
 
 def test_an_empty_slice_is_too_few_samples():

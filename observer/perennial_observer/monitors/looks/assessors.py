@@ -36,6 +36,7 @@ from perennial_observer.monitors.outlier import MIN_REFERENCE_ROWS
 from perennial_observer.monitors.prepared import Prepared, prepare_reference
 from perennial_observer.monitors.quality.assess import assess_quality
 from perennial_observer.monitors.quality.rejections import counts_misfits, read_rejected
+from perennial_observer.monitors.quality.volume import read_volume
 from perennial_observer.monitors.references.kept import Kept
 from perennial_observer.monitors.references.sources import MissingReference, Scope, find_reference
 from perennial_observer.monitors.windows.slices import check_columns, slice_reference, slice_rows
@@ -257,16 +258,21 @@ def _judge_outliers(assessors: Assessors, question: Question) -> Assessment:
 
 def _judge_quality(assessors: Assessors, question: Question) -> Assessment:
     scope = question.scope
-    misfits, until = None, None
+    spec = question.monitor.data_quality or DataQuality()
+    misfits, until, volume = None, None, None
+    if spec.min_per_hour is not None:
+        window = question.settings.window
+        volume = read_volume(assessors.store, scope.key.uid, scope.revision, question.rows, window)
     if counts_misfits(question.monitor):
         place, after = (scope.key.uid, scope.revision), question.rejected_until
         misfits, until = read_rejected(assessors.store, *place, question.rows, after=after)
     assessment = assess_quality(
         question.rows,
         assessors.prepare(scope).reference,
-        question.monitor.data_quality or DataQuality(),
+        spec,
         question.settings,
         exclude=scope.exclude,
+        volume=volume,
         rejected=None if misfits is None else misfits.reasons,
     )
     return assessment.model_copy(update={"rejected_until": until})

@@ -9,13 +9,13 @@ from perennial_observer.monitors.alarms.false_alarms import chance_of_breach, la
 from perennial_observer.monitors.alarms.verdicts import MAX_FEATURES, Assessment, assess_too_few
 from perennial_observer.monitors.quality.chance import fewest_rows
 from perennial_observer.monitors.quality.features import Count, Kind, count_features
+from perennial_observer.monitors.quality.volume import Volume
 from perennial_observer.store.references import StoredReference
 from perennial_observer.store.rows import LoggedRow
 
 __all__ = ["assess_misfits", "assess_quality"]
 
 NAMED = 5
-HOUR_S = 3600.0
 # A share that would be shown as 0.0 %.
 WORTH_SAYING = 0.0005
 _WORDS = {
@@ -51,6 +51,7 @@ def assess_quality(
     *,
     exclude: Collection[str] = (),
     rejected: Mapping[str, int] | None = None,
+    volume: Volume | None = None,
 ) -> Assessment:
     """Judge one window: a breach if anything is found more often than chance explains at its allowed share.
 
@@ -61,17 +62,19 @@ def assess_quality(
     rejected
         Rows that came meanwhile and didn't fit the schema, by reason; None where they can't be told to belong, as in a
         slice.
+    volume
+        How many rows came in what time, where ``minPerHour`` asks for it.
     """
     enough = settings.window.min_samples
     counts = count_features(rows, reference, exclude, spec) if len(rows) >= enough else []
     if rejected is not None and len(rows) + sum(rejected.values()) >= enough:
         bad = sum(rejected.values())
         counts.append(Count("", Kind.REJECTED, bad, len(rows) + bad, spec.max_invalid))
-    looked_for = len(counts) + (spec.min_per_hour is not None)
+    looked_for = len(counts) + (volume is not None)
     p = _probability(rows, settings) / max(looked_for, 1)
     findings = [_judge(count, p, rejected or {}) for count in counts]
-    if spec.min_per_hour is not None:
-        findings.append(_judge_volume(rows, spec.min_per_hour, p, settings))
+    if volume is not None and spec.min_per_hour is not None:
+        findings.append(_judge_volume(volume, spec.min_per_hour, p))
     findings.sort(key=lambda finding: -finding.statistic)
     breaches = [finding for finding in findings if finding.statistic > 1.0]
     if len(rows) < enough and not breaches:
@@ -131,16 +134,10 @@ def _judge(count: Count, p: float, rejected: Mapping[str, int]) -> _Finding:
     return _Finding(count.kind, count.feature, count.count / max(limit, 0.5), text)
 
 
-def _judge_volume(
-    rows: Sequence[LoggedRow], min_per_hour: int, p: float, settings: MonitorSettings
-) -> _Finding:
-    """Judge how many rows came: a full window took from its first row to its last, another one all of maxAge."""
-    n, window = len(rows), settings.window
-    is_full = n >= window.size
-    hours = (rows[-1].event_time - rows[0].event_time if is_full else window.max_age.seconds) / HOUR_S
-    limit = fewest_rows(min_per_hour * hours, p)
-    text = f"{n} rows in {hours:.3g} h, minPerHour is {min_per_hour}"
-    return _Finding(Kind.VOLUME, "", limit / max(n, 0.5), text)
+def _judge_volume(volume: Volume, min_per_hour: int, p: float) -> _Finding:
+    limit = fewest_rows(min_per_hour * volume.hours, p)
+    text = f"{volume.rows} rows in {volume.hours:.3g} h, minPerHour is {min_per_hour}"
+    return _Finding(Kind.VOLUME, "", limit / max(volume.rows, 0.5), text)
 
 
 def _describe(findings: Sequence[_Finding], breaches: Sequence[_Finding], n: int) -> str:
