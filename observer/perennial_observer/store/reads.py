@@ -1,6 +1,6 @@
 """Reading the log: windows for the monitors, labelled rows for training, totals."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 import orjson
@@ -15,6 +15,8 @@ __all__ = [
     "distinct_labels",
     "find_deployment_uid",
     "iterate_labelled",
+    "read_all_counts",
+    "read_closing",
     "read_counts",
     "read_positions",
     "read_window",
@@ -52,6 +54,16 @@ def read_counts(connection: Connection, uid: str) -> Counts:
     return Counts(*found) if found is not None else Counts()
 
 
+def read_all_counts(connection: Connection, uids: Collection[str]) -> dict[str, tuple[int, Counts]]:
+    """Ids and totals of some deployments, by uid; those that never sent anything are left out."""
+    d = t.deployment.c
+    query = select(d.uid, d.id, d.predictions, d.labels, d.rejected, d.late, d.latest_event)
+    return {
+        uid: (deployment_id, Counts(*counts))
+        for uid, deployment_id, *counts in connection.execute(query.where(d.uid.in_(uids)))
+    }
+
+
 def find_deployment_uid(connection: Connection, namespace: str, name: str) -> str | None:
     """Return the uid that most recently had this name."""
     d = t.deployment.c
@@ -78,6 +90,18 @@ def read_positions(
         query = query.where(tuple_(p.event_time, p.id) > (after.event_time, after.id))
     query = query.order_by(p.event_time, p.id).limit(limit)
     return [Position(row.event_time, row.id) for row in connection.execute(query)]
+
+
+def read_closing(
+    connection: Connection, deployment_id: int, revision: str, *, after: Position | None, size: int
+) -> tuple[float | None, float | None]:
+    """Event times of the first row after `after` and of the `size`-th, whatever the watermark; None for one that isn't."""
+    p = t.prediction.c
+    query = select(p.event_time).where(p.deployment_id == deployment_id, p.revision == revision)
+    if after is not None:
+        query = query.where(tuple_(p.event_time, p.id) > (after.event_time, after.id))
+    query = query.order_by(p.event_time, p.id).limit(1)
+    return connection.execute(query).scalar(), connection.execute(query.offset(size - 1)).scalar()
 
 
 def read_window(

@@ -2,7 +2,7 @@
 
 import hashlib
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +22,7 @@ __all__ = [
     "encode_reference",
     "read_latest_reference",
     "read_reference",
+    "read_reference_digests",
     "write_reference",
 ]
 
@@ -80,6 +81,15 @@ def read_reference(connection: Connection, uid: str, revision: str) -> StoredRef
     )
     found = connection.execute(query).one_or_none()
     return None if found is None else decode_reference(found.revision, found.digest, found.content)
+
+
+def read_reference_digests(
+    connection: Connection, deployment_ids: Collection[int]
+) -> dict[tuple[int, str], str]:
+    """Digests of the references of some deployments, by id and revision."""
+    r = t.reference.c
+    query = select(r.deployment_id, r.revision, r.digest).where(r.deployment_id.in_(deployment_ids))
+    return {(row.deployment_id, row.revision): row.digest for row in connection.execute(query)}
 
 
 def read_latest_reference(connection: Connection, uid: str) -> StoredReference | None:

@@ -12,7 +12,7 @@ from typing import Any
 
 from perennial_api import ModelDeployment
 from perennial_api.modeldeployment.monitoring import Monitor, MonitorSettings, MonitorType
-from perennial_api.monitorreport import LogCounts, MonitorReportStatus, MonitorState, MonitorVerdict
+from perennial_api.monitorreport import MonitorReportStatus, MonitorState, MonitorVerdict
 from perennial_api.where import Condition
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -22,22 +22,24 @@ from perennial_observer.explaining.explainer import Breach, Explainer
 from perennial_observer.ingest.event_time import EventTimes
 from perennial_observer.monitors.alarms.silence import show_silence, step_silence
 from perennial_observer.monitors.alarms.step import step
-from perennial_observer.monitors.alarms.verdicts import Assessment, Memory, build_verdict, utc
+from perennial_observer.monitors.alarms.verdicts import Assessment, Memory, build_verdict
 from perennial_observer.monitors.custom.monitor import NotYetJudged
 from perennial_observer.monitors.labels.labelled import maturity_s
-from perennial_observer.monitors.looks.assessors import Assessors, MissingReference, Question, Scope
+from perennial_observer.monitors.looks.assessors import RETRY_S, Assessors, MissingReference, Question, Scope
 from perennial_observer.monitors.looks.flood import judge_flood
+from perennial_observer.monitors.looks.next_window import find_next_window
 from perennial_observer.monitors.looks.reports import (
     DeploymentReport,
+    count_log,
     report_hindrance,
     report_no_rows,
     report_waiting,
 )
+from perennial_observer.monitors.looks.resting import Resting
 from perennial_observer.monitors.looks.spec_digest import digest_spec
 from perennial_observer.monitors.looks.subjects import Subject, revision_of
 from perennial_observer.monitors.looks.transitions import Judged, log_transition
 from perennial_observer.monitors.quality.rejections import counts_misfits
-from perennial_observer.monitors.windows.closing import close_window
 from perennial_observer.monitors.windows.records import (
     forget_monitors,
     read_last_position,
@@ -53,12 +55,14 @@ from perennial_observer.monitors.windows.slices import (
     slice_rows,
 )
 from perennial_observer.registry import Registry, key_of
+from perennial_observer.service_level.burning import LOOK_S
 from perennial_observer.service_level.judging import Promised, ServiceLevels
 from perennial_observer.settings import Settings
 from perennial_observer.store.arrivals import read_latest_arrival
 from perennial_observer.store.leases import Leases, SoleOwner
 from perennial_observer.store.log import find_deployment_id
-from perennial_observer.store.reads import read_counts, read_positions, read_window
+from perennial_observer.store.reads import read_counts
+from perennial_observer.store.references import read_reference_digests
 from perennial_observer.store.rows import LoggedRow
 from perennial_observer.store.store import Store
 
@@ -68,6 +72,8 @@ _LOG = logging.getLogger(__name__)
 
 WRITE_TIMEOUT_S = 60.0
 MAX_FAILURE = 300
+# Rows that don't fit are judged by the clock, too, once the first has waited long enough.
+MISFITS_S = 30.0
 
 
 @dataclass
@@ -89,10 +95,12 @@ class Evaluator:
     reports: dict[str, DeploymentReport] = field(default_factory=dict)
     leases: Leases = field(default_factory=SoleOwner)
     service_levels: ServiceLevels = field(init=False)
+    resting: Resting = field(init=False)
     _looking_at: str = ""
 
     def __post_init__(self) -> None:
         self.service_levels = ServiceLevels(self.store, self.clock)
+        self.resting = Resting(self.store, self.event_times, self.clock)
 
     def look(self) -> dict[str, DeploymentReport]:
         """Judge what has closed since the last look, a bounded number of windows for each monitor.
@@ -100,14 +108,16 @@ class Evaluator:
         Of the deployments whose lease this observer holds; the others are another's.
         """
         reports, in_force = {}, set()
-        for deployment in self.registry.all():
+        deployments = self.registry.all()
+        self.resting.begin({d.metadata.uid for d in deployments if self.leases.holds(d.metadata.uid)})
+        for deployment in deployments:
             uid = deployment.metadata.uid
             if not self.leases.holds(uid):
                 continue
             self._looking_at = uid
             in_force.add((uid, revision_of(deployment) or ""))
             try:
-                report = self._look_at(deployment)
+                report = self.resting.find(deployment) or self._look_at(deployment)
             except LeaseLost as lost:
                 _LOG.warning("evaluation left uid=%s message=%s", uid, lost.message)
                 continue
@@ -130,18 +140,20 @@ class Evaluator:
         return reports
 
     def _look_at(self, deployment: ModelDeployment) -> DeploymentReport:
-        key = key_of(deployment)
+        key, revision, since = key_of(deployment), revision_of(deployment), self.clock()
         with self.store.read() as connection:
             deployment_id = find_deployment_id(connection, key.uid)
             counts = read_counts(connection, key.uid)
             memories = read_memories(connection, deployment_id) if deployment_id is not None else {}
+            sent = read_reference_digests(connection, [deployment_id]) if deployment_id is not None else {}
         subject = Subject(
             deployment=deployment,
             key=key,
             deployment_id=deployment_id,
-            revision=revision_of(deployment),
+            revision=revision,
             watermark=self.event_times.watermark(key, counts.latest_event),
             rejected=counts.rejected,
+            reference_digest=sent.get((deployment_id, revision)) if deployment_id and revision else None,
         )
         verdicts, kept = [], {}
         for monitor in deployment.spec.monitoring.monitors:
@@ -155,15 +167,11 @@ class Evaluator:
         gone = set(memories) - {monitor.name for monitor in deployment.spec.monitoring.monitors}
         if gone and deployment_id is not None:
             self._write(lambda connection: forget_monitors(connection, deployment_id, gone))
-        log = LogCounts(
-            predictions=counts.predictions,
-            labels=counts.labels,
-            rejected=counts.rejected,
-            late=counts.late,
-            watermark=utc(subject.watermark),
-        )
+        log = count_log(counts, subject.watermark)
         status = MonitorReportStatus(revision=subject.revision, log=log, monitors=tuple(verdicts))
-        return DeploymentReport(key, counts, status, kept)
+        report = DeploymentReport(key, counts, status, kept)
+        self.resting.keep(subject, report, since=since)
+        return report
 
     def _look_at_monitor(
         self, subject: Subject, monitor: Monitor, memory: Memory | None
@@ -179,14 +187,17 @@ class Evaluator:
         try:
             memory = self._judge_windows(subject, monitor, settings, memory)
         except MissingReference as missing:
+            subject.rest.end_with_reference(self.clock() + RETRY_S)
             return memory, report_hindrance(
                 monitor, memory, MonitorState.INSUFFICIENT, missing.reason, str(missing)
             )
         except UnknownFeature as unknown:
+            subject.rest.end_with_reference(self.clock() + RETRY_S)
             return memory, report_hindrance(
                 monitor, memory, MonitorState.ERROR, unknown.reason, unknown.message
             )
         except DetectorUnavailable as error:
+            subject.rest.deny()
             _LOG.warning("detectors unavailable reason=%s message=%s", error.reason, error.message)
             return memory, report_hindrance(monitor, memory, MonitorState.ERROR, error.reason, error.message)
         return memory, build_verdict(monitor, memory)
@@ -198,6 +209,7 @@ class Evaluator:
             return None, report_waiting(monitor, "NoRouters", "no router of the gateway has answered yet")
         promise = Promised(subject.deployment, subject.deployment_id, monitor)
         following = self.service_levels.look(promise, memory)
+        subject.rest.end_by(0.0 if following.cursor is None else following.cursor.event_time + LOOK_S)
         if memory is None or following.state is not memory.state:
             log_transition(subject.key, monitor.name, following)
         return following, build_verdict(monitor, following)
@@ -213,6 +225,8 @@ class Evaluator:
         with self.store.read() as connection:
             arrival = read_latest_arrival(connection, deployment_id)
         if arrival is not None:
+            if memory.silent_since is None:
+                subject.rest.end_by(arrival + max_silence.seconds)
             following = step_silence(
                 memory, latest_arrival=arrival, max_silence_s=max_silence.seconds, now=self.clock()
             )
@@ -255,35 +269,23 @@ class Evaluator:
         condition = self._find_slice(subject, monitor)
         scope = Scope.of(subject.deployment, memory.revision, condition)
         slices = find_conditions(subject.deployment.spec.monitoring, monitor)
-        horizon = subject.watermark - maturity_s(monitor)
-        window = settings.window
         for _ in range(self.settings.windows_per_tick):
-            with self.store.read() as connection:
-                positions = read_positions(
-                    connection,
-                    subject.deployment_id,
-                    memory.revision,
-                    after=memory.cursor,
-                    until=horizon,
-                    limit=window.size,
-                )
-                count = close_window(
-                    positions, watermark=horizon, size=window.size, max_age_s=window.max_age.seconds
-                )
-                if count is None:
-                    break
-                first, last = positions[0], positions[count - 1]
-                found = read_window(
-                    connection, subject.deployment_id, memory.revision, first=first, last=last
-                )
-            rows = slice_rows(condition, found)
+            closed = find_next_window(
+                self.store, subject, memory, settings.window, maturity_s=maturity_s(monitor)
+            )
+            if closed is None:
+                break
+            rows = slice_rows(condition, closed.rows)
             try:
                 counted = memory.rejected_until
                 assessment = self._assess(Question(scope, monitor, settings, rows, slices, counted))
             except NotYetJudged:
+                subject.rest.deny()
                 return memory
             now, name = self.clock(), subject.name_of(monitor, memory)
-            following = step(memory, settings, assessment, first=first, last=last, name=name, now=now)
+            following = step(
+                memory, settings, assessment, first=closed.first, last=closed.last, name=name, now=now
+            )
             judged = self._explain(subject, monitor, scope, rows, Judged(memory, following, assessment, now))
             self._store_window(subject, monitor, judged)
             if following.state is not memory.state:
@@ -291,6 +293,7 @@ class Evaluator:
             memory = judged.after
         else:
             # More windows may be closed.
+            subject.rest.deny()
             return memory
         return self._judge_flood(subject, monitor, settings, memory)
 
@@ -298,6 +301,8 @@ class Evaluator:
         self, subject: Subject, monitor: Monitor, settings: MonitorSettings, memory: Memory
     ) -> Memory:
         """Judge rows that don't fit by themselves, if no window will."""
+        if subject.rejected and counts_misfits(monitor):
+            subject.rest.end_by(self.clock() + MISFITS_S)
         assert subject.deployment_id is not None
         deployment_id, name = subject.deployment_id, subject.name_of(monitor, memory)
         following = judge_flood(
@@ -366,7 +371,9 @@ class Evaluator:
         condition = find_condition(subject.deployment.spec.monitoring, monitor)
         if condition is not None and subject.revision is not None:
             schema = self.event_times.schema(subject.key, subject.revision)
-            if schema is not None:
+            if schema is None:
+                subject.rest.end_with_reference(self.clock() + RETRY_S)
+            else:
                 check_columns(condition, schema, subject.exclude)
         return condition
 

@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from perennial_api.modeldeployment.monitoring import Monitor
-from perennial_api.monitorreport import MonitorReportStatus, MonitorState, MonitorVerdict
+from perennial_api.monitorreport import LogCounts, MonitorReportStatus, MonitorState, MonitorVerdict
 
-from perennial_observer.monitors.alarms.verdicts import Memory, build_verdict
+from perennial_observer.monitors.alarms.verdicts import Memory, build_verdict, utc
 from perennial_observer.store.rows import Counts, DeploymentKey
 
-__all__ = ["DeploymentReport", "report_hindrance", "report_no_rows", "report_waiting"]
+__all__ = ["DeploymentReport", "count_log", "report_hindrance", "report_no_rows", "report_waiting"]
 
 
 @dataclass(frozen=True)
@@ -20,6 +20,17 @@ class DeploymentReport:
     counts: Counts
     status: MonitorReportStatus
     memories: Mapping[str, Memory]
+
+
+def count_log(counts: Counts, watermark: float | None) -> LogCounts:
+    """Report what has been logged."""
+    return LogCounts(
+        predictions=counts.predictions,
+        labels=counts.labels,
+        rejected=counts.rejected,
+        late=counts.late,
+        watermark=utc(watermark),
+    )
 
 
 def report_waiting(monitor: Monitor, reason: str, message: str) -> MonitorVerdict:

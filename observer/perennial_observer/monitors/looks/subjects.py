@@ -1,11 +1,12 @@
 """One deployment while it is looked at. Pure."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from perennial_api import ModelDeployment
 from perennial_api.modeldeployment.monitoring import Monitor
 
 from perennial_observer.monitors.alarms.verdicts import Memory
+from perennial_observer.monitors.looks.rest import Rest
 from perennial_observer.store.rows import DeploymentKey
 
 __all__ = ["Subject", "revision_of"]
@@ -25,6 +26,10 @@ class Subject:
         None before the first row that fits.
     rejected
         How many rows came that don't.
+    reference_digest
+        Of the sample that the revision's server sent; None before it came.
+    rest
+        How long it can be left alone, gathered while it is looked at.
     """
 
     deployment: ModelDeployment
@@ -33,6 +38,8 @@ class Subject:
     revision: str | None
     watermark: float | None
     rejected: int = 0
+    reference_digest: str | None = None
+    rest: Rest = field(default_factory=Rest)
 
     @property
     def exclude(self) -> tuple[str, ...]:

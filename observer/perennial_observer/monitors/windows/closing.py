@@ -1,10 +1,11 @@
 """Where a window ends. Pure; ``looks`` calls it with positions from the log."""
 
+import math
 from collections.abc import Sequence
 
 from perennial_observer.store.reads import Position
 
-__all__ = ["close_window"]
+__all__ = ["close_window", "closes_at"]
 
 
 def close_window(
@@ -35,3 +36,23 @@ def close_window(
     if inside == size or deadline <= watermark:
         return inside
     return None
+
+
+def closes_at(first: float | None, last: float | None, *, max_age_s: float) -> float:
+    """Watermark from which on the open window is closed, if no more rows come; infinite while it has none.
+
+    Parameters
+    ----------
+    first
+        Event time of its first row.
+    last
+        Of the one that fills it.
+
+    Examples
+    --------
+    >>> closes_at(0.0, None, max_age_s=60.0), closes_at(0.0, 20.0, max_age_s=60.0), closes_at(None, None, max_age_s=1.0)
+    (60.0, 20.0, inf)
+    """
+    if first is None:
+        return math.inf
+    return first + max_age_s if last is None else min(last, first + max_age_s)

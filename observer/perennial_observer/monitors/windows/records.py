@@ -31,9 +31,7 @@ def read_memories(connection: Connection, deployment_id: int) -> dict[str, Memor
     return {row.monitor: Memory.model_validate_json(row.state) for row in rows}
 
 
-def read_memory_texts(
-    connection: Connection, deployment_ids: Collection[int]
-) -> dict[int, dict[str, str]]:
+def read_memory_texts(connection: Connection, deployment_ids: Collection[int]) -> dict[int, dict[str, str]]:
     """Read what the monitors of some deployments remember, as it is stored, by id and name."""
     m = t.monitor_state.c
     query = select(m.deployment_id, m.monitor, m.state).where(m.deployment_id.in_(deployment_ids))
