@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, StringConstraints
 
 from perennial_api.base import Model, Resource, Rule, StatusModel
+from perennial_api.gateway_log import RevisionLog
 from perennial_api.labels import API_VERSION
 from perennial_api.modeldeployment.gate_status import Evidence, EvidenceList
 from perennial_api.modeldeployment.model import ModelUri
@@ -65,6 +66,8 @@ class RevisionRuntime(Model):
     """Port that the server listens on."""
     grpc_port: Annotated[Int, Field(ge=1, le=65535)] | None = None
     """Port on which it answers gRPC; left out, it answers none."""
+    log: RevisionLog | None = None
+    """What the gateway records of its answers; left out, nothing: the server keeps the log, or nobody does."""
 
 
 class Origin(StrEnum):

@@ -7,6 +7,7 @@ from pydantic import Field, StringConstraints
 
 from perennial_api.base import Model, Resource, Rule
 from perennial_api.durations import Duration
+from perennial_api.gateway_log import RevisionLog
 from perennial_api.labels import API_VERSION
 from perennial_api.request_limits import body_rule, fits_body, fits_timeout, timeout_rule
 from perennial_api.types import Int, KeyedBy, Name, Percent, PositiveDuration, Quantity
@@ -31,6 +32,7 @@ GATEWAY_HEADERS = (
     "x-perennial-client-key",
     "x-perennial-latency-budget",
     "x-perennial-pin",
+    "x-perennial-capture",
 )
 
 
@@ -47,6 +49,8 @@ class RouteRevision(Model):
     """Port on which the same pods answer gRPC; left out, they answer none."""
     weight_percent: Percent
     """Share of the requests, in percent; 0 keeps the connections warm without traffic."""
+    log: RevisionLog | None = None
+    """What the gateway records of its answers; left out, nothing: its servers keep the log, or nobody does."""
 
 
 class StickyType(StrEnum):

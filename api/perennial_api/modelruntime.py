@@ -7,6 +7,7 @@ from pydantic import Field, StringConstraints
 
 from perennial_api.adapter import Adapter
 from perennial_api.base import Model, Resource, Rule
+from perennial_api.gateway_log import LoggedBy
 from perennial_api.labels import API_VERSION
 from perennial_api.pods import Resources
 from perennial_api.types import ImageReference, Int, KeyedBy
@@ -65,6 +66,13 @@ def _adapter_has_a_port_of_its_own(spec: "ModelRuntimeSpec") -> bool:
     return spec.adapter is None or spec.adapter.port not in {spec.port, spec.grpc_port}
 
 
+def _formats_fit(spec: "ModelRuntimeSpec") -> bool:
+    in_image = {known.is_image for known in spec.formats}
+    if spec.adapter is None and spec.logged_by is LoggedBy.GATEWAY:
+        return len(in_image) == 1
+    return in_image == {spec.adapter is not None}
+
+
 class ModelRuntimeSpec(Model):
     """An image and how to run it."""
 
@@ -75,12 +83,33 @@ class ModelRuntimeSpec(Model):
             holds=lambda self: self.grpc_port != self.port,
         ),
         Rule(
-            cel="self.formats.all(f, (f in ['bento', 'container']) == has(self.adapter))",
-            message=(
-                "formats bento and container need adapter, which says how the image is asked; the formats of bundles "
-                "take none, and aren't mixed with them"
+            cel=(
+                "self.formats.all(f, (f in ['bento', 'container']) == has(self.adapter))"
+                " || (!has(self.adapter) && self.loggedBy == 'Gateway'"
+                " && (self.formats.all(f, f in ['bento', 'container'])"
+                " || self.formats.all(f, !(f in ['bento', 'container']))))"
             ),
-            holds=lambda self: all(f.is_image == (self.adapter is not None) for f in self.formats),
+            message=(
+                "formats bento and container need adapter, which says how the image is asked, or loggedBy Gateway if it "
+                "speaks the Open Inference Protocol itself; the formats of bundles take no adapter, and aren't mixed "
+                "with them"
+            ),
+            holds=_formats_fit,
+        ),
+        Rule(
+            cel="self.loggedBy == 'Server' || !has(self.adapter)",
+            message="loggedBy Gateway is for an image that answers clients itself: behind an adapter stands a server that keeps the log, so remove one of them",
+            holds=lambda self: self.logged_by is LoggedBy.SERVER or self.adapter is None,
+        ),
+        Rule(
+            cel="self.loggedBy == 'Server' || !has(self.grpcPort)",
+            message="loggedBy Gateway records REST and nothing of gRPC: remove grpcPort",
+            holds=lambda self: self.logged_by is LoggedBy.SERVER or self.grpc_port is None,
+        ),
+        Rule(
+            cel="self.loggedBy == 'Server' || self.role == 'Server'",
+            message="loggedBy Gateway belongs to role Server: a Trainer answers no requests",
+            holds=lambda self: self.logged_by is LoggedBy.SERVER or self.role is RuntimeRole.SERVER,
         ),
         Rule(
             cel="!has(self.adapter) || self.role == 'Server'",
@@ -125,6 +154,9 @@ class ModelRuntimeSpec(Model):
     adapter: Adapter | None = None
     """For the formats bento and container: how the image is asked for predictions. What clients see, the protocol, the
     schema's checks, the prediction log and the metrics, is as for a bundle."""
+    logged_by: LoggedBy = LoggedBy.SERVER
+    """Who keeps the prediction log: the Server, as ours does, or the Gateway, for an image that speaks the Open Inference
+    Protocol over REST and keeps none."""
 
 
 class ModelRuntime(Resource):

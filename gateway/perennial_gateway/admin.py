@@ -19,6 +19,7 @@ from perennial_gateway.access_logs import (
     SLOW_STAT,
     UNSERVED_STAT,
 )
+from perennial_gateway.capture import CAPTURED_STAT
 from perennial_gateway.clusters import fold_name, is_grpc_cluster
 from perennial_gateway.errors import EnvoyUnavailable
 from perennial_gateway.listeners import EPOCH_PREFIX, PIN_PREFIX, STAT_PREFIX
@@ -47,7 +48,7 @@ _STATS = "completed|5xx|active|400|422|pending_overflow|pending_failure_eject"
 _ACTIVE = rf"http\.({STAT_PREFIX}|{PIN_PREFIX})\.downstream_rq_active"
 _COUNTERS = (
     rf"^(cluster\.[^.]+\.upstream_rq_({_STATS})|({'|'.join(map(re.escape, (*_LOGGED, UNSERVED_STAT)))})[^.]+"
-    rf"|{re.escape(CLIENTS_LOST_STAT)}|{_ACTIVE}|listener\.{EPOCH_PREFIX}[^.]+\.downstream_cx_active)$"
+    rf"|{re.escape(CLIENTS_LOST_STAT)}|{re.escape(CAPTURED_STAT)}|{_ACTIVE}|listener\.{EPOCH_PREFIX}[^.]+\.downstream_cx_active)$"
 )
 _CLUSTER = re.compile(rf"cluster\.(?P<cluster>[^.]+)\.upstream_rq_(?P<stat>{_STATS})")
 _EPOCH = re.compile(rf"listener\.{EPOCH_PREFIX}(?P<epoch>[^.]+)\.")
@@ -97,6 +98,8 @@ class EnvoyCounters:
         Of finished requests on sticky routes that the agent was too slow to take.
     unserved
         Requests that no server was ready to take, by route; they are in no cluster's counters.
+    captured
+        Exchanges that were to be handed to the agent for the prediction log.
     """
 
     epoch: str
@@ -105,6 +108,7 @@ class EnvoyCounters:
     active_connections: int
     lost_records: int = 0
     unserved: Mapping[str, int] = field(default_factory=dict)
+    captured: int = 0
 
     def folded(self) -> dict[str, ClusterCounters]:
         """Return the counters with those of gRPC added to those of the same traffic over HTTP/1.1."""
@@ -182,7 +186,7 @@ def parse_counters(text: str) -> EnvoyCounters:
     epoch = ""
     clusters: dict[str, dict[str, int]] = {}
     unserved: dict[str, int] = {}
-    requests = connections = lost = 0
+    requests = connections = lost = captured = 0
     for name, value in _parse(text):
         if match := _CLUSTER.fullmatch(name):
             clusters.setdefault(match["cluster"], {})[match["stat"]] = int(value)
@@ -192,6 +196,8 @@ def parse_counters(text: str) -> EnvoyCounters:
             unserved[name.removeprefix(UNSERVED_STAT)] = int(value)
         elif name == CLIENTS_LOST_STAT:
             lost = int(value)
+        elif name == CAPTURED_STAT:
+            captured = int(value)
         elif match := _EPOCH.match(name):
             epoch = match["epoch"]
             connections += int(value)
@@ -217,6 +223,7 @@ def parse_counters(text: str) -> EnvoyCounters:
         active_connections=connections,
         lost_records=lost,
         unserved=unserved,
+        captured=captured,
     )
 
 

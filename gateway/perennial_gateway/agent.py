@@ -6,13 +6,12 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
 from perennial_gateway.applier import REJECTED_MESSAGE, Applier, save_last_good
-from perennial_gateway.clients import ClientCounter
 from perennial_gateway.errors import EnvoyUnavailable, InvalidRoute
 from perennial_gateway.model import InvalidResource, Route, RouteKey, Snapshot, build_slots
 from perennial_gateway.publisher import Publisher
@@ -35,6 +34,13 @@ class RouteSource(Protocol):
 
     async def wait_for_change(self) -> None:
         """Return after the snapshot has changed since the last call."""
+
+
+class Follower(Protocol):
+    """Who has to know of routes before Envoy does, since Envoy then tells of their requests."""
+
+    def follow(self, routes: Mapping[RouteKey, Route]) -> None:
+        """Take note of all routes."""
 
 
 class RouteState(StrEnum):
@@ -66,8 +72,8 @@ class Agent:
         Where routes come from.
     publisher, applier
         What talks to Envoy.
-    clients
-        Told which routes are sticky, before Envoy is.
+    followers
+        Told of the routes before Envoy is: the clients' counts and the prediction log.
     clock
         Monotonic seconds.
     """
@@ -79,14 +85,14 @@ class Agent:
         publisher: Publisher,
         applier: Applier,
         *,
-        clients: ClientCounter,
+        followers: Sequence[Follower],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._settings = settings
         self._source = source
         self._publisher = publisher
         self._applier = applier
-        self._clients = clients
+        self._followers = followers
         self._clock = clock
         self._seen: Snapshot | None = None
         self._refusals: dict[RouteKey, str] = {}
@@ -176,7 +182,8 @@ class Agent:
         for key in (*refusals, *snapshot.invalid):
             if key in self._applier.last_good:
                 fragments[key] = self._applier.last_good[key]
-        self._clients.follow(snapshot.routes)
+        for follower in self._followers:
+            follower.follow(snapshot.routes)
         before = self._applier.last_good
         started = self._clock()
         await self._applier.apply(fragments)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from perennial_gateway.access_logs import CLIENTS_CLUSTER, STATS_SCOPE
+from perennial_gateway.capture import CAPTURE_CLUSTER, build_capture_limits
 from perennial_gateway.clusters import CONNECT_TIMEOUT, http_protocol_options
 from perennial_gateway.listeners import AGENT_CLUSTER, build_listeners, file_source
 from perennial_gateway.routes import OBSERVER_CLUSTER
@@ -55,6 +56,8 @@ def build_bootstrap(settings: EnvoySettings, epoch: str) -> dict[str, Any]:
                 _observer_cluster(settings),
                 _local_cluster(AGENT_CLUSTER, _loopback(settings.agent_port)),
                 _local_cluster(CLIENTS_CLUSTER, {"pipe": {"path": str(settings.clients_socket)}}),
+                _local_cluster(CAPTURE_CLUSTER, {"pipe": {"path": str(settings.capture_socket)}})
+                | build_capture_limits(),
             ],
         },
         "stats_config": {

@@ -36,6 +36,9 @@ it too: such a request is somebody's trial and no part of what a revision is jud
 CALLER_HEADER = "x-perennial-caller"
 """On the pinning port: the ServiceAccount whose token the request came with, as the API server names it."""
 
+CAPTURE_HEADER = "x-perennial-capture"
+"""On a copied request whose answer the gateway logs: its route. The inner listener takes it away."""
+
 INTERNAL_HEADERS = (
     SHADOW_HEADER,
     SHADOW_CLUSTER_HEADER,
@@ -44,6 +47,7 @@ INTERNAL_HEADERS = (
     BUDGET_HEADER,
     PIN_HEADER,
     CALLER_HEADER,
+    CAPTURE_HEADER,
 )
 """What a client must never send: these steer routing and counting."""
 

@@ -11,6 +11,7 @@ from perennial_gateway.access_logs import (
     build_slow_log,
     build_unserved_log,
 )
+from perennial_gateway.capture import build_capture_filter, build_capture_logs
 from perennial_gateway.clusters import MAX_MIRRORED_REQUESTS
 from perennial_gateway.headers import (
     CALLER_HEADER,
@@ -51,9 +52,22 @@ _HTTP = "envoy.extensions.filters.http"
 def build_listeners(settings: EnvoySettings, epoch: str) -> list[dict[str, Any]]:
     """Return all listeners; `epoch` is part of the public one's statistics' name."""
     public = _inbound(STAT_PREFIX, ROUTE_CONFIG_NAME, settings.rds_path) | {
-        "access_log": [build_slow_log(), *build_grpc_logs(), build_unserved_log(), build_clients_log()],
+        "access_log": [
+            build_slow_log(),
+            *build_grpc_logs(),
+            build_unserved_log(),
+            build_clients_log(),
+            *build_capture_logs(),
+        ],
         "early_header_mutation_extensions": _early([{"remove": REVISION_HEADER}]),
-        "http_filters": [_answers(), _health(), _cookie(), _buffer(), _router()],
+        "http_filters": [
+            _answers(),
+            _health(),
+            _cookie(),
+            _buffer(),
+            build_capture_filter(disabled=True),
+            _router(),
+        ],
     }
     # The client's wish is kept under another name, since the answer's header tells who has answered.
     wish: list[dict[str, Any]] = [
@@ -162,10 +176,11 @@ def _shadow() -> dict[str, Any]:
     return {
         "stat_prefix": SHADOW_PREFIX,
         "route_config": {"name": SHADOW_PREFIX, "virtual_hosts": [host]},
-        "access_log": [build_slow_log(), *build_grpc_logs()],
+        "access_log": [build_slow_log(), *build_grpc_logs(), *build_capture_logs()],
         "generate_request_id": False,
         "http_filters": [
             _filter("header_mutation", "HeaderMutation", {"mutations": {"request_mutations": [timeout]}}),
+            build_capture_filter(disabled=False),
             _router(),
         ],
     }

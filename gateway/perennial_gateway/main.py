@@ -16,6 +16,7 @@ from perennial_gateway.clients import ClientCounter
 from perennial_gateway.drain import drain
 from perennial_gateway.kube_source import connect
 from perennial_gateway.peers import Knowledge, Peers
+from perennial_gateway.prediction_log.collector import build_collector
 from perennial_gateway.publisher import Publisher
 from perennial_gateway.run_envoy import run_envoy
 from perennial_gateway.server import Facts, build_app
@@ -50,7 +51,8 @@ async def run_agent(settings: AgentSettings) -> None:
         publisher = Publisher(settings, admin)
         applier = Applier(publisher, load_last_good(settings.last_good_path))
         clients = ClientCounter(settings.clients_path, settings.most_clients)
-        agent = Agent(settings, source, publisher, applier, clients=clients)
+        log = build_collector(settings)
+        agent = Agent(settings, source, publisher, applier, followers=(clients, log))
 
         def knowledge() -> Knowledge:
             snapshot = source.snapshot()
@@ -66,6 +68,7 @@ async def run_agent(settings: AgentSettings) -> None:
             agent=agent,
             admin=admin,
             clients=clients,
+            log=log,
             watch_failures=source.watch_failures,
             knowledge=knowledge,
             is_outdated=lambda: peers.newer,
@@ -76,7 +79,13 @@ async def run_agent(settings: AgentSettings) -> None:
         await web.TCPSite(runner, settings.agent_address, settings.agent_port).start()
         try:
             async with asyncio.TaskGroup() as group:
-                jobs = (source.run(), agent.run(), clients.run(settings.clients_socket), peers.run())
+                jobs = (
+                    source.run(),
+                    agent.run(),
+                    clients.run(settings.clients_socket),
+                    log.run(settings.capture_socket),
+                    peers.run(),
+                )
                 tasks = [group.create_task(job) for job in jobs]
                 await stop.wait()
                 for task in tasks:

@@ -12,6 +12,7 @@ from prometheus_client.registry import Collector
 from perennial_gateway.admin import EnvoyCounters
 from perennial_gateway.agent import RouteState, RouteStatus
 from perennial_gateway.clusters import Traffic
+from perennial_gateway.prediction_log.collector import Collector as LogCollector
 
 
 class _Reading(Collector):
@@ -22,12 +23,14 @@ class _Reading(Collector):
         watch_failures: Mapping[str, int],
         *,
         dropped_clients: int,
+        log: LogCollector,
         ready: bool,
     ) -> None:
         self._states = Tally(status.state for status in statuses)
         self._counters = counters
         self._watch_failures = watch_failures
         self._dropped_clients = dropped_clients
+        self._log = log
         self._ready = ready
 
     def collect(self) -> Iterator[Metric]:
@@ -53,8 +56,34 @@ class _Reading(Collector):
         if self._counters:
             dropped.add_metric(["overload"], self._counters.lost_records)
         yield dropped
+        yield from _of_log(self._log, self._counters)
         if self._counters:
             yield from _per_revision(self._counters)
+
+
+def _of_log(log: LogCollector, counters: EnvoyCounters | None) -> Iterator[Metric]:
+    counts = log.counts
+    if counters:
+        yield CounterMetricFamily(
+            "perennial_router_log_offered",
+            "Answered requests that Envoy had for the prediction log; those that the agent hasn't taken were dropped",
+            value=counters.captured,
+        )
+    for name, value, text in (
+        ("taken", counts.taken, "Those that the agent has taken"),
+        ("sent", counts.sent, "Those that the observer has taken"),
+        ("left_out", counts.left_out, "Those that aren't to be logged"),
+    ):
+        yield CounterMetricFamily(f"perennial_router_log_{name}", text, value=value)
+    dropped = CounterMetricFamily(
+        "perennial_router_log_dropped", "Those that the agent has taken and lost", labels=["reason"]
+    )
+    for reason, count in sorted(counts.dropped.items()):
+        dropped.add_metric([reason], count)
+    yield dropped
+    yield GaugeMetricFamily(
+        "perennial_router_log_queue_bytes", "Bytes that wait to be logged", value=log.queue_bytes
+    )
 
 
 def _per_revision(counters: EnvoyCounters) -> Iterator[Metric]:
@@ -103,11 +132,12 @@ def render_metrics(
     watch_failures: Mapping[str, int],
     *,
     dropped_clients: int,
+    log: LogCollector,
     ready: bool,
 ) -> bytes:
     """Return the metrics in Prometheus' text format; without Envoy's counters if it doesn't answer."""
     registry = CollectorRegistry()
     registry.register(
-        _Reading(statuses, counters, watch_failures, dropped_clients=dropped_clients, ready=ready)
+        _Reading(statuses, counters, watch_failures, dropped_clients=dropped_clients, log=log, ready=ready)
     )
     return generate_latest(registry)

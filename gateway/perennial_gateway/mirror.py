@@ -10,6 +10,7 @@ from typing import Any
 
 from perennial_gateway.clusters import Traffic, cluster_name
 from perennial_gateway.headers import (
+    CAPTURE_HEADER,
     CLIENT_HEADER,
     REVISION_HEADER,
     SHADOW_CLUSTER_HEADER,
@@ -34,6 +35,8 @@ def build_mirror_policies(route: Route) -> list[dict[str, Any]]:
         SHADOW_CLUSTER_HEADER: cluster_name(namespace, route.mirror, Traffic.SHADOW, grpc=route.is_grpc),
         SHADOW_TIMEOUT_HEADER: str(int(1000 * COPY_TIMEOUT_SHARE * route.timeout_s)),
     }
+    if route.logs(route.mirror) and not route.is_grpc:
+        headers[CAPTURE_HEADER] = str(route.key)
     return [
         {
             "cluster": cluster_name(namespace, route.mirror, Traffic.MIRROR, grpc=route.is_grpc),
@@ -53,6 +56,6 @@ def build_shadow_action(retry_policy: dict[str, Any]) -> dict[str, Any]:
     """Return the inner listener's only route: to the cluster that the copy names."""
     return {
         "match": {"prefix": "/"},
-        "request_headers_to_remove": [SHADOW_CLUSTER_HEADER, SHADOW_TIMEOUT_HEADER],
+        "request_headers_to_remove": [SHADOW_CLUSTER_HEADER, SHADOW_TIMEOUT_HEADER, CAPTURE_HEADER],
         "route": {"cluster_header": SHADOW_CLUSTER_HEADER, "retry_policy": retry_policy},
     }

@@ -37,6 +37,26 @@ class Endpoint:
 
 
 @dataclass(frozen=True, slots=True)
+class RecordedPart:
+    """What the gateway records of a revision's answers, as the route says.
+
+    Attributes
+    ----------
+    percent
+        Share of the predictions.
+    has_inputs, has_outputs
+        Which sides of them.
+    exclude
+        Input columns that never leave.
+    """
+
+    percent: int = 100
+    has_inputs: bool = True
+    has_outputs: bool = True
+    exclude: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
 class Backend:
     """One revision of a route: its share of requests in percent, and its ready pods.
 
@@ -44,12 +64,15 @@ class Backend:
     ----------
     grpc_port
         Where its pods answer gRPC; None where they don't.
+    log
+        What the gateway records; None where its own servers keep the log, or nobody does.
     """
 
     revision: str
     weight_percent: int
     endpoints: tuple[Endpoint, ...] = ()
     grpc_port: int | None = None
+    log: RecordedPart | None = None
 
     def grpc_side(self) -> Backend:
         """Return the same pods where they answer gRPC; none if they don't."""
@@ -126,6 +149,10 @@ class Route:
     def has_server(self, revision: str) -> bool:
         """Return whether a revision of this route has a ready pod."""
         return any(b.revision == revision and b.endpoints for b in self.backends)
+
+    def logs(self, revision: str) -> bool:
+        """Return whether the gateway records what a revision answers."""
+        return any(b.revision == revision and b.log for b in self.backends)
 
     def has_same_content(self, other: Route) -> bool:
         """Return whether Envoy would be told the same: generations change for less."""

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from perennial_api import ModelRoute
+from perennial_api.gateway_log import RevisionLog
 from perennial_api.labels import LABEL_DEPLOYMENT, LABEL_MANAGED_BY, MANAGED_BY
 from perennial_api.modelroute import ModelRouteSpec, Sticky, StickyType
 from perennial_api.quantities import parse_quantity
@@ -17,6 +18,7 @@ from perennial_gateway.model import (
     Backend,
     Endpoint,
     InvalidResource,
+    RecordedPart,
     Route,
     RouteKey,
     Snapshot,
@@ -129,6 +131,7 @@ def _resolve(key: RouteKey, uid: str, generation: int, spec: ModelRouteSpec, add
                 for address in sorted(addresses.get((key.namespace, key.name, r.service), ()))
             ),
             grpc_port=r.grpc_port,
+            log=_recorded(r.log),
         )
         for r in spec.revisions
     )
@@ -145,6 +148,12 @@ def _resolve(key: RouteKey, uid: str, generation: int, spec: ModelRouteSpec, add
         timeout_s=spec.limits.timeout.seconds,
         max_body_bytes=int(parse_quantity(spec.limits.max_body)),
     )
+
+
+def _recorded(log: RevisionLog | None) -> RecordedPart | None:
+    if log is None:
+        return None
+    return RecordedPart(log.percent, log.mode.has_inputs, log.mode.has_outputs, frozenset(log.exclude))
 
 
 def _stickiness(sticky: Sticky | None) -> Stickiness | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from perennial_gateway.capture import build_captured
 from perennial_gateway.clusters import Traffic, cluster_name
 from perennial_gateway.headers import (
     BUDGET_HEADER,
@@ -178,11 +179,13 @@ def _no_grpc(key: RouteKey) -> str:
 
 def _split(route: Route, slots: tuple[tuple[str, int], ...], traffic: Traffic) -> dict[str, Any]:
     common = _common(route)
+    captured = {b.revision: build_captured(route, b) for b in route.backends if traffic is Traffic.LIVE}
     clusters = [
         {
             "name": cluster_name(route.key.namespace, revision, traffic, grpc=route.is_grpc),
             "weight": weight,
             "request_headers_to_add": [overwrite(REVISION_HEADER, revision)],
+            **({"typed_per_filter_config": captured[revision]} if captured.get(revision) else {}),
         }
         for revision, weight in slots
     ]

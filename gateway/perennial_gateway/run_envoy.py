@@ -37,6 +37,9 @@ def prepare(settings: EnvoySettings) -> list[str]:
         "immediate",
         "--log-level",
         "warning",
+        # It would write a line for each message of the prediction log that is dropped; they are counted.
+        "--component-log-level",
+        "misc:critical",
     ]
 
 

@@ -18,6 +18,7 @@ from perennial_gateway.errors import EnvoyUnavailable, KeysUnavailable
 from perennial_gateway.metrics import render_metrics
 from perennial_gateway.model import RouteKey
 from perennial_gateway.peers import Knowledge
+from perennial_gateway.prediction_log.collector import Collector
 
 DEAD_AFTER_S = 60.0
 """A loop that has not turned for this long is stuck; each of its waits is shorter."""
@@ -45,6 +46,7 @@ class Facts:
     agent: Agent
     admin: EnvoyAdmin
     clients: ClientCounter
+    log: Collector
     watch_failures: Callable[[], Mapping[str, int]]
     knowledge: Callable[[], Knowledge]
     is_outdated: Callable[[], bool]
@@ -120,6 +122,7 @@ class Pages:
             counters,
             facts.watch_failures(),
             dropped_clients=facts.clients.dropped,
+            log=facts.log,
             ready=facts.agent.ready() and not facts.is_outdated(),
         )
         return web.Response(body=body, headers={"content-type": CONTENT_TYPE_LATEST})

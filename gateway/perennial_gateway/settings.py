@@ -61,6 +61,11 @@ class SharedSettings(BaseSettings):
         return self.gateway_directory / "clients.sock"
 
     @property
+    def capture_socket(self) -> Path:
+        """Where the agent takes what revisions without a log of their own were asked and have answered."""
+        return self.gateway_directory / "capture.sock"
+
+    @property
     def clients_path(self) -> Path:
         """The clients counted so far, as hashes, for an agent that restarts."""
         return self.gateway_directory / "clients.json"
@@ -146,6 +151,34 @@ class AgentSettings(SharedSettings):
         default=500_000,
         ge=1_000,
         description="Clients of sticky routes that are counted at most, over all routes; 100 bytes each.",
+    )
+    observer_url: str = Field(
+        default="http://perennial-observer.perennial-system",
+        description="Address of the observer, which gets the prediction log of servers that keep none.",
+    )
+    token_file: Path | None = Field(
+        default=None, description="File with the token for the observer; left out, none is sent."
+    )
+    log_queue_bytes: int = Field(
+        default=32 * 1024 * 1024,
+        ge=1024 * 1024,
+        description="Bytes of requests and answers that wait to be logged; above it the oldest are dropped and counted.",
+    )
+    log_batch_bytes: int = Field(
+        default=1024 * 1024,
+        ge=1024,
+        description="Bytes of requests and answers that are sent to the observer at a time.",
+    )
+    log_interval_s: float = Field(
+        default=1.0,
+        gt=0,
+        description="Seconds between two batches of the prediction log, unless one is full.",
+    )
+    log_timeout_s: float = Field(
+        default=10.0, gt=0, description="Seconds for one attempt to send a batch to the observer."
+    )
+    log_attempts: int = Field(
+        default=6, ge=1, le=20, description="Attempts to send a batch before it is dropped and counted."
     )
     resync_s: float = Field(
         default=300.0,

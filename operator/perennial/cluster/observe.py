@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
+from perennial_api.gateway_log import LoggedBy
 from perennial_api.labels import LABEL_DEPLOYMENT
 from perennial_api.modelrevision import ModelRevision, RuntimeKind
 from perennial_api.modelruntime import ModelRuntimeSpec, RuntimeRole
@@ -196,9 +197,9 @@ async def _observe_server(client: Client, namespace: str, name: str) -> Resolved
     before = await _observe_runtime(client, namespace, found.spec.adapter.runtime, RuntimeRole.SERVER)
     if isinstance(before, InvalidSpecError):
         return InvalidSpecError(before.reason, f"adapter.runtime of {found.kind} {name}: {before.message}")
-    if before.spec.adapter is not None:
+    if before.spec.adapter is not None or before.spec.logged_by is LoggedBy.GATEWAY:
         text = (
-            f"adapter.runtime of {found.kind} {name}: {before.kind} {before.name} has its model in its image itself: "
+            f"adapter.runtime of {found.kind} {name}: {before.kind} {before.name} is no server of Perennial's: "
             "name a runtime that serves bundles, such as bentoml-skops."
         )
         return InvalidSpecError("RuntimeInvalid", text)

@@ -2,7 +2,9 @@
 
 from dataclasses import dataclass
 
+from perennial_api.gateway_log import LoggedBy, RevisionLog
 from perennial_api.labels import API_VERSION, LABEL_REVISION
+from perennial_api.modeldeployment.logger import Logger, LoggerMode
 from perennial_api.modeldeployment.model import RUNTIME_SCHEME
 from perennial_api.modeldeployment.resource import ModelDeploymentSpec
 from perennial_api.modelrevision import (
@@ -44,12 +46,18 @@ class ResolvedRuntime:
 
 
 def fit_runtime(
-    runtime: ResolvedRuntime | InvalidSpecError, model_uri: str
+    runtime: ResolvedRuntime | InvalidSpecError, model_uri: str, logger: Logger
 ) -> ResolvedRuntime | InvalidSpecError:
-    """Return the runtime if it can serve the model, or what is wrong with it."""
+    """Return the runtime if it can serve the model and log it as asked, or what is wrong with it."""
     if isinstance(runtime, InvalidSpecError):
         return runtime
-    is_in_image, is_image = model_uri.startswith(RUNTIME_SCHEME), runtime.spec.adapter is not None
+    if runtime.spec.logged_by is LoggedBy.GATEWAY and logger.sink is not None:
+        text = (
+            f"The gateway logs what {runtime.kind} {runtime.name} answers, and sends it to the observer only: remove "
+            "logger.sink, or name a runtime whose server keeps the log in server.runtime."
+        )
+        return InvalidSpecError("SinkNeedsServer", text)
+    is_in_image, is_image = model_uri.startswith(RUNTIME_SCHEME), runtime.spec.formats[0].is_image
     if is_in_image == is_image:
         return runtime
     formats = ", ".join(runtime.spec.formats)
@@ -66,14 +74,29 @@ def fit_runtime(
     return InvalidSpecError("RuntimeOfOtherFormat", text)
 
 
+def _choose_log(runtime: ModelRuntimeSpec, logger: Logger) -> RevisionLog | None:
+    """Return what the gateway is to record; nothing where the server does, or nobody."""
+    if runtime.logged_by is LoggedBy.SERVER or logger.mode is LoggerMode.NONE:
+        return None
+    return RevisionLog(mode=logger.mode, percent=logger.percent, exclude=logger.exclude)
+
+
 def name_revision(deployment: str, wanted: Wanted, runtime: ResolvedRuntime) -> str:
     """Return the name that the answer to a wish has with a runtime as it is now."""
-    parts = [wanted.model_hash, wanted.inputs_hash, runtime.kind.value, runtime.spec.to_api()]
+    parts = [wanted.model_hash, wanted.inputs_hash, runtime.kind.value, _describe(runtime.spec)]
     if runtime.adapter is not None:
-        parts.append(runtime.adapter.to_api())
+        parts.append(_describe(runtime.adapter))
     # A variant may have the very model of another revision and is yet a pod set of its own.
     variant = [wanted.variant] if wanted.variant is not None else []
     return revision_name(deployment, *parts, *variant)
+
+
+def _describe(runtime: ModelRuntimeSpec) -> Manifest:
+    """Write a runtime as it enters a name: without the defaults of fields that are younger than other names."""
+    described = runtime.to_api()
+    if runtime.logged_by is LoggedBy.SERVER:
+        del described["loggedBy"]
+    return described
 
 
 def build_revision(
@@ -103,6 +126,7 @@ def build_revision(
             image=runtime.spec.image,
             port=runtime.spec.port,
             grpc_port=runtime.spec.grpc_port,
+            log=_choose_log(runtime.spec, spec.logger),
         ),
         pod_template=build_pod_template(
             subject, spec, wanted, runtime.spec, installation, adapter=runtime.adapter

@@ -56,6 +56,7 @@ def build_route(
                 port=runtimes[name].port,
                 grpc_port=runtimes[name].grpc_port,
                 weight_percent=weight,
+                log=runtimes[name].log,
             )
             for name, weight in wish.weights.items()
         ),

@@ -1,7 +1,7 @@
 """Good and bad runtimes whose model is in their own image, and the deployments that serve it."""
 
 from tests.contract.crds.other_specs import RUNTIME
-from tests.contract.crds.table import DIGEST, FULL, MINIMAL, S3, Case, bad_deployment, with_changes
+from tests.contract.crds.table import DIGEST, DROP, FULL, MINIMAL, S3, Case, bad_deployment, with_changes
 
 ADAPTER = {
     "port": 8000,
@@ -45,6 +45,11 @@ IN_IMAGE = {"uri": "runtime://v1.2"}
 GOOD_ADAPTERS = (
     Case("the least of an image with an adapter", OWN_IMAGE),
     Case("every field of an adapter", FULL_OWN_IMAGE),
+    Case(
+        "an image that speaks the protocol itself",
+        with_changes(RUNTIME, {"spec/formats": ["container"], "spec/loggedBy": "Gateway"}),
+    ),
+    Case("a server of others for bundles", with_changes(RUNTIME, {"spec/loggedBy": "Gateway"})),
     Case("a model in an image", with_changes(MINIMAL, {"spec/model": IN_IMAGE})),
 )
 
@@ -58,6 +63,23 @@ BAD_ADAPTERS = (
     Case(
         "a bundle's runtime with an adapter", with_changes(RUNTIME, {"spec/adapter": ADAPTER}), "need adapter"
     ),
+    Case(
+        "bundles and an image that speaks the protocol itself",
+        with_changes(RUNTIME, {"spec/formats": ["container", "skops"], "spec/loggedBy": "Gateway"}),
+        "aren't mixed",
+    ),
+    Case(
+        "gRPC that nobody logs",
+        with_changes(RUNTIME, {"spec/grpcPort": 3001, "spec/loggedBy": "Gateway"}),
+        "nothing of gRPC",
+    ),
+    Case(
+        "a trainer's log",
+        with_changes(RUNTIME, {"spec/role": "Trainer", "spec/loggedBy": "Gateway"}),
+        "answers no requests",
+    ),
+    Case("nobody's log", with_changes(RUNTIME, {"spec/loggedBy": "Nobody"})),
+    bad_adapter("two that log", {"loggedBy": "Gateway", "grpcPort": DROP}, "remove one of them"),
     bad_adapter("bundles and an image", {"formats": ["container", "skops"]}, "need adapter"),
     bad_adapter("an adapter that trains", {"role": "Trainer"}, "belongs to role Server"),
     bad_adapter("the image on the server's port", {"adapter/port": 3000}, "give port or grpcPort"),

@@ -103,6 +103,12 @@ GOOD_OTHERS = (
     Case("a runtime that speaks gRPC", with_changes(RUNTIME, {"spec/grpcPort": 3001})),
     Case("every field of a route", FULL_ROUTE),
     Case(
+        "a route whose answers the gateway logs",
+        with_changes(
+            ROUTE, {"spec/revisions/0/log": {"mode": "Request", "percent": 5, "exclude": ["ssn", "name"]}}
+        ),
+    ),
+    Case(
         "a route sticky by header",
         with_changes(FULL_ROUTE, {"spec/sticky": {"type": "Header", "name": "X-User-Id", "salt": "wine-3"}}),
     ),
@@ -165,6 +171,8 @@ BAD_OTHERS = (
     ),
     Case("a route to nowhere", with_changes(ROUTE, {"spec/revisions": []})),
     Case("a revision routed twice", with_changes(ROUTE, {"spec/revisions/1/name": "wine-1a2b3c4d"})),
+    Case("a log of nothing", with_changes(ROUTE, {"spec/revisions/0/log": {"percent": 0}})),
+    Case("a column excluded twice", with_changes(ROUTE, {"spec/revisions/0/log": {"exclude": ["a", "a"]}})),
     Case("a route to gRPC's port 0", with_changes(ROUTE, {"spec/revisions/0/grpcPort": 0})),
     Case(
         "a runtime with HTTP and gRPC on one port",

@@ -23,6 +23,7 @@ from perennial_gateway.clients import ClientCounter
 from perennial_gateway.errors import EnvoyUnavailable, KeysUnavailable
 from perennial_gateway.model import Backend, InvalidResource, Route, RouteKey, Snapshot
 from perennial_gateway.peers import Knowledge
+from perennial_gateway.prediction_log.collector import build_collector
 from perennial_gateway.publisher import Publisher
 from perennial_gateway.run_envoy import prepare
 from perennial_gateway.server import Facts, build_app
@@ -102,6 +103,8 @@ class GatewayPod:
                 "agent_address": "127.0.0.1",
                 "agent_port": agent_port,
                 "gateway_url": "http://gateway",
+                "observer_url": f"http://127.0.0.1:{observer_port}",
+                "log_interval_s": 0.05,
                 "apply_timeout_s": 5.0,
                 "cluster_grace_s": 0.2,
                 **overrides,
@@ -157,12 +160,15 @@ class GatewayPod:
         publisher = Publisher(self.agent_settings, self.admin)
         applier = Applier(publisher, load_last_good(self.agent_settings.last_good_path))
         clients = ClientCounter(self.agent_settings.clients_path, self.agent_settings.most_clients)
-        self.agent = Agent(self.agent_settings, self.source, publisher, applier, clients=clients)
+        self.collector = build_collector(self.agent_settings)
+        followers = (clients, self.collector)
+        self.agent = Agent(self.agent_settings, self.source, publisher, applier, followers=followers)
         facts = Facts(
             pod="gateway-0",
             agent=self.agent,
             admin=self.admin,
             clients=clients,
+            log=self.collector,
             watch_failures=dict,
             knowledge=lambda: self.knowledge,
             is_outdated=lambda: self.outdated,
@@ -174,6 +180,7 @@ class GatewayPod:
         self._tasks = [
             asyncio.create_task(self.agent.run()),
             asyncio.create_task(clients.run(self.agent_settings.clients_socket)),
+            asyncio.create_task(self.collector.run(self.agent_settings.capture_socket)),
         ]
 
     async def stop_agent(self) -> None:

@@ -66,7 +66,7 @@ async def test_another_label_takes_the_runtime_as_it_is_then() -> None:
             "format bento or container",
         ),
         (IN_IMAGE, runtime_of(runtime="none"), "RuntimeNotFound", "adapter.runtime of ModelRuntime plumber"),
-        (IN_IMAGE, runtime_of(runtime="plumber"), "RuntimeInvalid", "has its model in its image itself"),
+        (IN_IMAGE, runtime_of(runtime="plumber"), "RuntimeInvalid", "is no server of Perennial's"),
         (
             IN_IMAGE,
             runtime_of(
@@ -77,6 +77,16 @@ async def test_another_label_takes_the_runtime_as_it_is_then() -> None:
             ),
             "RuntimeInvalid",
             "name fewer categories",
+        ),
+        (
+            {**IN_IMAGE, "server": {"runtime": "foreign"}, "logger": {"sink": {"url": "http://events"}}},
+            {
+                "kind": "ModelRuntime",
+                "metadata": {"name": "foreign", "namespace": "shop"},
+                "spec": {"role": "Server", "image": "f:1", "formats": ["bento"], "loggedBy": "Gateway"},
+            },
+            "SinkNeedsServer",
+            "remove logger.sink",
         ),
     ],
 )
@@ -89,6 +99,49 @@ async def test_runtime_that_does_not_fit_is_named(
     assert found["reason"] == reason
     assert says in found["message"]
     assert names(cluster, "ModelRevision") == []
+
+
+def foreign(**changes: Any) -> dict[str, Any]:
+    """A runtime whose image speaks the protocol itself, and keeps no log."""
+    spec = {"role": "Server", "image": "f:1", "formats": ["container"], "loggedBy": "Gateway"}
+    return {
+        "kind": "ModelRuntime",
+        "metadata": {"name": "foreign", "namespace": "shop"},
+        "spec": spec | changes,
+    }
+
+
+FOREIGN = {"model": {"uri": "runtime://v1"}, "server": {"runtime": "foreign"}}
+
+
+async def test_image_that_keeps_no_log_answers_clients_itself_and_its_route_says_what_the_gateway_records() -> (
+    None
+):
+    logger = {"mode": "All", "percent": 20, "exclude": ["ssn"]}
+    cluster = cluster_with(RUNTIME, foreign(), wine(**FOREIGN, logger=logger))
+    await cluster.run(5)
+    (revision,) = revisions(cluster)
+    pod = revision["spec"]["podTemplate"]["spec"]
+    assert [container["image"] for container in pod["containers"]] == ["f:1"]
+    assert "initContainers" not in pod
+    route = cluster.find("ModelRoute", "wine")
+    assert route is not None
+    assert [r.get("log") for r in route["spec"]["revisions"]] == [logger]
+
+
+@pytest.mark.parametrize(
+    ("runtime", "logger"),
+    [(foreign(), {"mode": "None"}), (foreign(formats=["skops"], loggedBy="Server"), {"mode": "All"})],
+)
+async def test_route_asks_for_no_log_where_nothing_is_recorded_or_the_server_does(
+    runtime: dict[str, Any], logger: dict[str, Any]
+) -> None:
+    model = {"uri": uri("a") if runtime["spec"]["formats"] == ["skops"] else "runtime://v1"}
+    cluster = cluster_with(RUNTIME, runtime, wine(**{**FOREIGN, "model": model}, logger=logger))
+    await cluster.run(5)
+    route = cluster.find("ModelRoute", "wine")
+    assert route is not None
+    assert ["log" in r for r in route["spec"]["revisions"]] == [False]
 
 
 async def test_what_serves_goes_on_when_the_runtime_no_longer_fits() -> None:

@@ -1,0 +1,138 @@
+"""Takes exchanges from Envoy over a Unix socket, chooses those that are logged, and has them sent."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from aiohttp import web
+
+from perennial_gateway.capture import BUFFER_BYTES, CAPTURE_PATH, MOST_BYTES, NOTHING
+from perennial_gateway.model import RecordedPart, Route, RouteKey
+from perennial_gateway.prediction_log.choosing import is_sampled, name_client
+from perennial_gateway.prediction_log.exchanges import Exchange, Told, read_told
+from perennial_gateway.prediction_log.otlp import Record, read_records
+from perennial_gateway.prediction_log.queue import ExchangeQueue, LogCounts
+from perennial_gateway.prediction_log.sender import LogSender, SenderOptions
+from perennial_gateway.settings import AgentSettings
+
+MOST_MESSAGE_BYTES = BUFFER_BYTES + 2 * MOST_BYTES
+"""A full buffer with the last exchange, whose bodies may be written as text."""
+
+FLUSH_S = 5.0
+
+_LOG = logging.getLogger(__name__)
+
+
+class Collector:
+    """The agent's part of the log; use `run` as a task.
+
+    Parameters
+    ----------
+    options
+        How the observer is reached.
+    max_bytes
+        Of exchanges that wait.
+    clock
+        Seconds since 1970.
+    """
+
+    def __init__(
+        self,
+        options: SenderOptions,
+        max_bytes: int,
+        *,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.counts = LogCounts()
+        self._queue = ExchangeQueue(max_bytes, self.counts)
+        self._sender = LogSender(options, self._queue, self.counts)
+        self._logs: Mapping[tuple[RouteKey, str], RecordedPart] = {}
+        self._before: Mapping[tuple[RouteKey, str], RecordedPart] = {}
+        self._clock = clock
+
+    @property
+    def queue_bytes(self) -> int:
+        """What waits now."""
+        return self._queue.size_bytes
+
+    def follow(self, routes: Mapping[RouteKey, Route]) -> None:
+        """Take note of what is recorded; what a revision that has just gone still answers is recorded as before."""
+        logs = {(r.key, b.revision): b.log for r in routes.values() for b in r.backends if b.log}
+        if logs != self._logs:
+            self._logs, self._before = logs, self._logs
+
+    async def run(self, socket: Path) -> None:
+        """Take and send until cancelled, and then send what is left."""
+        await asyncio.to_thread(socket.unlink, missing_ok=True)
+        app = web.Application(client_max_size=MOST_MESSAGE_BYTES)
+        app.router.add_post(CAPTURE_PATH, self._take)
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
+        await runner.setup()
+        try:
+            await web.UnixSite(runner, str(socket)).start()
+            await self._sender.run()
+        finally:
+            await runner.cleanup()
+            await self._sender.flush(FLUSH_S)
+
+    async def _take(self, request: web.Request) -> web.Response:
+        body = await request.read()
+        now = self._clock()
+        try:
+            for record in read_records(body):
+                self._put(record, now)
+        except ValueError as error:
+            _LOG.warning("exchanges not understood error=%s", error)
+            return web.Response(status=400)
+        return web.Response()
+
+    def _put(self, record: Record, now: float) -> None:
+        """Queue an exchange if it is to be logged; count it in any case."""
+        self.counts.taken += 1
+        found = record.attributes
+        route, _, asked = found.get("asked", b"").partition(b"\n")
+        answered = found.get("answered", b"")
+        told = read_told(route.decode(errors="replace"), found.get("told", b"").decode(errors="replace"))
+        place = told.route, told.revision
+        log = self._logs.get(place) or self._before.get(place)
+        if log is None:
+            self.counts.dropped["UnknownRevision"] += 1
+        elif not is_sampled(told.prediction_id, log.percent):
+            self.counts.left_out += 1
+        elif NOTHING.encode() in {asked, answered}:
+            self.counts.dropped["TooLarge"] += 1
+        else:
+            self._queue.put(_build(told, log, record.time_s or now, asked, answered))
+
+
+def _build(told: Told, log: RecordedPart, time_s: float, asked: bytes, answered: bytes) -> Exchange:
+    return Exchange(
+        route=told.route,
+        revision=told.revision,
+        log=log,
+        prediction_id=told.prediction_id,
+        time_s=time_s,
+        client=None if told.client is None else name_client(told.client, str(told.route)),
+        is_shadow=told.is_shadow,
+        request=asked,
+        response=answered,
+        request_encoding=told.request_encoding,
+        response_encoding=told.response_encoding,
+    )
+
+
+def build_collector(settings: AgentSettings) -> Collector:
+    """Build it as the settings say."""
+    options = SenderOptions(
+        url=settings.observer_url,
+        token_file=settings.token_file,
+        timeout_s=settings.log_timeout_s,
+        attempts=settings.log_attempts,
+        interval_s=settings.log_interval_s,
+        batch_bytes=settings.log_batch_bytes,
+    )
+    return Collector(options, settings.log_queue_bytes)

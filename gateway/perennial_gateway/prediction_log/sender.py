@@ -1,0 +1,150 @@
+"""Sends what waits to the observer, message by message, each with limited attempts."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from dataclasses import dataclass
+from pathlib import Path
+
+import aiohttp
+
+from perennial_gateway.prediction_log.bodies import Message, render_messages
+from perennial_gateway.prediction_log.queue import ExchangeQueue, LogCounts
+
+HEADERS = {"Content-Type": "application/json", "Content-Encoding": "gzip"}
+RETRYABLE = frozenset({401, 403, 408, 425, 429, 500, 502, 503, 504})
+SUCCESS_ENDS = 300
+BACKOFF_BASE_S = 0.2
+BACKOFF_CAP_S = 5.0
+
+_LOG = logging.getLogger(__name__)
+
+
+class _Refused(Exception):
+    """The observer says that the message is wrong: sent again it would be refused again."""
+
+
+class _Undelivered(Exception):
+    """All attempts failed."""
+
+
+@dataclass(frozen=True, slots=True)
+class SenderOptions:
+    """How the observer is reached.
+
+    Attributes
+    ----------
+    token_file
+        The gateway's own token, which gives the right to log for any deployment; None sends none.
+    """
+
+    url: str
+    token_file: Path | None
+    timeout_s: float
+    attempts: int
+    interval_s: float
+    batch_bytes: int
+
+
+class LogSender:
+    """Empties the queue; use `run` as a task.
+
+    Parameters
+    ----------
+    options, queue, counts
+        Its parts.
+    """
+
+    def __init__(self, options: SenderOptions, queue: ExchangeQueue, counts: LogCounts) -> None:
+        self._options = options
+        self._queue = queue
+        self._counts = counts
+
+    async def run(self) -> None:
+        """Send what has come every so often, and at once what is more than a batch, until cancelled."""
+        async with self._connect() as session:
+            while True:
+                await self._send(session)
+                if self._queue.size_bytes < self._options.batch_bytes:
+                    await asyncio.sleep(self._options.interval_s)
+
+    async def flush(self, timeout_s: float) -> None:
+        """Send what is left, for at most `timeout_s`, and count what had to be dropped."""
+        try:
+            async with asyncio.timeout(timeout_s), self._connect() as session:
+                while len(self._queue):
+                    await self._send(session)
+        except TimeoutError:
+            _LOG.warning("exchanges not logged at shutdown exchanges=%d", len(self._queue))
+        self._counts.dropped["Shutdown"] += len(self._queue)
+
+    def _connect(self) -> aiohttp.ClientSession:
+        return aiohttp.ClientSession(
+            # One at a time is enough, and a hanging observer can't collect more.
+            connector=aiohttp.TCPConnector(limit=1),
+            timeout=aiohttp.ClientTimeout(total=self._options.timeout_s),
+            cookie_jar=aiohttp.DummyCookieJar(),
+        )
+
+    async def _send(self, session: aiohttp.ClientSession) -> None:
+        batch = self._queue.take(self._options.batch_bytes)
+        waiting, reason = len(batch), "Shutdown"
+        try:
+            if not batch:
+                return
+            rendered = await asyncio.to_thread(render_messages, batch)
+            self._counts.left_out += rendered.left_out
+            self._counts.dropped["Unreadable"] += rendered.unreadable
+            waiting -= rendered.left_out + rendered.unreadable
+            for message in rendered.messages:
+                await self._deliver(session, message)
+                waiting -= message.exchanges
+        except Exception:  # noqa: BLE001  the top of a loop
+            # The top of the sender's loop: what can't be written is lost, and the next batch goes all the same.
+            reason = "Unwritable"
+            _LOG.exception("exchanges not logged exchanges=%d", waiting)
+        finally:
+            # Also when cancelled in the middle of a retry: nothing is lost uncounted.
+            self._counts.dropped[reason] += waiting
+
+    async def _deliver(self, session: aiohttp.ClientSession, message: Message) -> None:
+        """Send one message, and count its exchanges unless cancelled."""
+        try:
+            await self._post(session, message)
+        except (_Refused, _Undelivered) as error:
+            reason = type(error).__name__.removeprefix("_")
+            self._counts.dropped[reason] += message.exchanges
+            _LOG.warning(
+                "exchanges not logged route=%s exchanges=%d error=%s", message.route, message.exchanges, error
+            )
+        else:
+            self._counts.sent += message.exchanges
+
+    async def _post(self, session: aiohttp.ClientSession, message: Message) -> None:
+        delay_s, problem = BACKOFF_BASE_S, ""
+        for attempt in range(self._options.attempts):
+            if attempt:
+                await asyncio.sleep(delay_s * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
+                delay_s = min(2 * delay_s, BACKOFF_CAP_S)
+            try:
+                headers = HEADERS | await asyncio.to_thread(self._authorize)
+                url = self._options.url.rstrip("/") + message.path
+                async with session.post(
+                    url, data=message.body, headers=headers, allow_redirects=False
+                ) as got:
+                    if got.status < SUCCESS_ENDS:
+                        return
+                    problem = f"status {got.status}: {(await got.text())[:300]}"
+                    if got.status not in RETRYABLE:
+                        raise _Refused(problem)
+            except (aiohttp.ClientError, TimeoutError, OSError) as error:
+                problem = f"{type(error).__name__} {error}".strip()
+        raise _Undelivered(f"{self._options.attempts} attempts failed, the last with {problem}")
+
+    def _authorize(self) -> dict[str, str]:
+        """Read the token anew each time: the kubelet replaces it."""
+        if self._options.token_file is None:
+            return {}
+        return {"Authorization": f"Bearer {self._options.token_file.read_text().strip()}"}

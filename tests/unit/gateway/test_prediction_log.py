@@ -1,0 +1,187 @@
+"""What becomes of exchanges between Envoy and the observer."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+import math
+from typing import Any
+
+import pytest
+from perennial_gateway.model import RecordedPart, RouteKey
+from perennial_gateway.prediction_log.bodies import render_messages
+from perennial_gateway.prediction_log.exchanges import EXCHANGE_BYTES, Exchange, read_told
+from perennial_gateway.prediction_log.otlp import Malformed, Record, read_records
+from perennial_gateway.prediction_log.queue import ExchangeQueue, LogCounts
+from perennial_gateway.prediction_log.reading import MAX_BODY_BYTES, MAX_COLUMNS, Unreadable, read_exchange
+
+WINE = RouteKey("shop", "wine")
+
+
+def tensor(name: str, shape: list[int], data: list[Any]) -> dict[str, Any]:
+    return {"name": name, "shape": shape, "datatype": "FP64", "data": data}
+
+
+def exchange(
+    *inputs: dict[str, Any], outputs: Any = None, log: RecordedPart | None = None, **fields: Any
+) -> Exchange:
+    asked = {"inputs": list(inputs or (tensor("x", [1], [1.0]),))}
+    answered = {"outputs": [tensor("predict", [1], [2.0])] if outputs is None else outputs}
+    values: dict[str, Any] = {
+        "route": WINE,
+        "revision": "wine-a",
+        "log": log or RecordedPart(),
+        "prediction_id": "p1",
+        "time_s": 1.0,
+        "client": None,
+        "is_shadow": False,
+        "request": json.dumps(asked).encode(),
+        "response": json.dumps(answered).encode(),
+    }
+    return Exchange(**(values | fields))
+
+
+def test_vectors_and_matrices_of_inputs_become_columns_and_those_of_outputs_stay_whole() -> None:
+    predict = [tensor("predict", [2, 1], [0, 1]), tensor("probability", [2, 2], [0.1, 0.9, 0.2, 0.8])]
+    nested = tensor("b", [2, 2], [[1, 2], [3, 4]])
+    got = read_exchange(exchange(tensor("a", [2], ["u", None]), nested, outputs=predict))
+    assert got.inputs == {"a": ["u", None], "b.0": [1, 3], "b.1": [2, 4]}
+    assert got.outputs == {"predict": [0, 1], "probability": [[0.1, 0.9], [0.2, 0.8]]}
+    assert got.n_rows == 2
+
+
+@pytest.mark.parametrize(
+    ("log", "inputs", "outputs"),
+    [
+        (RecordedPart(has_outputs=False), {"a", "b.0", "b.1"}, set()),
+        (RecordedPart(has_inputs=False), set(), {"predict"}),
+        (RecordedPart(exclude=frozenset({"a", "b.1"})), {"b.0"}, {"predict"}),
+        (RecordedPart(exclude=frozenset({"b"})), {"a"}, {"predict"}),
+    ],
+)
+def test_only_what_the_logger_asks_for_is_read(log, inputs, outputs) -> None:
+    got = read_exchange(exchange(tensor("a", [1], [1]), tensor("b", [1, 2], [2, 3]), log=log))
+    assert (set(got.inputs), set(got.outputs)) == (inputs, outputs)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"request": b"\x00binary"},
+        {"request": b"[" * 100_000},
+        {"request": b"[]"},
+        {"request": b'{"inputs": []}'},
+        {"request": b'{"inputs": [{"name": "x", "shape": [1], "data": ["\\ud800"]}]}'},
+        {"request": b'{"inputs": [{"name": "x", "shape": [1], "data": [1e999]}]}'},
+        {"request": b'{"inputs": [{"name": "x", "shape": [1], "data": [18446744073709551616]}]}'},
+        {"request": b'{"inputs": [{"name": "x", "shape": [1], "data": [{}]}]}'},
+        {"request": b'{"inputs": [{"name": "x", "shape": [1, 1, 1], "data": [1]}]}'},
+        {"request": b'{"inputs": [{"name": "x", "shape": [2], "data": [1]}]}'},
+        {"request": b'{"inputs": [{"name": "x", "shape": [2], "data": [1, 2]}]}'},
+        {"response": b'{"outputs": [{"name": "predict", "shape": [1]}]}'},
+        {"response_encoding": "br"},
+        {"request_encoding": "gzip"},
+        {"request_encoding": "gzip", "request": base64.b64encode(gzip.compress(b" " * (MAX_BODY_BYTES + 1)))},
+    ],
+)
+def test_what_is_not_of_the_protocol_is_unreadable(changes) -> None:
+    with pytest.raises(Unreadable):
+        read_exchange(exchange(**changes))
+
+
+def test_more_columns_than_a_row_may_have_are_unreadable() -> None:
+    with pytest.raises(Unreadable):
+        read_exchange(exchange(tensor("x", [1, MAX_COLUMNS], [0.0] * MAX_COLUMNS)))
+
+
+def test_nan_is_a_missing_value() -> None:
+    assert read_exchange(exchange(tensor("x", [1], [math.nan]))).inputs == {"x": [None]}
+
+
+def test_unreadable_exchange_takes_no_other_one_along() -> None:
+    rendered = render_messages(
+        [exchange(), exchange(request=b"odd"), exchange(log=RecordedPart(exclude=frozenset({"x"})))]
+    )
+    assert (rendered.unreadable, rendered.left_out, [m.exchanges for m in rendered.messages]) == (1, 0, [2])
+
+
+def test_exchange_of_which_nothing_is_recorded_is_left_out() -> None:
+    log = RecordedPart(has_outputs=False, exclude=frozenset({"x"}))
+    rendered = render_messages([exchange(log=log)])
+    assert (rendered.left_out, rendered.messages) == (1, ())
+
+
+def test_each_revision_has_a_message_of_its_own() -> None:
+    others = [exchange(revision="wine-b"), exchange(route=RouteKey("bank", "wine"))]
+    messages = render_messages([exchange(), exchange(), *others]).messages
+    assert [(m.path, m.exchanges) for m in messages] == [
+        ("/v1/namespaces/shop/deployments/wine/log", 2),
+        ("/v1/namespaces/shop/deployments/wine/log", 1),
+        ("/v1/namespaces/bank/deployments/wine/log", 1),
+    ]
+
+
+def test_full_queue_drops_the_oldest_and_counts_them() -> None:
+    counts = LogCounts()
+    size = exchange().size_bytes
+    queue = ExchangeQueue(3 * size, counts)
+    for number in range(5):
+        queue.put(exchange(prediction_id=f"p{number}"))
+    assert queue.size_bytes == 3 * size
+    assert counts.dropped == {"QueueFull": 2}
+    assert [e.prediction_id for e in queue.take(2 * size)] == ["p2", "p3"]
+    assert (len(queue), queue.size_bytes) == (1, size)
+
+
+def test_exchange_larger_than_the_queue_leaves_the_others_there() -> None:
+    counts = LogCounts()
+    queue = ExchangeQueue(2 * EXCHANGE_BYTES, counts)
+    queue.put(exchange())
+    queue.put(exchange(request=b"x" * 2 * EXCHANGE_BYTES))
+    assert (len(queue), counts.dropped) == (1, {"TooLarge": 1})
+
+
+def test_batch_has_one_exchange_at_least() -> None:
+    queue = ExchangeQueue(1_000_000, LogCounts())
+    queue.put(exchange())
+    assert len(queue.take(1)) == 1
+    assert queue.take(1) == []
+
+
+def test_lines_that_envoy_tells_are_read_and_a_dash_is_nothing() -> None:
+    told = read_told("shop/wine", "wine-a\np1\n-\n-\ngzip\n-")
+    assert (told.route, told.revision, told.prediction_id, told.client) == (WINE, "wine-a", "p1", None)
+    assert (told.is_shadow, told.request_encoding, told.response_encoding) == (False, "gzip", "")
+    assert read_told("shop/wine", "wine-a\np1\nann\ntrue\n-\n-").client == "ann"
+
+
+@pytest.mark.parametrize("text", ["", "wine-a\np1", "wine-a\np1\n-\n-\n-\n-\n-"])
+def test_other_lines_are_refused(text) -> None:
+    with pytest.raises(ValueError, match="unpack"):
+        read_told("shop/wine", text)
+
+
+def encode(number: int, *parts: bytes) -> bytes:
+    """A field of protobuf with bytes in it."""
+    body = b"".join(parts)
+    length = len(body)
+    size = bytes([length]) if length < 128 else bytes([length & 0x7F | 0x80, length >> 7])
+    return bytes([number << 3 | 2]) + size + body
+
+
+def test_records_of_the_access_log_are_read_whatever_else_is_in_them() -> None:
+    asked = encode(6, encode(1, b"asked"), encode(2, encode(1, b"x" * 200)))
+    empty = encode(6, encode(1, b"told"))
+    noise = bytes([2 << 3, 0x96, 0x01]) + bytes([8 << 3 | 5]) + b"1234" + encode(9, b"trace")
+    time = bytes([1 << 3 | 1]) + (1_500_000_000).to_bytes(8, "little")
+    record = encode(2, noise, time, asked, empty)
+    message = encode(1, encode(1, b"resource"), encode(2, encode(1, b"scope"), record, record))
+    got = list(read_records(message))
+    assert got == [Record(1.5, {"asked": b"x" * 200, "told": b""})] * 2
+
+
+@pytest.mark.parametrize("message", [b"\x0a\x05ab", b"\x0b", b"\x80" * 11, b"\xff"])
+def test_bytes_that_are_no_message_are_malformed(message) -> None:
+    with pytest.raises(Malformed):
+        list(read_records(message))
