@@ -1,4 +1,4 @@
-"""Room that the prediction log takes: bytes for a million predictions of 20 features, and for their labels.
+"""Room that the prediction log takes: bytes for a million predictions of 20 features, their labels and scores.
 
 Run ``python -m benchmarks.log_size [--rows N] [--url postgresql+psycopg://…]``. Rows are those that a model server of
 20 float64 features would send; they are written as the observer writes them, and what the files (or, with a URL of an
@@ -14,10 +14,12 @@ import uuid
 from pathlib import Path
 
 import orjson
+from perennial_observer.monitors.looks.row_scores import ROWS_PER_JOB
 from perennial_observer.store import tables as t
 from perennial_observer.store.engine import database_bytes, open_database
 from perennial_observer.store.log import register_deployment, write_feedback, write_log
 from perennial_observer.store.rows import DeploymentKey, LabelRow, PredictionRow
+from perennial_observer.store.scores import write_scores
 from sqlalchemy import Connection, Engine, select, text
 
 KEY = DeploymentKey("00000000-0000-0000-0000-000000000000", "bench", "log-size")
@@ -94,6 +96,13 @@ def run(url: str, rows: int, decimals: int | None) -> None:
                 with engine.begin() as connection:
                     label(connection, made[start : start + BATCH])
             labelled, with_labels = measure(engine), reckoned(engine)
+            with engine.begin() as connection:
+                ids = list(connection.scalars(select(t.prediction.c.id)))
+            for start in range(0, rows, ROWS_PER_JOB):
+                scores = [(id_, random_.gauss(0.0, 1.0)) for id_ in ids[start : start + ROWS_PER_JOB]]
+                with engine.begin() as connection:
+                    write_scores(connection, "outliers", scores)
+            scored = measure(engine)
         finally:
             engine.dispose()
     kind = "all digits" if decimals is None else f"{decimals} decimals"
@@ -107,6 +116,8 @@ def run(url: str, rows: int, decimals: int | None) -> None:
             f"  {what}: {real / rows:.0f} bytes, so {real / rows / 1e3:.2f} GB a million;"
             f" reckoned {guess / rows:.0f} ({guess / real - 1:+.0%})"
         )
+    score = (scored - labelled) / rows
+    print(f"  a score: {score:.0f} bytes, so {score / 1e3:.2f} GB a million; not reckoned")
     print(f"  of a prediction, {texts:.0f} are its text")
 
 

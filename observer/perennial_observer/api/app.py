@@ -16,7 +16,7 @@ from perennial_observer.api.bundles import get_bundle, put_bundle
 from perennial_observer.api.context import Context, context_of
 from perennial_observer.api.feedback import post_feedback
 from perennial_observer.api.log import post_log, post_log_of, post_reference
-from perennial_observer.api.monitors import get_monitors, get_window, get_windows
+from perennial_observer.api.monitors import get_monitors, get_scores, get_window, get_windows
 from perennial_observer.api.training import get_export, get_watermark
 from perennial_observer.errors import ObserverError
 
@@ -25,6 +25,7 @@ __all__ = ["build_app"]
 _LOG = logging.getLogger(__name__)
 
 _MONITORS = "/v1/deployments/{namespace}/{name}/monitors"
+_PREDICTION = "/v1/deployments/{namespace}/{name}/predictions/{id}"
 
 Lifespan = Callable[[Starlette], AbstractAsyncContextManager[None]]
 
@@ -44,6 +45,7 @@ def build_app(context: Context, lifespan: Lifespan | None = None) -> Starlette:
             Route(_MONITORS, get_monitors, methods=["GET"]),
             Route(f"{_MONITORS}/{{monitor}}/windows", get_windows, methods=["GET"]),
             Route(f"{_MONITORS}/{{monitor}}/windows/{{id}}", get_window, methods=["GET"]),
+            Route(f"{_PREDICTION}/scores", get_scores, methods=["GET"]),
             Route("/healthz", _get_healthz, methods=["GET"]),
             Route("/livez", _get_livez, methods=["GET"]),
             Route("/metrics", _get_metrics, methods=["GET"]),

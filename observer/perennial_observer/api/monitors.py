@@ -20,14 +20,16 @@ from perennial_observer.api.context import Context, context_of, identify
 from perennial_observer.errors import Forbidden, InvalidRequest, NotFound
 from perennial_observer.monitors.alarms.silence import show_monitor
 from perennial_observer.monitors.alarms.verdicts import utc_text
-from perennial_observer.monitors.windows.history import JudgedWindow, find_window, read_windows
+from perennial_observer.monitors.windows.history import JudgedWindow, find_window, read_span, read_windows
 from perennial_observer.monitors.windows.records import read_memories
 from perennial_observer.store.log import find_deployment_id
 from perennial_observer.store.rows import DeploymentKey
+from perennial_observer.store.scores import RowScore, read_oddest, read_scores
 
-__all__ = ["get_monitors", "get_window", "get_windows"]
+__all__ = ["get_monitors", "get_scores", "get_window", "get_windows"]
 
 DEFAULT_PAGE, LARGEST_PAGE = 100, 1_000
+MOST_ODD_ROWS = 20
 # Ids are 64-bit integers in both databases.
 LARGEST_ID = 2**63 - 1
 
@@ -59,24 +61,47 @@ async def get_windows(request: Request) -> Response:
 
 
 async def get_window(request: Request) -> Response:
-    """``GET …/monitors/{monitor}/windows/{id}``: one window with its features and its explanation."""
+    """``GET …/monitors/{monitor}/windows/{id}``: one window with its features, its explanation and oddest rows."""
     key = await _require_own(request)
     text, monitor = request.path_params["id"], request.path_params["monitor"]
     number = int(text) if text.isascii() and text.isdigit() and len(text) <= len(str(LARGEST_ID)) else 0
-    found = await _read(
-        context_of(request),
-        key,
-        lambda connection, id_: find_window(connection, id_, min(number, LARGEST_ID)),
-    )
-    if found is None or found.monitor != monitor:
+
+    def read(connection: Connection, deployment_id: int) -> tuple[JudgedWindow | None, list[RowScore]]:
+        id_ = min(number, LARGEST_ID)
+        window, span = find_window(connection, deployment_id, id_), read_span(connection, deployment_id, id_)
+        if window is None or span is None or window.monitor != monitor:
+            return None, []
+        rows = read_oddest(
+            connection,
+            deployment_id,
+            monitor,
+            span.revision,
+            after=span.after,
+            last=span.last,
+            limit=MOST_ODD_ROWS,
+        )
+        return window, rows
+
+    found, oddest = await _read(context_of(request), key, read) or (None, [])
+    if found is None:
         raise NotFound(f"the monitor {monitor[:63]!r} has no window {text[:20]!r}: list its windows")
     detail = {
         "features": [
             {"name": name, "statistic": value} for name, value in found.verdict.get("features") or ()
         ],
         "explanation": found.verdict.get("explanation"),
+        "oddest": [{"predictionId": row.prediction_id, "row": row.row, "score": row.score} for row in oddest],
     }
     return answer_json({**_render(found), **detail})
+
+
+async def get_scores(request: Request) -> Response:
+    """``GET /v1/deployments/{namespace}/{name}/predictions/{id}/scores``: how odd its rows are, as far as it is known."""
+    key = await _require_own(request)
+    id_ = request.path_params["id"]
+    found = await _read(context_of(request), key, lambda c, deployment_id: read_scores(c, deployment_id, id_))
+    scores = [{"row": one.row, "monitor": one.monitor, "score": one.score} for one in found or ()]
+    return answer_json({"scores": scores})
 
 
 async def _require_own(request: Request) -> DeploymentKey:

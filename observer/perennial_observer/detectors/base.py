@@ -44,7 +44,11 @@ class Detector(Protocol):
 
 
 class RowDetector(Detector, Protocol):
-    """Also says which single rows are odd."""
+    """Also says which single rows are odd, and how odd."""
+
+    def rate_rows(self, window: Floats) -> Floats:
+        """Tell by how much each row's score is beyond the cut, in the detector's unit: float64 (n,), odd above 0."""
+        ...
 
     def flag(self, window: Floats) -> npt.NDArray[np.bool_]:
         """Tell which of the window's rows are odd, bool (n,)."""

@@ -50,7 +50,10 @@ class IsolationForestDetector:
         """Share of the window's rows beyond the cut."""
         return Result(statistic=float(np.mean(self.flag(window))), per_column=np.empty(0), n=len(window))
 
+    def rate_rows(self, window: Floats) -> Floats:
+        """By how much each of the window's rows is beyond the cut, float64 (n,)."""
+        return self.sidecar.isolation_forest(self._key, self._reference, window, seed=self.seed) - self._cut
+
     def flag(self, window: Floats) -> npt.NDArray[np.bool_]:
         """Which of the window's rows are beyond the cut, bool (n,)."""
-        scores = self.sidecar.isolation_forest(self._key, self._reference, window, seed=self.seed)
-        return np.asarray(scores > self._cut)
+        return np.asarray(self.rate_rows(window) > 0.0)

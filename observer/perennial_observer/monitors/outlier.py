@@ -9,7 +9,7 @@ import numpy.typing as npt
 from perennial_api.modeldeployment.monitoring import MonitorSettings, Outlier, OutlierDetector
 from scipy.stats import binomtest
 
-from perennial_observer.detectors.base import RowDetector
+from perennial_observer.detectors.base import Floats, RowDetector
 from perennial_observer.detectors.isolation_forest import IsolationForestDetector
 from perennial_observer.detectors.native.oddness import Mahalanobis, Neighbours, OddRows
 from perennial_observer.detectors.sidecar import Sidecar
@@ -59,6 +59,16 @@ class OutlierMonitor:
         Raises
         ------
         DetectorUnavailable, DetectorFailure
+            As :meth:`rate` does.
+        """
+        return np.asarray(self.rate(rows) > 0.0)
+
+    def rate(self, rows: Sequence[Mapping[str, Any]]) -> Floats:
+        """Tell how odd rows are, float64 (n,): by how much each one's score is beyond the cut, odd above 0.
+
+        Raises
+        ------
+        DetectorUnavailable, DetectorFailure
             From the sidecar.
         DetectorFailure
             ``ReferenceTooSmall``.
@@ -72,7 +82,7 @@ class OutlierMonitor:
         if not self._is_fitted:
             self.detector.fit(self.encoder.impute(self.encoder.encode(self.reference)))
             self._is_fitted = True
-        return self.detector.flag(self.encoder.impute(self.encoder.encode_rows(rows)))
+        return self.detector.rate_rows(self.encoder.impute(self.encoder.encode_rows(rows)))
 
     def assess(self, rows: Sequence[LoggedRow], settings: MonitorSettings, spec: Outlier) -> Assessment:
         """Judge one window: a breach if more rows are odd than chance explains at maxRate.
@@ -83,13 +93,12 @@ class OutlierMonitor:
         Raises
         ------
         DetectorUnavailable, DetectorFailure
-            As :meth:`flag` does.
+            As :meth:`rate` does.
         """
         if len(rows) < settings.window.min_samples:
             return assess_too_few(len(rows), settings.window.min_samples)
-        flags = self.flag([row.inputs for row in rows])
-        rate = float(np.mean(flags))
-        count = int(np.sum(flags))
+        scores = self.rate([row.inputs for row in rows])
+        count = int(np.sum(scores > 0.0))
         interval = binomtest(count, len(rows)).proportion_ci(CONFIDENCE, method="wilson")
         p = chance_of_breach(settings, rows[-1].event_time - rows[0].event_time)
         limit = largest_count(len(rows), spec.max_rate, p)
@@ -100,8 +109,9 @@ class OutlierMonitor:
             message=f"{count} of {len(rows)} rows are odd by {spec.detector.value}"
             f" ({interval.low:.3f} to {interval.high:.3f}); at most {limit} by chance where maxRate is {spec.max_rate:g}",
             samples=len(rows),
-            statistic=rate,
+            statistic=count / len(rows),
             threshold=limit / len(rows),
             lower=float(interval.low),
             upper=float(interval.high),
+            scores=tuple(scores.tolist()),
         )

@@ -31,6 +31,7 @@ __all__ = [
     "lease",
     "metadata",
     "monitor_state",
+    "outlier_score",
     "prediction",
     "reference",
     "rejected_row",
@@ -92,6 +93,15 @@ prediction = Table(
     Index("prediction_by_event", "deployment_id", "revision", "event_time", "id"),
     Index("prediction_by_arrival", "deployment_id", "arrival"),
     sqlite_autoincrement=True,
+)
+
+# How odd the rows of a window are by a monitor of type Outlier. They go with their row.
+outlier_score = Table(
+    "outlier_score",
+    metadata,
+    Column("row_id", _Id, ForeignKey("prediction.id", ondelete="CASCADE"), primary_key=True),
+    Column("monitor", String(63), primary_key=True),
+    Column("score", Float, nullable=False),
 )
 
 rejected_row = Table(

@@ -31,8 +31,8 @@ class Marked:
     def fit(self, reference: np.ndarray) -> None:
         pass
 
-    def flag(self, rows: np.ndarray) -> np.ndarray:
-        return rows[:, 0] == 1.0
+    def rate_rows(self, rows: np.ndarray) -> np.ndarray:
+        return rows[:, 0] - 0.5
 
 
 def mark(odd: np.ndarray, every: str) -> Assessment:
@@ -55,6 +55,22 @@ def test_false_breaches_of_a_rate_at_its_bound_are_as_rare_as_asked():
     breaches = sum(bool(mark(random.random(250) < 0.05, "30d").breached) for _ in range(200))
     # A window of 250 minutes, a false alarm in 30 days by 2 of 3: 0.055, the next whole count below.
     assert 1 <= breaches <= 0.055 * 200 * 1.5
+
+
+@pytest.mark.parametrize("detector", NATIVE)
+def test_each_row_has_a_score_which_is_above_0_where_it_is_odd(detector):
+    random = np.random.default_rng(5)
+    spec = Outlier(detector=detector)
+    monitor = prepare(stored(autocorrelated(random, 2_000))).outliers(spec)
+    window = autocorrelated(random, 250)
+    window[7] += 8.0
+    window[9] += 80.0
+    got = monitor.assess(logged(window), settings(), spec)
+    assert len(got.scores) == 250
+    assert sum(score > 0 for score in got.scores) == got.statistic * 250
+    assert np.argsort(got.scores)[-2:].tolist() == [7, 9]
+    # They belong to the rows: neither the window nor what the monitor remembers holds them.
+    assert "scores" not in got.model_dump()
 
 
 @pytest.mark.parametrize("detector", NATIVE)

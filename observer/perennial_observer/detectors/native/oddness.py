@@ -106,9 +106,13 @@ class OddRows:
         """Share of the window's rows beyond the cut."""
         return Result(statistic=float(np.mean(self.flag(window))), per_column=np.empty(0), n=len(window))
 
-    def flag(self, window: Floats) -> npt.NDArray[np.bool_]:
-        """Tell which of the window's rows are beyond the cut, bool (n,)."""
+    def rate_rows(self, window: Floats) -> Floats:
+        """Tell by how much each of the window's rows is beyond the cut, float64 (n,)."""
         assert self._scorer is not None, "fit comes first"
         require_shape(window, self._columns)
         require_known(window)
-        return np.asarray(self._scorer.score_rows(window) > self._cut)
+        return self._scorer.score_rows(window) - self._cut
+
+    def flag(self, window: Floats) -> npt.NDArray[np.bool_]:
+        """Tell which of the window's rows are beyond the cut, bool (n,)."""
+        return np.asarray(self.rate_rows(window) > 0.0)

@@ -1,10 +1,11 @@
 """What a monitor has found and what it must remember; stored as JSON, reported as a MonitorVerdict."""
 
 from datetime import UTC, datetime
+from typing import Annotated
 
 from perennial_api.modeldeployment.monitoring import Monitor
 from perennial_api.monitorreport import FeatureStatistic, MonitorState, MonitorVerdict
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from perennial_observer.monitors.alarms.rule import AlarmState
 from perennial_observer.store.reads import Position
@@ -38,6 +39,9 @@ class Assessment(BaseModel):
         Share of the window's rows that have a label, a fraction, where labels are what is judged.
     rejected_until
         Up to which arrival rows that didn't fit are counted, where they are.
+    scores
+        How odd each row of the window is, in their order, where single rows are judged. Not stored with the window: they
+        go to their rows in the log.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -59,6 +63,7 @@ class Assessment(BaseModel):
     coverage: float | None = None
     features: tuple[tuple[str, float], ...] = ()
     rejected_until: float | None = None
+    scores: Annotated[tuple[float, ...], Field(exclude=True)] = ()
 
 
 def assess_too_few(rows: int, min_samples: int, *, samples: int | None = None) -> Assessment:

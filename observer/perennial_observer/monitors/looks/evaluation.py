@@ -36,6 +36,7 @@ from perennial_observer.monitors.looks.reports import (
     report_waiting,
 )
 from perennial_observer.monitors.looks.resting import Resting
+from perennial_observer.monitors.looks.row_scores import keep_scores
 from perennial_observer.monitors.looks.spec_digest import digest_spec
 from perennial_observer.monitors.looks.subjects import Subject, revision_of
 from perennial_observer.monitors.looks.transitions import Judged, log_transition
@@ -282,6 +283,7 @@ class Evaluator:
             except NotYetJudged:
                 subject.rest.deny()
                 return memory
+            assessment = keep_scores(self._write, monitor.name, rows, assessment)
             now, name = self.clock(), subject.name_of(monitor, memory)
             following = step(
                 memory, settings, assessment, first=closed.first, last=closed.last, name=name, now=now

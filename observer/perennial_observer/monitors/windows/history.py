@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import Connection, Row, and_, or_, select
 
 from perennial_observer.store import tables as t
+from perennial_observer.store.reads import Position
 
-__all__ = ["JudgedWindow", "find_window", "read_latest_windows", "read_windows"]
+__all__ = ["JudgedWindow", "Span", "find_window", "read_latest_windows", "read_span", "read_windows"]
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,21 @@ class JudgedWindow:
     def statistic(self) -> float | None:
         """The window's statistic, if it could be judged."""
         return self.verdict.get("statistic")
+
+
+@dataclass(frozen=True)
+class Span:
+    """Which rows of the log a window holds.
+
+    Parameters
+    ----------
+    after
+        Where the same monitor's window before ended; None if it was the first.
+    """
+
+    revision: str
+    after: Position | None
+    last: Position
 
 
 def read_latest_windows(
@@ -84,6 +100,30 @@ def find_window(connection: Connection, deployment_id: int, window_id: int) -> J
     query = select(t.window).where(w.deployment_id == deployment_id, w.id == window_id)
     found = connection.execute(query).one_or_none()
     return None if found is None else _decode([found])[0]
+
+
+def read_span(connection: Connection, deployment_id: int, window_id: int) -> Span | None:
+    """Read where a window of a deployment lies in the log."""
+    w = t.window.c
+    query = select(w.monitor, w.revision, w.end_event, w.end_id)
+    found = connection.execute(query.where(w.deployment_id == deployment_id, w.id == window_id)).one_or_none()
+    if found is None:
+        return None
+    before = connection.execute(
+        query.where(
+            w.deployment_id == deployment_id,
+            w.monitor == found.monitor,
+            w.revision == found.revision,
+            or_(
+                w.end_event < found.end_event,
+                and_(w.end_event == found.end_event, w.end_id < found.end_id),
+            ),
+        )
+        .order_by(w.end_event.desc(), w.end_id.desc())
+        .limit(1)
+    ).one_or_none()
+    after = None if before is None else Position(before.end_event, before.end_id)
+    return Span(found.revision, after, Position(found.end_event, found.end_id))
 
 
 def _decode(rows: Sequence[Row[Any]]) -> list[JudgedWindow]:

@@ -1,0 +1,98 @@
+"""How odd single rows of the log are, by the monitors that judged them."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, Select, and_, delete, insert, or_, select
+
+from perennial_observer.store import tables as t
+from perennial_observer.store.reads import Position
+
+__all__ = ["RowScore", "read_oddest", "read_scores", "write_scores"]
+
+# Beside the monitor's name and the score, each is a parameter of the statement.
+_IDS_PER_QUERY = 500
+
+
+@dataclass(frozen=True)
+class RowScore:
+    """How odd a row is by a monitor: by how much its score is beyond the detector's cut, in the detector's unit."""
+
+    prediction_id: str
+    row: int
+    monitor: str
+    score: float
+
+
+def write_scores(connection: Connection, monitor: str, scores: Sequence[tuple[int, float]]) -> None:
+    """Store scores by the ids of their rows; a window that is judged again after a kill writes the same ones again.
+
+    Rows that have expired meanwhile are left out.
+    """
+    for part in _parts(scores):
+        ids = [id_ for id_, _ in part]
+        left = set(connection.scalars(select(t.prediction.c.id).where(t.prediction.c.id.in_(ids))))
+        s = t.outlier_score.c
+        connection.execute(delete(t.outlier_score).where(s.row_id.in_(ids), s.monitor == monitor))
+        values = [{"row_id": id_, "monitor": monitor, "score": x} for id_, x in part if id_ in left]
+        if values:
+            connection.execute(insert(t.outlier_score), values)
+
+
+def read_scores(connection: Connection, deployment_id: int, prediction_id: str) -> list[RowScore]:
+    """Read what is known of a prediction's rows, in their order."""
+    p = t.prediction.c
+    query = (
+        _select_scores()
+        .where(p.deployment_id == deployment_id, p.prediction_id == prediction_id)
+        .order_by(p.row, t.outlier_score.c.monitor)
+    )
+    return _read(connection, query)
+
+
+def read_oddest(
+    connection: Connection,
+    deployment_id: int,
+    monitor: str,
+    revision: str,
+    *,
+    after: Position | None,
+    last: Position,
+    limit: int,
+) -> list[RowScore]:
+    """Read the rows of a window that a monitor found oddest, the oddest first.
+
+    Parameters
+    ----------
+    after
+        Where the monitor's window before ended; None if it was the first.
+    """
+    p, s = t.prediction.c, t.outlier_score.c
+    query = _select_scores().where(
+        p.deployment_id == deployment_id,
+        p.revision == revision,
+        p.event_time <= last.event_time,
+        or_(p.event_time < last.event_time, and_(p.event_time == last.event_time, p.id <= last.id)),
+        s.monitor == monitor,
+    )
+    if after is not None:
+        query = query.where(
+            p.event_time >= after.event_time,
+            or_(p.event_time > after.event_time, and_(p.event_time == after.event_time, p.id > after.id)),
+        )
+    return _read(connection, query.order_by(s.score.desc(), p.id).limit(limit))
+
+
+def _select_scores() -> Select[str, int, str, float]:
+    p, s = t.prediction.c, t.outlier_score.c
+    return select(p.prediction_id, p.row, s.monitor, s.score).join_from(
+        t.prediction, t.outlier_score, s.row_id == p.id
+    )
+
+
+def _read(connection: Connection, query: Select[str, int, str, float]) -> list[RowScore]:
+    return [RowScore(name, row, monitor, score) for name, row, monitor, score in connection.execute(query)]
+
+
+def _parts(scores: Sequence[tuple[int, float]]) -> Iterator[Sequence[tuple[int, float]]]:
+    return (scores[i : i + _IDS_PER_QUERY] for i in range(0, len(scores), _IDS_PER_QUERY))
