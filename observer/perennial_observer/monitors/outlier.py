@@ -51,7 +51,7 @@ class OutlierMonitor:
     reference: Mapping[str, Sequence[Any]]
     n_rows: int
     detector: RowDetector
-    _is_fitted: bool = False
+    is_fitted: bool = False
 
     def flag(self, rows: Sequence[Mapping[str, Any]]) -> npt.NDArray[np.bool_]:
         """Tell which rows are odd, bool (n,).
@@ -79,9 +79,9 @@ class OutlierMonitor:
                 " give a larger one",
                 "ReferenceTooSmall",
             )
-        if not self._is_fitted:
+        if not self.is_fitted:
             self.detector.fit(self.encoder.impute(self.encoder.encode(self.reference)))
-            self._is_fitted = True
+            self.is_fitted = True
         return self.detector.rate_rows(self.encoder.impute(self.encoder.encode_rows(rows)))
 
     def assess(self, rows: Sequence[LoggedRow], settings: MonitorSettings, spec: Outlier) -> Assessment:

@@ -46,11 +46,21 @@ class Prepared:
     seasonality: Seasonality = Seasonality.NONE
     _drifts: dict[tuple[Drift, bool], DriftMonitor] = field(default_factory=dict)
     _outliers: dict[Outlier, OutlierMonitor] = field(default_factory=dict)
+    # What had been built when it was reckoned, and the size.
+    _reckoned: tuple[tuple[int, ...], int] = ((), 0)
 
     @property
     def size_bytes(self) -> int:
         """What it takes in memory by now; the monitors built on it grow."""
-        return reckon_bytes(self, shared=(self.sidecar, self.calibrations, self.name))
+        built = (
+            len(self._drifts),
+            sum(monitor.count_fitted() for monitor in self._drifts.values()),
+            sum(monitor.is_fitted for monitor in self._outliers.values()),
+        )
+        if self._reckoned[0] != built:
+            found = reckon_bytes(self, shared=(self.sidecar, self.calibrations, self.name))
+            self._reckoned = (built, found)
+        return self._reckoned[1]
 
     def drift(self, spec: Drift, *, of_outputs: bool) -> DriftMonitor:
         """Find or build the monitor that compares windows of inputs, or of outputs.
@@ -144,14 +154,13 @@ def prepare_reference(
     MissingReference
         It can't be compared with.
     """
-    encoder = build_encoder(reference.schema, reference.columns, scope.exclude)
+    packed = pack_reference(reference)
+    encoder = build_encoder(packed.schema, packed.columns, scope.exclude)
     if encoder is None:
         raise MissingReference("the reference sample holds none of the logged features")
-    n_rows = len(reference.columns[encoder.names[0]])
+    n_rows = len(packed.columns[encoder.names[0]])
     kept = Kept(CALIBRATIONS_BYTES) if calibrations is None else calibrations
-    return Prepared(
-        pack_reference(reference), encoder, n_rows, sidecar, scope, kept, scope.reference.seasonality
-    )
+    return Prepared(packed, encoder, n_rows, sidecar, scope, kept, scope.reference.seasonality)
 
 
 def _make_room(kept: dict[Any, Any]) -> None:

@@ -108,6 +108,10 @@ class DriftMonitor:
         found = Found(encoder.names, np.where(watched, moved, np.nan), statistic, n)
         return conclude(found, method, threshold, season.caveat)
 
+    def count_fitted(self) -> int:
+        """How many detectors have learnt rows of the reference and hold them."""
+        return len(self._fitted)
+
     def _calibrate(self, season: Season, n_rows: int) -> Calibration:
         n_reference = self.compared.n_rows if season.rows is None else int(season.rows.sum())
         block_rows = choose_block_rows(n_reference, n_rows)

@@ -13,6 +13,8 @@ import numpy as np
 import numpy.typing as npt
 from perennial_bundle import Column, Schema
 
+from perennial_observer.monitors.references.packing import PackedNumbers
+
 __all__ = ["Encoder", "build_column_encoder", "build_encoder"]
 
 Floats = npt.NDArray[np.float64]
@@ -36,10 +38,7 @@ class _Feature:
 
     def encode(self, values: Sequence[Any]) -> list[Floats]:
         if not self.is_category:
-            # Before its schema is known a revision's rows are logged as they come: a text is no measurement either.
-            numbers = np.array(
-                [float(value) if isinstance(value, int | float) else np.nan for value in values], np.float64
-            )
+            numbers = _read_numbers(values)
             # Infinity is no measurement: it counts as missing, which is tested too.
             numbers[~np.isfinite(numbers)] = np.nan
             return [np.clip(numbers, -LARGEST_NUMBER, LARGEST_NUMBER), np.isnan(numbers).astype(np.float64)]
@@ -153,6 +152,15 @@ def build_column_encoder(
     fill = np.zeros(matrix.shape[1])
     fill[known] = np.nanmedian(matrix[:, known], axis=0)
     return Encoder(features, fill)
+
+
+def _read_numbers(values: Sequence[Any]) -> Floats:
+    if isinstance(values, PackedNumbers):
+        return values.to_floats()
+    # Before its schema is known a revision's rows are logged as they come: a text is no measurement either.
+    return np.array(
+        [float(value) if isinstance(value, int | float) else np.nan for value in values], np.float64
+    )
 
 
 def _build_feature(column: Column, values: Sequence[Any]) -> _Feature:

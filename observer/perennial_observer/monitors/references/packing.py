@@ -63,6 +63,12 @@ class PackedNumbers(Sequence[Any]):
 
     __hash__ = None  # type: ignore[assignment]  # as a list's
 
+    def to_floats(self) -> npt.NDArray[np.float64]:
+        """Return a copy as float64 (n,), NaN for None."""
+        return (
+            self._numbers.copy() if self._is_none is None else np.where(self._is_none, np.nan, self._numbers)
+        )
+
     def count(self, value: Any) -> int:
         """Count equal values."""
         if value is None:
