@@ -82,16 +82,16 @@ class Settings(BaseSettings):
         365 * 86_400.0,
         description="How long verdicts on windows are kept, seconds; never shorter than PERENNIAL_RETENTION_S",
     )
-    references_kept: int = Field(
-        20, description="Latest reference samples that each ModelDeployment keeps whatever their age"
-    )
-    pending_label_s: float = Field(86_400.0, description="How long a label waits for its prediction, seconds")
     max_references_bytes: int = Field(
         256 << 20,
         ge=8 << 20,
         description="Memory for references and what monitors have made of them, bytes; beyond, those used longest ago go"
         " and are read again when a window of theirs closes",
     )
+    references_kept: int = Field(
+        20, description="Latest reference samples that each ModelDeployment keeps whatever their age"
+    )
+    pending_label_s: float = Field(86_400.0, description="How long a label waits for its prediction, seconds")
     max_pending_labels: int = Field(
         100_000, description="Labels waiting for their prediction, per deployment"
     )
