@@ -70,9 +70,13 @@ def find_changes(before: Memory, after: Memory | None) -> tuple[Change, ...]:
         is_replaced = ended is not None and begun is not None and ended.breach_id and begun.breach_id
         cleared = (Change.CLEARED,) if ended is not None and not is_replaced else ()
         return (*cleared, Change.RAISED) if begun is not None else cleared
-    if after is not None and after.state is MonitorState.ERROR and before.state is not MonitorState.ERROR:
-        return (Change.FAILED,)
-    return ()
+    if after is None:
+        return ()
+    is_hindered = after.hindrance is not None and (
+        before.hindrance is None or before.hindrance.reason != after.hindrance.reason
+    )
+    has_failed = after.state is MonitorState.ERROR and before.state is not MonitorState.ERROR
+    return (Change.FAILED,) if is_hindered or has_failed else ()
 
 
 @dataclass(frozen=True)
@@ -134,6 +138,10 @@ def tell(
     if is_silence and change is Change.RAISED and told.silent_since is not None:
         data |= {"reason": "Silent", "message": tell_silence(told.silent_since, spec)}
     at = memory.last_transition if is_silence else memory.evaluated_at
+    if change is Change.FAILED and memory.hindrance is not None:
+        state = _state(memory) if _state(memory) is MonitorState.ALARM else MonitorState.ERROR
+        hindrance, at = memory.hindrance, memory.hindrance.since
+        data |= {"state": state.value, "reason": hindrance.reason, "message": hindrance.message[:MAX_TEXT]}
     body = {
         "specversion": "1.0",
         "type": f"dev.perennial.monitor.{change.value}.v1",
@@ -178,7 +186,8 @@ def _state(memory: Memory) -> MonitorState:
 
 def _name_episode(key: DeploymentKey, change: Change, monitor: str, told: Memory) -> str:
     if change is Change.FAILED:
-        what = f"{key.uid}/{told.revision}/{told.window_end!r}/{told.last_transition!r}"
+        since = told.last_transition if told.hindrance is None else told.hindrance.since
+        what = f"{key.uid}/{told.revision}/{told.window_end!r}/{since!r}"
         return f"{monitor}-{hashlib.sha256(what.encode()).hexdigest()[:8]}"
     return told.alarm.breach_id or name_silence(monitor, key.uid, told) or ""
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from .conftest import deployment, run_observer
+from .conftest import KEY, deployment, run_observer
 from .test_monitoring import NEXT, STABLE, WINDOW, Stream, send_reference, send_rows, verdict
 
 # Of rows one second apart there are 3,600.
@@ -36,3 +36,6 @@ async def test_a_rollout_that_takes_half_of_the_traffic_is_no_low_volume_but_a_g
         got = verdict(await running.look(), "quality")
         assert got.reason == "LowVolume"
         assert "rows in 1.07 h, minPerHour is 3000" in got.message
+        # The pace of windows is told by where they end: 500 s, and then an hour and 250 s, which counts for maxAge.
+        memory = running.observer.evaluator.reports[KEY.uid].memories["quality"]
+        assert memory.window_every_s == 500.0 + (3_600.0 - 500.0) / 8

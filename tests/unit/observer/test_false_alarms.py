@@ -1,8 +1,17 @@
+import itertools
+from dataclasses import replace
+
 import numpy as np
 import pytest
-from perennial_api.modeldeployment.monitoring.windows import Alarm
-from perennial_observer.monitors.alarms.false_alarms import mean_windows_to_alarm, per_window_probability
+from perennial_api.modeldeployment.monitoring.windows import Alarm, MonitorDefaults, MonitorSettings
+from perennial_observer.monitors.alarms.false_alarms import (
+    chance_of_breach,
+    mean_windows_to_alarm,
+    per_window_probability,
+)
+from perennial_observer.monitors.alarms.pace import find_pace
 from perennial_observer.monitors.alarms.rule import AlarmRule, AlarmState, step_alarm
+from perennial_observer.store.reads import Position
 from pydantic import ValidationError
 
 
@@ -46,3 +55,27 @@ def test_inverting_gives_back_the_run_length_of_the_longest_memory_that_the_api_
 
 def test_a_few_windows_between_alarms_never_ask_for_more_than_one_breach_in_ten():
     assert per_window_probability(2, 2, 3) == 0.1
+
+
+def test_rows_that_come_in_bursts_make_no_more_windows_than_there_are():
+    # A window of a second's rows every hour, a false alarm in 30 days by 2 of 3: 720 windows, not 2,592,000.
+    defaults = MonitorDefaults()
+    settings = MonitorSettings(defaults.window, defaults.false_alarm_every, defaults.alarm, defaults.clear)
+    hourly = replace(settings, window_every_s=3_600.0)
+    assert chance_of_breach(hourly, 1.0) == per_window_probability(720, 2, 3)
+    assert chance_of_breach(settings, 1.0) == per_window_probability(2_592_000, 2, 3)
+
+
+def test_the_pace_of_windows_is_their_number_in_time_whatever_the_bursts():
+    # Four windows in a few seconds, then none for an hour.
+    ends = [hour * 3_600.0 + second for hour in range(40) for second in range(4)]
+    pace, found = None, []
+    for before, end in itertools.pairwise(ends):
+        pace = find_pace(pace, Position(before, 0), Position(end, 1), max_age_s=21_600.0)
+        found.append(pace)
+    assert np.mean(found[-40:]) == pytest.approx(900.0, rel=0.1)
+
+
+def test_a_gap_counts_for_as_long_as_a_window_may_stay_open_and_the_first_window_tells_nothing():
+    assert find_pace(None, None, Position(5.0, 1), max_age_s=600.0) is None
+    assert find_pace(None, Position(5.0, 1), Position(9e6, 2), max_age_s=600.0) == 600.0

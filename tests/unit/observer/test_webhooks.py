@@ -10,7 +10,7 @@ from perennial_api.modeldeployment.monitoring import Monitor, Severity
 from perennial_api.monitorreport import MonitorState
 from perennial_observer.monitors.alarms.rule import AlarmState
 from perennial_observer.monitors.alarms.silence import show_monitor
-from perennial_observer.monitors.alarms.verdicts import Assessment, Memory
+from perennial_observer.monitors.alarms.verdicts import Assessment, Hindrance, Memory
 from perennial_observer.monitors.windows.records import forget_monitors, write_memory
 from perennial_observer.registry import Registry
 from perennial_observer.settings import Settings
@@ -66,6 +66,8 @@ def memory(state: MonitorState = MonitorState.OK, breach: str | None = None, **c
 
 OK, ALARM, NEXT = memory(), memory(MonitorState.ALARM, "drift-1"), memory(MonitorState.ALARM, "drift-2")
 FAILED = memory(MonitorState.ERROR)
+AWAY = Hindrance(reason="DetectorsUnavailable", message="the sidecar doesn't answer", since=2_000.0)
+HINDERED, HINDERED_ALARM = (found.model_copy(update={"hindrance": AWAY}) for found in (OK, ALARM))
 SILENT = memory(silent_since=300.0, last_transition=1_000.0)
 SILENT_ALARM = ALARM.model_copy(update={"silent_since": 300.0})
 
@@ -123,6 +125,11 @@ def due(store: Store, find, *targets: WebhookTarget, now: float = 1.0):
         (OK, FAILED, [Change.FAILED]),
         (FAILED, FAILED, []),
         (FAILED, OK, []),
+        (OK, HINDERED, [Change.FAILED]),
+        (HINDERED, HINDERED, []),
+        (HINDERED, OK, []),
+        (ALARM, HINDERED_ALARM, [Change.FAILED]),
+        (HINDERED_ALARM, OK, [Change.CLEARED]),
         (OK, memory(MonitorState.WARNING), []),
         (OK, SILENT, [Change.RAISED]),
         (SILENT, SILENT, []),
@@ -216,6 +223,21 @@ def test_the_same_failure_has_the_same_id_and_another_one_another():
     other = Transition(monitor="drift", before=OK, after=memory(MonitorState.ERROR, window_end=120.0))
     assert tell(KEY, DRIFT, first).id == tell(KEY, DRIFT, first).id
     assert tell(KEY, DRIFT, first).id != tell(KEY, DRIFT, other).id
+
+
+def test_what_keeps_a_monitor_from_judging_is_told_as_it_is_shown():
+    shown = show_monitor(DRIFT, HINDERED, KEY.uid)
+    told = tell(KEY, DRIFT, Transition(monitor="drift", before=OK, after=HINDERED))
+    data = told.body["data"]
+    assert (shown.state, shown.reason) == (MonitorState.ERROR, "DetectorsUnavailable")
+    assert (data["state"], data["reason"], data["message"]) == ("Error", shown.reason, shown.message)
+    assert (told.body["time"], data["previousState"], data["breachId"]) == (
+        "1970-01-01T00:33:20Z",
+        "Ok",
+        None,
+    )
+    later = OK.model_copy(update={"hindrance": AWAY.model_copy(update={"since": 3_000.0})})
+    assert tell(KEY, DRIFT, Transition(monitor="drift", before=OK, after=later)).id != told.id
 
 
 @pytest.mark.parametrize(

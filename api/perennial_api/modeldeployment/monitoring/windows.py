@@ -73,9 +73,16 @@ class MonitorDefaults(Model):
 
 @dataclass(frozen=True)
 class MonitorSettings:
-    """What holds for one monitor after the defaults are filled in."""
+    """What holds for one monitor after the defaults are filled in.
+
+    Parameters
+    ----------
+    window_every_s
+        How far windows are apart, which says how many there are in falseAlarmEvery; None while it isn't known.
+    """
 
     window: Window
     false_alarm_every: Duration
     alarm: Alarm
     clear: Clear
+    window_every_s: float | None = None

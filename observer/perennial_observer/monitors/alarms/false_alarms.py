@@ -64,14 +64,15 @@ def per_window_probability(windows_between_alarms: int, breaches: int, of: int) 
 
 
 def chance_of_breach(settings: MonitorSettings, span_s: float) -> float:
-    """Per-window probability of a false breach, from how long such a window takes in event time.
+    """Per-window probability of a false breach, from how far such windows are apart in event time.
 
     Parameters
     ----------
     span_s
-        From the window's first row to its last.
+        From the window's first row to its last; stands in while it isn't known how far they are apart.
     """
-    windows = max(2, round(settings.false_alarm_every.seconds / max(span_s, 1.0)))
+    every_s = span_s if settings.window_every_s is None else settings.window_every_s
+    windows = max(2, round(settings.false_alarm_every.seconds / max(every_s, 1.0)))
     return per_window_probability(windows, settings.alarm.breaches, settings.alarm.of)
 
 

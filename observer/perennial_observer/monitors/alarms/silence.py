@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from perennial_api.modeldeployment.monitoring import Monitor
 from perennial_api.monitorreport import MonitorState, MonitorVerdict
 
+from perennial_observer.monitors.alarms.hindrance import show_hindrance
 from perennial_observer.monitors.alarms.rule import name_breach
 from perennial_observer.monitors.alarms.verdicts import MAX_MESSAGE, Memory, build_verdict, utc
 
@@ -58,7 +59,7 @@ def show_silence(verdict: MonitorVerdict, memory: Memory, name: str, max_silence
 
 
 def show_monitor(monitor: Monitor, memory: Memory, uid: str) -> MonitorVerdict:
-    """Build what is reported of a monitor from its memory alone, with the silence that it remembers.
+    """Build what is reported of a monitor from its memory alone, with the hindrance and the silence that it remembers.
 
     Parameters
     ----------
@@ -66,6 +67,9 @@ def show_monitor(monitor: Monitor, memory: Memory, uid: str) -> MonitorVerdict:
         Of the deployment.
     """
     verdict = build_verdict(monitor, memory)
+    if memory.hindrance is not None:
+        hindrance = memory.hindrance
+        verdict = show_hindrance(verdict, MonitorState.ERROR, hindrance.reason, hindrance.message)
     max_silence = _max_silence(monitor)
     if max_silence is None:
         return verdict

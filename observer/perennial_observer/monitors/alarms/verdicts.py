@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from perennial_observer.monitors.alarms.rule import AlarmState
 from perennial_observer.store.reads import Position
 
-__all__ = ["Assessment", "Memory", "assess_too_few", "build_verdict", "utc", "utc_text"]
+__all__ = ["Assessment", "Hindrance", "Memory", "assess_too_few", "build_verdict", "utc", "utc_text"]
 
 MAX_FEATURES = 20
 MAX_MESSAGE = 1024
@@ -82,6 +82,22 @@ def assess_too_few(rows: int, min_samples: int, *, samples: int | None = None) -
     )
 
 
+class Hindrance(BaseModel):
+    """What keeps a monitor from judging windows.
+
+    Parameters
+    ----------
+    since
+        Seconds since the epoch.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    reason: str
+    message: str
+    since: float
+
+
 class Memory(BaseModel):
     """What one monitor remembers between windows; written in the transaction that records the window.
 
@@ -93,6 +109,10 @@ class Memory(BaseModel):
         When the latest row came, while no row has come for too long; see silence.py.
     rejected_until
         Up to which arrival rows that didn't fit have been counted.
+    window_every_s
+        How far windows are apart in event time.
+    hindrance
+        What keeps the monitor from judging windows, once it has lasted; see hindrance.py.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -112,6 +132,8 @@ class Memory(BaseModel):
     explanation: str = ""
     silent_since: float | None = None
     rejected_until: float | None = None
+    window_every_s: float | None = None
+    hindrance: Hindrance | None = None
 
 
 def utc(seconds: float | None) -> datetime | None:

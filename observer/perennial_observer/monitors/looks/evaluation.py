@@ -6,7 +6,7 @@ same result; killed after it, never again.
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -17,17 +17,20 @@ from perennial_api.where import Condition
 from sqlalchemy.exc import SQLAlchemyError
 
 from perennial_observer.errors import DetectorFailure, DetectorUnavailable, LeaseLost, ObserverError
-from perennial_observer.explaining.explain import render_explanation
-from perennial_observer.explaining.explainer import Breach, Explainer
+from perennial_observer.explaining.explainer import Explainer
 from perennial_observer.ingest.event_time import EventTimes
+from perennial_observer.monitors.alarms.hindrance import PATIENCE_S, Hindrances
+from perennial_observer.monitors.alarms.pace import find_pace
 from perennial_observer.monitors.alarms.silence import show_silence, step_silence
 from perennial_observer.monitors.alarms.step import step
 from perennial_observer.monitors.alarms.verdicts import Assessment, Memory, build_verdict
 from perennial_observer.monitors.custom.monitor import NotYetJudged
 from perennial_observer.monitors.labels.labelled import maturity_s
 from perennial_observer.monitors.looks.assessors import RETRY_S, Assessors, MissingReference, Question, Scope
+from perennial_observer.monitors.looks.explaining import explain
 from perennial_observer.monitors.looks.flood import judge_flood
 from perennial_observer.monitors.looks.next_window import find_next_window
+from perennial_observer.monitors.looks.remembering import refresh_memory
 from perennial_observer.monitors.looks.reports import (
     DeploymentReport,
     count_log,
@@ -37,14 +40,13 @@ from perennial_observer.monitors.looks.reports import (
 )
 from perennial_observer.monitors.looks.resting import Resting
 from perennial_observer.monitors.looks.row_scores import keep_scores
-from perennial_observer.monitors.looks.spec_digest import digest_spec
 from perennial_observer.monitors.looks.subjects import Subject, revision_of
 from perennial_observer.monitors.looks.transitions import Judged, log_transition
 from perennial_observer.monitors.quality.rejections import counts_misfits
 from perennial_observer.monitors.windows.records import (
     forget_monitors,
-    read_last_position,
     read_memories,
+    write_hindrance,
     write_memory,
     write_window,
 )
@@ -64,7 +66,6 @@ from perennial_observer.store.leases import Leases, SoleOwner
 from perennial_observer.store.log import find_deployment_id
 from perennial_observer.store.reads import read_counts
 from perennial_observer.store.references import read_reference_digests
-from perennial_observer.store.rows import LoggedRow
 from perennial_observer.store.store import Store
 
 __all__ = ["Evaluator"]
@@ -97,11 +98,13 @@ class Evaluator:
     leases: Leases = field(default_factory=SoleOwner)
     service_levels: ServiceLevels = field(init=False)
     resting: Resting = field(init=False)
+    hindrances: Hindrances = field(init=False)
     _looking_at: str = ""
 
     def __post_init__(self) -> None:
         self.service_levels = ServiceLevels(self.store, self.clock)
         self.resting = Resting(self.store, self.event_times, self.clock)
+        self.hindrances = Hindrances(self.clock)
 
     def look(self) -> dict[str, DeploymentReport]:
         """Judge what has closed since the last look, a bounded number of windows for each monitor.
@@ -184,7 +187,11 @@ class Evaluator:
         ):
             return None, report_no_rows(monitor, subject.rejected)
         settings = subject.deployment.spec.monitoring.settings_for(monitor)
-        memory = self._refresh(subject, monitor, settings, memory)
+        following = refresh_memory(self.store, subject, monitor, settings, memory, now=self.clock())
+        if following is not memory:
+            self._write_memory(subject, monitor, following)
+        memory, patience_s = following, 0.0
+        hindrance: ObserverError | None = None
         try:
             memory = self._judge_windows(subject, monitor, settings, memory)
         except MissingReference as missing:
@@ -194,14 +201,41 @@ class Evaluator:
             )
         except UnknownFeature as unknown:
             subject.rest.end_with_reference(self.clock() + RETRY_S)
-            return memory, report_hindrance(
-                monitor, memory, MonitorState.ERROR, unknown.reason, unknown.message
-            )
+            hindrance = unknown
         except DetectorUnavailable as error:
             subject.rest.deny()
             _LOG.warning("detectors unavailable reason=%s message=%s", error.reason, error.message)
-            return memory, report_hindrance(monitor, memory, MonitorState.ERROR, error.reason, error.message)
-        return memory, build_verdict(monitor, memory)
+            hindrance, patience_s = error, PATIENCE_S
+        memory = self._remember_hindrance(subject, monitor, memory, hindrance, patience_s=patience_s)
+        if hindrance is None:
+            return memory, build_verdict(monitor, memory)
+        return memory, report_hindrance(
+            monitor, memory, MonitorState.ERROR, hindrance.reason, hindrance.message
+        )
+
+    def _remember_hindrance(
+        self,
+        subject: Subject,
+        monitor: Monitor,
+        memory: Memory,
+        found: ObserverError | None,
+        *,
+        patience_s: float,
+    ) -> Memory:
+        """Keep in mind what keeps the monitor from judging, once it has lasted, and forget it when it is over."""
+        assert subject.deployment_id is not None
+        deployment_id, held = subject.deployment_id, memory.hindrance
+        place = (subject.key.uid, monitor.name)
+        hindrance = self.hindrances.settle(place, held, found, patience_s=patience_s)
+        if hindrance == held:
+            return memory
+        self._write(lambda connection: write_hindrance(connection, deployment_id, monitor.name, hindrance))
+        return memory.model_copy(update={"hindrance": hindrance})
+
+    def _write_memory(self, subject: Subject, monitor: Monitor, memory: Memory) -> None:
+        assert subject.deployment_id is not None
+        deployment_id = subject.deployment_id
+        self._write(lambda connection: write_memory(connection, deployment_id, monitor.name, memory))
 
     def _look_at_service_level(
         self, subject: Subject, monitor: Monitor, memory: Memory | None
@@ -232,34 +266,9 @@ class Evaluator:
                 memory, latest_arrival=arrival, max_silence_s=max_silence.seconds, now=self.clock()
             )
             if following is not memory:
-                self._write(
-                    lambda connection: write_memory(connection, deployment_id, monitor.name, following)
-                )
+                self._write_memory(subject, monitor, following)
             memory = following
         return memory, show_silence(verdict, memory, subject.name_of(monitor, memory), max_silence)
-
-    def _refresh(
-        self, subject: Subject, monitor: Monitor, settings: MonitorSettings, memory: Memory | None
-    ) -> Memory:
-        """Start clean on another revision or another spec, behind the last window judged on this revision."""
-        digest = digest_spec(monitor, settings, subject.exclude, subject.deployment.spec.monitoring)
-        assert subject.revision is not None
-        assert subject.deployment_id is not None
-        if memory is not None and memory.revision == subject.revision and memory.spec_digest == digest:
-            return memory
-        deployment_id, revision = subject.deployment_id, subject.revision
-        with self.store.read() as connection:
-            cursor = read_last_position(connection, deployment_id, monitor.name, revision)
-        counted = memory.rejected_until if memory is not None and memory.revision == revision else None
-        fresh = Memory(
-            revision=revision,
-            spec_digest=digest,
-            cursor=cursor,
-            last_transition=self.clock(),
-            rejected_until=counted,
-        )
-        self._write(lambda connection: write_memory(connection, deployment_id, monitor.name, fresh))
-        return fresh
 
     def _judge_windows(
         self, subject: Subject, monitor: Monitor, settings: MonitorSettings, memory: Memory
@@ -278,17 +287,21 @@ class Evaluator:
                 break
             rows = slice_rows(condition, closed.rows)
             try:
-                counted = memory.rejected_until
-                assessment = self._assess(Question(scope, monitor, settings, rows, slices, counted))
+                max_age_s, counted = settings.window.max_age.seconds, memory.rejected_until
+                pace = find_pace(memory.window_every_s, memory.cursor, closed.last, max_age_s=max_age_s)
+                paced = replace(settings, window_every_s=pace)
+                assessment = self._assess(Question(scope, monitor, paced, rows, slices, counted))
             except NotYetJudged:
                 subject.rest.deny()
                 return memory
             assessment = keep_scores(self._write, monitor.name, rows, assessment)
             now, name = self.clock(), subject.name_of(monitor, memory)
             following = step(
-                memory, settings, assessment, first=closed.first, last=closed.last, name=name, now=now
+                memory, paced, assessment, first=closed.first, last=closed.last, name=name, now=now
             )
-            judged = self._explain(subject, monitor, scope, rows, Judged(memory, following, assessment, now))
+            judged = Judged(memory, following, assessment, now)
+            explainer = Explainer(self.store, self.assessors)
+            judged = explain(explainer, subject, judged, monitor=monitor, scope=scope, rows=rows)
             self._store_window(subject, monitor, judged)
             if following.state is not memory.state:
                 log_transition(subject.key, monitor.name, following)
@@ -312,7 +325,7 @@ class Evaluator:
         )
         if following is None:
             return memory
-        self._write(lambda connection: write_memory(connection, deployment_id, monitor.name, following))
+        self._write_memory(subject, monitor, following)
         if following.state is not memory.state:
             log_transition(subject.key, monitor.name, following)
         return following
@@ -339,34 +352,6 @@ class Evaluator:
             reason = "MonitorFailed"
             message = f"the monitor can't judge this window: {type(error).__name__}: {error}"[:MAX_FAILURE]
         return Assessment(breached=None, failed=True, reason=reason, message=message, samples=samples)
-
-    def _explain(
-        self,
-        subject: Subject,
-        monitor: Monitor,
-        scope: Scope,
-        rows: Sequence[LoggedRow],
-        judged: Judged,
-    ) -> Judged:
-        """Add what is known of a breach, and keep it in mind for as long as an alarm stands."""
-        before, after = judged.before, judged.after
-        if not judged.assessment.breached:
-            kept = before.explanation if after.state is MonitorState.ALARM else ""
-            return replace(judged, after=after.model_copy(update={"explanation": kept}))
-        assert subject.deployment_id is not None
-        assert after.window_start is not None
-        breach = Breach(
-            scope=scope,
-            deployment_id=subject.deployment_id,
-            monitoring=subject.deployment.spec.monitoring,
-            monitor=monitor,
-            start=after.window_start,
-            rows=rows,
-            assessment=judged.assessment,
-        )
-        found = Explainer(self.store, self.assessors).explain(breach)
-        text = render_explanation(found) if found is not None else ""
-        return replace(judged, after=after.model_copy(update={"explanation": text}), explanation=found)
 
     def _find_slice(self, subject: Subject, monitor: Monitor) -> Condition | None:
         """Read the slice's condition, and refuse it as soon as the schema tells that no row can fulfil it."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from perennial_api.modeldeployment.monitoring import Monitor
 from perennial_api.monitorreport import LogCounts, MonitorReportStatus, MonitorState, MonitorVerdict
 
+from perennial_observer.monitors.alarms.hindrance import show_hindrance
 from perennial_observer.monitors.alarms.verdicts import Memory, build_verdict, utc
 from perennial_observer.store.rows import Counts, DeploymentKey
 
@@ -65,8 +66,5 @@ def report_no_rows(monitor: Monitor, rejected: int) -> MonitorVerdict:
 def report_hindrance(
     monitor: Monitor, memory: Memory, state: MonitorState, reason: str, message: str
 ) -> MonitorVerdict:
-    """Report what hinders the monitor now, without remembering it. An alarm stands until it is cleared."""
-    verdict = build_verdict(monitor, memory)
-    if verdict.state is MonitorState.ALARM:
-        return verdict.model_copy(update={"message": f"{verdict.message}; {message}"[:1024]})
-    return verdict.model_copy(update={"state": state, "reason": reason, "message": message[:1024]})
+    """Report what hinders the monitor now."""
+    return show_hindrance(build_verdict(monitor, memory), state, reason, message)

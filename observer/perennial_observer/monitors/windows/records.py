@@ -7,7 +7,7 @@ from sqlalchemy import Connection, delete, select
 
 from perennial_observer.errors import LeaseLost
 from perennial_observer.explaining.findings import Explanation
-from perennial_observer.monitors.alarms.verdicts import Assessment, Memory
+from perennial_observer.monitors.alarms.verdicts import Assessment, Hindrance, Memory
 from perennial_observer.store import tables as t
 from perennial_observer.store.inserts import insert_or_skip, put
 from perennial_observer.store.reads import Position
@@ -19,6 +19,7 @@ __all__ = [
     "read_judged",
     "read_last_position",
     "read_memories",
+    "write_hindrance",
     "write_memory",
     "write_window",
 ]
@@ -77,6 +78,16 @@ def write_memory(connection: Connection, deployment_id: int, monitor: str, memor
         "state": memory.model_dump_json(),
     }
     put(connection, t.monitor_state, {"deployment_id": deployment_id, "monitor": monitor}, values)
+
+
+def write_hindrance(
+    connection: Connection, deployment_id: int, monitor: str, hindrance: Hindrance | None
+) -> None:
+    """Note in what a monitor remembers what hinders it; the rest of it stands, for windows may have been judged since."""
+    memory = read_memories(connection, deployment_id).get(monitor)
+    if memory is not None:
+        changed = memory.model_copy(update={"hindrance": hindrance})
+        write_memory(connection, deployment_id, monitor, changed)
 
 
 def write_window(

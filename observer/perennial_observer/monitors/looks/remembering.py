@@ -1,0 +1,42 @@
+"""What a monitor remembers before a look: all of it, or as good as nothing where another revision or spec is in force."""
+
+from perennial_api.modeldeployment.monitoring import Monitor, MonitorSettings
+
+from perennial_observer.monitors.alarms.verdicts import Memory
+from perennial_observer.monitors.looks.spec_digest import digest_spec
+from perennial_observer.monitors.looks.subjects import Subject
+from perennial_observer.monitors.windows.records import read_last_position
+from perennial_observer.store.store import Store
+
+__all__ = ["refresh_memory"]
+
+
+def refresh_memory(
+    store: Store,
+    subject: Subject,
+    monitor: Monitor,
+    settings: MonitorSettings,
+    memory: Memory | None,
+    *,
+    now: float,
+) -> Memory:
+    """Return the memory itself, or a clean one on another revision or another spec that must be stored.
+
+    It begins behind the last window judged on this revision, and what was counted isn't counted again.
+    """
+    digest = digest_spec(monitor, settings, subject.exclude, subject.deployment.spec.monitoring)
+    assert subject.revision is not None
+    assert subject.deployment_id is not None
+    if memory is not None and memory.revision == subject.revision and memory.spec_digest == digest:
+        return memory
+    with store.read() as connection:
+        cursor = read_last_position(connection, subject.deployment_id, monitor.name, subject.revision)
+    return Memory(
+        revision=subject.revision,
+        spec_digest=digest,
+        cursor=cursor,
+        last_transition=now,
+        rejected_until=memory.rejected_until
+        if memory is not None and memory.revision == subject.revision
+        else None,
+    )
