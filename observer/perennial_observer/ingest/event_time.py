@@ -123,6 +123,10 @@ class EventTimes:
         """Whether arrival stands in for event time, so that time goes on without traffic."""
         return self.column(key, self._any_schema(key)) is None
 
+    def lateness_s(self, key: DeploymentKey) -> float:
+        """How long windows of a deployment wait for late rows."""
+        return self._lateness_s(is_arrival=self.is_arrival(key))
+
     def watermark(self, key: DeploymentKey, latest_event: float | None) -> float | None:
         """Event time up to which rows have probably all arrived, seconds since the epoch."""
         is_arrival = self.is_arrival(key)

@@ -39,6 +39,7 @@ from perennial_observer.monitors.looks.reports import (
     report_waiting,
 )
 from perennial_observer.monitors.looks.resting import Resting
+from perennial_observer.monitors.looks.retention import find_retention_lack
 from perennial_observer.monitors.looks.row_scores import keep_scores
 from perennial_observer.monitors.looks.subjects import Subject, revision_of
 from perennial_observer.monitors.looks.transitions import Judged, log_transition
@@ -207,11 +208,17 @@ class Evaluator:
             _LOG.warning("detectors unavailable reason=%s message=%s", error.reason, error.message)
             hindrance, patience_s = error, PATIENCE_S
         memory = self._remember_hindrance(subject, monitor, memory, hindrance, patience_s=patience_s)
-        if hindrance is None:
-            return memory, build_verdict(monitor, memory)
-        return memory, report_hindrance(
-            monitor, memory, MonitorState.ERROR, hindrance.reason, hindrance.message
+        if hindrance is not None:
+            reason, message = hindrance.reason, hindrance.message
+            return memory, report_hindrance(monitor, memory, MonitorState.ERROR, reason, message)
+        lateness_s, longest_s = self.event_times.lateness_s(subject.key), self.settings.retention_s
+        lack = find_retention_lack(
+            self.store, subject, monitor, settings, memory, longest_s=longest_s, lateness_s=lateness_s
         )
+        if lack is not None:
+            state = MonitorState.INSUFFICIENT
+            return memory, report_hindrance(monitor, memory, state, "RetentionTooShort", lack)
+        return memory, build_verdict(monitor, memory)
 
     def _remember_hindrance(
         self,
