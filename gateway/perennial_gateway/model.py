@@ -47,13 +47,13 @@ class RecordedPart:
     has_inputs, has_outputs
         Which sides of them.
     exclude
-        Input columns that never leave.
+        Input columns that never leave; in order, since pods compare digests of what they know.
     """
 
     percent: int = 100
     has_inputs: bool = True
     has_outputs: bool = True
-    exclude: frozenset[str] = frozenset()
+    exclude: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -153,7 +153,7 @@ def _resolve(key: RouteKey, uid: str, generation: int, spec: ModelRouteSpec, add
 def _recorded(log: RevisionLog | None) -> RecordedPart | None:
     if log is None:
         return None
-    return RecordedPart(log.percent, log.mode.has_inputs, log.mode.has_outputs, frozenset(log.exclude))
+    return RecordedPart(log.percent, log.mode.has_inputs, log.mode.has_outputs, log.exclude)
 
 
 def _stickiness(sticky: Sticky | None) -> Stickiness | None:

@@ -108,7 +108,7 @@ async def pod_of_two() -> AsyncIterator[Logged]:
 
 async def test_sample_columns_and_sides_are_those_of_the_logger() -> None:
     async with logged() as it:
-        await it.apply(RecordedPart(percent=40, has_outputs=False, exclude=frozenset({"ssn"})))
+        await it.apply(RecordedPart(percent=40, has_outputs=False, exclude=("ssn",)))
         answers = await it.pod.call_many(INFER, 50, data=question(1.0))
         ids = {headers["x-prediction-id"] for _, headers, _ in answers}
         want = {name for name in ids if is_sampled(name, 40)}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from perennial_gateway.model import Endpoint, RouteKey, Stickiness
+from perennial_gateway.model import Endpoint, RecordedPart, RouteKey, Stickiness
 from perennial_gateway.resolve import build_snapshot
 
 from tests.unit.gateway.builders import endpoint_slice, model_route
@@ -97,6 +97,15 @@ def test_every_field_of_a_route_is_carried_over() -> None:
     assert got.sticky == Stickiness("x-user", "wine-3", places=(("gone", 5), ("wine-a", 95)))
     assert (got.mirror, got.mirror_percent, got.preview) == ("wine-b", 25, "wine-b")
     assert (got.latency_budget_ms, got.timeout_s, got.max_body_bytes) == (50, 90.0, 2**20)
+
+
+def test_what_is_recorded_of_a_revision_is_carried_over_in_its_order() -> None:
+    body = model_route()
+    body["spec"]["revisions"][0]["log"] = {"mode": "Request", "percent": 5, "exclude": ["b", "a"]}
+    (got,) = build_snapshot([body], []).routes[KEY].backends
+    assert got.log == RecordedPart(5, has_inputs=True, has_outputs=False, exclude=("b", "a"))
+    (without,) = build_snapshot([model_route()], []).routes[KEY].backends
+    assert without.log is None
 
 
 def test_cookie_keeps_its_name_and_lifetime() -> None:

@@ -8,8 +8,8 @@ from dataclasses import replace
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from perennial_gateway.errors import InvalidRoute
-from perennial_gateway.headers import BUDGET_HEADER
-from perennial_gateway.model import Backend
+from perennial_gateway.headers import BUDGET_HEADER, CAPTURE_HEADER
+from perennial_gateway.model import Backend, RecordedPart
 from perennial_gateway.resources import (
     build_fragment,
     build_pin_configuration,
@@ -173,3 +173,39 @@ def test_text_in_a_name_is_refused_or_stays_text(namespace, name, revision) -> N
     except InvalidRoute:
         return
     assert shape(got) == shape(plain)
+
+
+def captured(routes) -> dict[str, list[str]]:
+    """Which revisions' answers each route has captured, by the route's name."""
+    return {
+        r["name"]: [
+            c["name"]
+            for c in r["route"].get("weighted_clusters", {}).get("clusters", ())
+            if "envoy.filters.http.lua" in c.get("typed_per_filter_config", {})
+        ]
+        for r in routes
+        if "route" in r
+    }
+
+
+def test_only_live_predictions_of_revisions_whose_servers_keep_no_log_are_captured() -> None:
+    logged = replace(backend("wine-b", 40), log=RecordedPart())
+    got, _ = configuration(route("wine", logged, backend("wine-a", 60), preview="wine-b"))
+    own, rest = got["virtual_hosts"][0], got["virtual_hosts"][-1]
+    for routes in (own["routes"], rest["routes"]):
+        hits = {name: clusters for name, clusters in captured(routes).items() if clusters}
+        assert hits == {"shop/wine": ["shop/wine-b"]}
+
+
+def test_copies_name_their_route_where_the_gateway_logs_the_shadow() -> None:
+    for log, want in ((RecordedPart(), ["shop/wine"]), (None, [])):
+        shadow = replace(backend("wine-b", 0), log=log)
+        got, _ = configuration(route("wine", shadow, backend("wine-a", 100), mirror="wine-b"))
+        (predictions,) = (
+            r
+            for r in got["virtual_hosts"][0]["routes"]
+            if r["name"] == "shop/wine" and "grpc" not in r["match"]
+        )
+        (policy,) = predictions["route"]["request_mirror_policies"]
+        headers = [m["append"]["header"] for m in policy["request_headers_mutations"] if "append" in m]
+        assert [h["value"] for h in headers if h["key"] == CAPTURE_HEADER] == want
