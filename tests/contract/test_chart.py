@@ -8,6 +8,7 @@ import pytest
 import yaml
 from perennial_localcluster.binaries import BINARIES, build, find_cached
 from perennial_localcluster.paths import find_paths
+from perennial_observer.settings import Settings
 
 CHART = Path(__file__).resolve().parents[2] / "charts" / "perennial"
 
@@ -60,3 +61,22 @@ def test_pod_monitors_scrape_the_ports_that_the_pods_are_annotated_with(helm):
         scraped[deployment["metadata"]["name"]] = monitor["metadata"]["name"]
     assert set(scraped) == {"perennial-gateway", "perennial-observer", "perennial-operator"}
     assert len(monitors) == len(scraped)
+
+
+def test_router_agent_has_a_token_for_the_observer_who_knows_its_service_account(helm):
+    (gateway,) = (
+        d for d in of_kind(render(helm), "Deployment") if d["metadata"]["name"] == "perennial-gateway"
+    )
+    pod = gateway["spec"]["template"]["spec"]
+    (agent,) = pod["initContainers"]
+    env = {variable["name"]: variable.get("value") for variable in agent["env"]}
+    (mount,) = (m for m in agent["volumeMounts"] if env["PERENNIAL_TOKEN_FILE"].startswith(m["mountPath"]))
+    (volume,) = (v for v in pod["volumes"] if v["name"] == mount["name"])
+    (source,) = volume["projected"]["sources"]
+    observer = Settings.model_fields
+    assert env["PERENNIAL_TOKEN_FILE"] == f"{mount['mountPath']}/{source['serviceAccountToken']['path']}"
+    assert source["serviceAccountToken"]["audience"] == observer["audience"].default
+    assert pod["serviceAccountName"] == observer["gateway_service_account"].default
+    # Envoy, which reads what clients send, has no use for it.
+    (envoy,) = pod["containers"]
+    assert mount["name"] not in {m["name"] for m in envoy["volumeMounts"]}
