@@ -39,6 +39,7 @@ async def test_each_row_of_a_window_gets_its_score_and_the_oddest_are_told(on_ea
     async with run_observer(on_each, cluster, deployment({"monitoring": MONITORING})) as running:
         await send_reference(running, rows=1_000)
         first = stream.rows(WINDOW)
+        first["sugar"][3] = 200.0
         second = stream.rows(WINDOW)
         second["sugar"][7], second["region"][7] = 40.0, "Rioja"
         second["sugar"][9], second["region"][9] = 90.0, "Alsace"
@@ -57,6 +58,7 @@ async def test_each_row_of_a_window_gets_its_score_and_the_oddest_are_told(on_ea
         assert scores[1] > 0
         before = await get(running, f"monitors/near/windows/{oldest['id']}")
         assert name not in {row["predictionId"] for row in before["oddest"]}
+        assert before["oddest"][0]["row"] == 3
 
         found = (await get(running, f"predictions/{name}/scores"))["scores"]
         assert [(one["row"], one["monitor"]) for one in found if one["row"] in {7, 9}] == [
