@@ -297,7 +297,7 @@ def test_silence_is_an_alarm_by_the_clock_and_ends_with_the_next_row():
     assert (memory, verdict.state) == (CALM, MonitorState.OK)
     silent, verdict = tick(memory, now=1_601.0, arrival=1_000.0)
     assert (verdict.state, verdict.reason) == (MonitorState.ALARM, "Silent")
-    assert verdict.message == "no row has come since 1970-01-01T00:16:40Z, maxSilence is 10m"
+    assert verdict.message == "no row that fits has come since 1970-01-01T00:16:40Z, maxSilence is 10m"
     again, verdict = tick(silent, now=1_700.0, arrival=1_699.0)
     assert (verdict.state, verdict.reason, verdict.breach_id) == (MonitorState.OK, "WithinLimits", None)
     assert (again.last_transition, again.silent_since) == (1_700.0, None)
@@ -319,7 +319,7 @@ def test_a_silence_during_an_alarm_keeps_that_alarms_name():
     memory, verdict = tick(alarm, now=2_000.0, arrival=1_000.0)
     assert (verdict.breach_id, verdict.reason) == ("quality-1", "WithinLimits")
     assert memory.last_transition == alarm.last_transition
-    assert verdict.message.startswith("no row has come since")
+    assert verdict.message.startswith("no row that fits has come since")
     assert verdict.message.endswith("; bad")
 
 

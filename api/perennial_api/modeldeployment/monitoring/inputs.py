@@ -138,5 +138,5 @@ class DataQuality(Model):
     """Fewest rows an hour that are normal; a window of fewer, beyond chance, is a breach. Left out, volume isn't
     watched."""
     max_silence: Annotated[Duration, AtLeast("1m")] | None = None
-    """Longest time without any row, by the clock; then it is an alarm at once, until a row comes. Left out, silence
-    isn't watched."""
+    """Longest time without any row that fits, by the clock; then it is an alarm at once, until one comes. Left out,
+    silence isn't watched."""

@@ -100,5 +100,5 @@ def _max_silence(monitor: Monitor | None) -> str | None:
 
 
 def _write_message(since: float, max_silence: str | None) -> str:
-    came = f"no row has come since {datetime.fromtimestamp(int(since), tz=UTC):%Y-%m-%dT%H:%M:%SZ}"
+    came = f"no row that fits has come since {datetime.fromtimestamp(int(since), tz=UTC):%Y-%m-%dT%H:%M:%SZ}"
     return came if max_silence is None else f"{came}, maxSilence is {max_silence}"
