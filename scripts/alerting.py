@@ -80,6 +80,15 @@ def build_rules() -> dict[str, Any]:
             "Six hours ago there were some. Either nobody asks the model, or its log doesn't arrive.",
         ),
         _rule(
+            "PerennialRowsLate",
+            f'{by_model} (rate(perennial_log_rows_total{{result="late"}}[1h])) > 0.05 * {by_model} (rate({RECORDED}[1h]))',
+            "warning",
+            f"{WHO}: one row in twenty comes too late to be judged",
+            "Windows may have closed without them. Lengthen the time that they wait (PERENNIAL_EVENT_LATENESS_S), or see"
+            " what holds the rows up.",
+            hold="30m",
+        ),
+        _rule(
             "PerennialLabelCoverageLow",
             f"min by ({BY_MONITOR}) (perennial_label_coverage_ratio) < 0.5",
             "warning",

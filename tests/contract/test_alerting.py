@@ -149,6 +149,11 @@ def test_only_accepted_rows_count_as_recorded():
         assert set(re.findall(r"perennial_log_rows_total(\{[^}]*\})?", expression)) == {'{result="accepted"}'}
 
 
+def test_late_rows_are_held_against_those_that_were_recorded():
+    late, recorded = re.findall(r"perennial_log_rows_total(\{[^}]*\})", rule("PerennialRowsLate")["expr"])
+    assert (late, recorded) == ('{result="late"}', '{result="accepted"}')
+
+
 def test_performance_of_one_monitor_does_not_hide_behind_anothers():
     (panel,) = (p for p in ALERTING.build_model()["panels"] if p["title"] == "Performance")
     assert all("by (monitor, " in target["expr"] for target in panel["targets"])
