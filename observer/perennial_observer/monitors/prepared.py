@@ -119,13 +119,15 @@ class Prepared:
                 )
             encoder, _ = encoder.choose(spec.features)
         method = choose_method(spec)
+        # Nothing that is built here may hold what holds it: it would stay in memory until a collection.
+        sidecar = self.sidecar
         times = self.reference.event_time
         compared = Compared(
             encoder,
             values,
             self.n_rows,
             method,
-            lambda: method.make(encoder, self.sidecar),
+            lambda: method.make(encoder, sidecar),
             None if times is None else np.array(times, dtype=np.float64),
         )
         min_effect = method.min_effect if spec.min_effect is None else spec.min_effect

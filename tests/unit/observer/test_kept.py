@@ -1,7 +1,11 @@
 """What is kept in memory, within a bound of bytes, and how it is reckoned and packed."""
 
+import gc
+import weakref
+
 import numpy as np
 import pytest
+from perennial_api.modeldeployment.monitoring import Outlier
 from perennial_observer.detectors.native.oddness import Neighbours
 from perennial_observer.monitors.references.kept import Kept, reckon_bytes
 from perennial_observer.monitors.references.packing import pack_column, pack_reference
@@ -92,3 +96,18 @@ def test_a_fitted_drift_monitor_takes_one_sorted_copy_whatever_the_windows_sizes
     for n in (100, 150, 250):
         monitor.assess(logged(values[:n]), settings())
     assert prepared.size_bytes < 2.5 * values.nbytes
+
+
+def test_a_reference_that_goes_frees_its_memory_at_once():
+    """A circle of references would keep it until a collection, which hardly ever comes for what is old."""
+    values = np.random.default_rng(0).normal(size=(500, 3))
+    prepared = prepare(stored(values))
+    prepared.drift(NATIVE_KS, of_outputs=False).assess(logged(values[:100]), settings())
+    prepared.outliers(Outlier(detector="Mahalanobis")).flag([{"x0": 0.0, "x1": 0.0, "x2": 0.0}])
+    gone = weakref.ref(prepared)
+    gc.disable()
+    try:
+        del prepared
+        assert gone() is None
+    finally:
+        gc.enable()
