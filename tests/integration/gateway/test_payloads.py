@@ -218,7 +218,17 @@ async def test_agent_that_is_gone_costs_entries_and_no_prediction() -> None:
         await it.apply()
         _, headers, _ = await it.pod.call(INFER, data=question(1.0))
         await it.pod.until(lambda: headers["x-prediction-id"] in it.observer.ids, "the next one is logged")
-        got = await it.counts()
         # What is missing at the agent is what was lost on the way.
-        assert got["offered"] == 21
-        assert got["taken"] == got["sent"] == len(it.observer.ids) < 21
+        arrived = len(it.observer.ids)
+        assert arrived < 21
+        await it.until(offered=21, taken=arrived, sent=arrived)
+
+
+async def test_agent_that_is_told_to_stop_sends_what_waits_first() -> None:
+    async with logged(log_interval_s=600.0) as it:
+        await it.apply()
+        _, headers, _ = await it.pod.call(INFER, data=question(1.0))
+        await it.until(taken=1, sent=0)
+        await it.pod.stop_agent()
+        assert it.observer.ids == [headers["x-prediction-id"]]
+        assert (it.pod.collector.counts.sent, it.pod.collector.counts.dropped["Shutdown"]) == (1, 0)
