@@ -217,11 +217,15 @@ async def test_agent_that_is_gone_costs_entries_and_no_prediction() -> None:
         await it.pod.start_agent()
         await it.apply()
         _, headers, _ = await it.pod.call(INFER, data=question(1.0))
-        await it.pod.until(lambda: headers["x-prediction-id"] in it.observer.ids, "the next one is logged")
+
+        async def is_logged() -> bool:
+            got, ids = await it.counts(), it.observer.ids
+            return headers["x-prediction-id"] in ids and got["taken"] == got["sent"] == len(ids)
+
+        await it.pod.until(is_logged, "the next one is logged")
         # What is missing at the agent is what was lost on the way.
-        arrived = len(it.observer.ids)
-        assert arrived < 21
-        await it.until(offered=21, taken=arrived, sent=arrived)
+        assert (await it.counts())["offered"] == 21
+        assert len(it.observer.ids) < 21
 
 
 async def test_agent_that_is_told_to_stop_sends_what_waits_first() -> None:
