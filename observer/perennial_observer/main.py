@@ -31,6 +31,7 @@ from perennial_observer.monitors.custom.monitor import CustomCalls, CustomLimits
 from perennial_observer.monitors.looks.assessors import Assessors
 from perennial_observer.monitors.looks.evaluation import Evaluator
 from perennial_observer.monitors.looks.reports import DeploymentReport
+from perennial_observer.monitors.references.beside import Beside
 from perennial_observer.registry import Registry
 from perennial_observer.reporting import Reporter, ReportWriter
 from perennial_observer.service_level.metrics import BudgetMetrics
@@ -233,6 +234,7 @@ class Observer:
             self.leases.release()
         except ObserverError as error:
             _LOG.warning("leases not given back reason=%s message=%s", error.reason, error.message)
+        self.evaluator.assessors.close()
         self.store.close()
 
 
@@ -266,6 +268,7 @@ def build_observer(
             files=files,
             max_bytes=settings.max_references_bytes - compared_bytes,
             shelf=Shelf(settings.data_dir),
+            beside=Beside(settings.prepare_wait_s),
         ),
         event_times,
         settings,

@@ -88,6 +88,12 @@ class Settings(BaseSettings):
         description="Memory for references and what monitors have made of them, bytes; beyond, those used longest ago go"
         " and are read again when a window of theirs closes",
     )
+    prepare_wait_s: float = Field(
+        2.0,
+        ge=0,
+        description="How long one look waits in all for what takes long, such as a reference's file or forests; what isn't"
+        " ready then is made beside the looks, and its windows are judged in a later one, seconds",
+    )
     references_kept: int = Field(
         20, description="Latest reference samples that each ModelDeployment keeps whatever their age"
     )

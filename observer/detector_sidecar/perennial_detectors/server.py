@@ -38,7 +38,7 @@ class DetectorServer(socketserver.ThreadingUnixStreamServer):
         unavailable: EngineUnavailable | None = None,
         max_bytes: int = 256 << 20,
         timeout_s: float = 30.0,
-        max_requests: int = 4,
+        max_requests: int = 5,
     ) -> None:
         path.unlink(missing_ok=True)
         self.engine = engine

@@ -1,6 +1,7 @@
 """The outlier monitor: the share of odd rows, and the verdict on one window."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +17,7 @@ from perennial_observer.detectors.sidecar import Sidecar
 from perennial_observer.errors import DetectorFailure
 from perennial_observer.monitors.alarms.false_alarms import chance_of_breach, largest_count
 from perennial_observer.monitors.alarms.verdicts import Assessment, assess_too_few
+from perennial_observer.monitors.references.beside import Maker, make_here
 from perennial_observer.monitors.references.encoding import Encoder
 from perennial_observer.store.rows import LoggedRow
 
@@ -45,6 +47,10 @@ class OutlierMonitor:
     ----------
     reference
         By column, in time order; encoded when the detector learns it.
+    make
+        Makes what takes long: a detector that has learnt the reference.
+    name
+        All that the detector depends on.
     """
 
     encoder: Encoder
@@ -52,6 +58,8 @@ class OutlierMonitor:
     n_rows: int
     detector: RowDetector
     is_fitted: bool = False
+    make: Maker = make_here
+    name: Hashable = None
 
     def flag(self, rows: Sequence[Mapping[str, Any]]) -> npt.NDArray[np.bool_]:
         """Tell which rows are odd, bool (n,).
@@ -72,6 +80,8 @@ class OutlierMonitor:
             From the sidecar.
         DetectorFailure
             ``ReferenceTooSmall``.
+        Preparing
+            The detector is still learning.
         """
         if self.n_rows < MIN_REFERENCE_ROWS:
             raise DetectorFailure(
@@ -80,9 +90,15 @@ class OutlierMonitor:
                 "ReferenceTooSmall",
             )
         if not self.is_fitted:
-            self.detector.fit(self.encoder.impute(self.encoder.encode(self.reference)))
+            self.detector = self.make(("outliers", self.name), self._fit)
             self.is_fitted = True
         return self.detector.rate_rows(self.encoder.impute(self.encoder.encode_rows(rows)))
+
+    def _fit(self) -> RowDetector:
+        # Perhaps in another thread: what is used here isn't touched.
+        learning = copy(self.detector)
+        learning.fit(self.encoder.impute(self.encoder.encode(self.reference)))
+        return learning
 
     def assess(self, rows: Sequence[LoggedRow], settings: MonitorSettings, spec: Outlier) -> Assessment:
         """Judge one window: a breach if more rows are odd than chance explains at maxRate.

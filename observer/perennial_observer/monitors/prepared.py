@@ -13,6 +13,7 @@ from perennial_observer.monitors.drift.monitor import CALIBRATIONS_BYTES, Calibr
 from perennial_observer.monitors.drift.outputs import Outputs, choose_outputs
 from perennial_observer.monitors.drift.yardstick import Compared
 from perennial_observer.monitors.outlier import OutlierMonitor, make_detector
+from perennial_observer.monitors.references.beside import Maker, make_here
 from perennial_observer.monitors.references.encoding import Encoder, build_column_encoder, build_encoder
 from perennial_observer.monitors.references.kept import Kept, reckon_bytes
 from perennial_observer.monitors.references.packing import pack_column, pack_reference
@@ -35,6 +36,8 @@ class Prepared:
     ----------
     name
         Whose it is, under which calibrations are found again after it had to go for a while.
+    make
+        Makes what takes long.
     """
 
     reference: StoredReference
@@ -43,6 +46,7 @@ class Prepared:
     sidecar: Sidecar
     name: Hashable
     calibrations: Calibrations
+    make: Maker = make_here
     seasonality: Seasonality = Seasonality.NONE
     _drifts: dict[tuple[Drift, bool], DriftMonitor] = field(default_factory=dict)
     _outliers: dict[Outlier, OutlierMonitor] = field(default_factory=dict)
@@ -58,7 +62,7 @@ class Prepared:
             sum(monitor.is_fitted for monitor in self._outliers.values()),
         )
         if self._reckoned[0] != built:
-            found = reckon_bytes(self, shared=(self.sidecar, self.calibrations, self.name))
+            found = reckon_bytes(self, shared=(self.sidecar, self.calibrations, self.name, self.make))
             self._reckoned = (built, found)
         return self._reckoned[1]
 
@@ -91,7 +95,14 @@ class Prepared:
         if key not in self._outliers:
             _make_room(self._outliers)
             detector = make_detector(spec, self.sidecar)
-            self._outliers[key] = OutlierMonitor(self.encoder, self.reference.columns, self.n_rows, detector)
+            self._outliers[key] = OutlierMonitor(
+                self.encoder,
+                self.reference.columns,
+                self.n_rows,
+                detector,
+                make=self.make,
+                name=(self.name, self.reference.digest, key),
+            )
         return self._outliers[key]
 
     def _outputs(self, spec: Drift) -> Outputs:
@@ -136,13 +147,18 @@ class Prepared:
             min_effect,
             seasonality=self.seasonality,
             calibrations=self.calibrations,
+            make=self.make,
             name=(self.name, self.reference.digest, spec, outputs is not None),
         )
         return monitor if outputs is None else replace(monitor, read=outputs.read)
 
 
 def prepare_reference(
-    reference: StoredReference, scope: Scope, sidecar: Sidecar, calibrations: Calibrations | None = None
+    reference: StoredReference,
+    scope: Scope,
+    sidecar: Sidecar,
+    calibrations: Calibrations | None = None,
+    make: Maker = make_here,
 ) -> Prepared:
     """Pack a reference, and choose how its rows become numbers.
 
@@ -150,6 +166,8 @@ def prepare_reference(
     ----------
     calibrations
         Where they are kept with those of other references; None for a place of its own.
+    make
+        Makes what takes long.
 
     Raises
     ------
@@ -162,7 +180,7 @@ def prepare_reference(
         raise MissingReference("the reference sample holds none of the logged features")
     n_rows = len(packed.columns[encoder.names[0]])
     kept = Kept(CALIBRATIONS_BYTES) if calibrations is None else calibrations
-    return Prepared(packed, encoder, n_rows, sidecar, scope, kept, scope.reference.seasonality)
+    return Prepared(packed, encoder, n_rows, sidecar, scope, kept, make, scope.reference.seasonality)
 
 
 def _make_room(kept: dict[Any, Any]) -> None:

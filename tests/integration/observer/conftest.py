@@ -150,6 +150,8 @@ def settings(tmp_path: Path) -> Settings:
         detector_socket=tmp_path / "absent.sock",
         event_lateness_s=0.0,
         min_free_bytes=0,
+        # So that one look judges whatever it can; test_preparing.py has looks that don't wait.
+        prepare_wait_s=60.0,
     )
 
 

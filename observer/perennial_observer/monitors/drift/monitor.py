@@ -28,6 +28,7 @@ from perennial_observer.monitors.drift.yardstick import (
     fit_reference,
     measure_reference,
 )
+from perennial_observer.monitors.references.beside import Maker, make_here
 from perennial_observer.monitors.references.kept import Kept, reckon_bytes
 from perennial_observer.store.rows import LoggedRow
 
@@ -62,6 +63,8 @@ class DriftMonitor:
         Where those of this reference and others are kept, also while the reference isn't.
     name
         Under which they are found again: whatever they depend on.
+    make
+        Makes what takes long: calibrations of a detector of all columns together, which learns for each block.
     """
 
     compared: Compared
@@ -70,6 +73,7 @@ class DriftMonitor:
     seasonality: Seasonality = Seasonality.NONE
     calibrations: Calibrations = field(default_factory=lambda: Kept(CALIBRATIONS_BYTES))
     name: Hashable = None
+    make: Maker = make_here
     _fitted: "OrderedDict[Any, Fitted]" = field(default_factory=OrderedDict)
 
     def assess(self, rows: Sequence[LoggedRow], settings: MonitorSettings) -> Assessment:
@@ -79,6 +83,8 @@ class DriftMonitor:
         ------
         DetectorUnavailable, DetectorFailure
             From the sidecar.
+        Preparing
+            Its calibration is still being made.
         """
         n = len(rows)
         if n < settings.window.min_samples:
@@ -118,7 +124,8 @@ class DriftMonitor:
         key = (self.name, (block_rows, season.key))
         found = self.calibrations.get(key)
         if found is None:
-            found = measure_reference(self.compared, block_rows, season)
+            make = make_here if self.compared.method.by_feature else self.make
+            found = make(("calibration", key), lambda: measure_reference(self.compared, block_rows, season))
             self.calibrations.put(key, found, reckon_bytes((key, found)))
         return found
 

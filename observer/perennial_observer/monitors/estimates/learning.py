@@ -8,6 +8,7 @@ from perennial_api.modeldeployment.monitoring import EstimatedPerformance, Monit
 from perennial_observer.monitors.estimates.lessons import MOST_LESSONS, Lessons, choose_lessons, lessons_of
 from perennial_observer.monitors.estimates.monitor import Learnt, learn
 from perennial_observer.monitors.prepared import Prepared
+from perennial_observer.monitors.references.beside import Maker, make_here
 from perennial_observer.monitors.references.kept import Kept, reckon_bytes
 from perennial_observer.monitors.references.sources import Scope
 from perennial_observer.monitors.windows.slices import slice_rows
@@ -41,7 +42,14 @@ class Learning:
         self._kept: Kept[tuple[str, str, str], _Kept] = Kept(max_bytes)
 
     def find(
-        self, store: Store, scope: Scope, monitor: Monitor, prepared: Prepared | None, *, now: float
+        self,
+        store: Store,
+        scope: Scope,
+        monitor: Monitor,
+        prepared: Prepared | None,
+        *,
+        now: float,
+        make: Maker = make_here,
     ) -> Learnt | None:
         """Return what a monitor has learnt, learning first if there is something new to learn from.
 
@@ -51,6 +59,13 @@ class Learning:
             The reference, if there is one.
         now
             Event time of the window that is judged.
+        make
+            Makes what takes long.
+
+        Raises
+        ------
+        Preparing
+            While it learns.
         """
         assert monitor.estimated_performance is not None, "the API demands it"
         key = (scope.key.uid, scope.revision, monitor.name)
@@ -66,7 +81,9 @@ class Learning:
             lessons = _read_log(store, scope, spec, now)
         if lessons is None or (kept is not None and not _is_worth_it(lessons, kept.learnt)):
             return kept.learnt if kept is not None else None
-        learnt = learn(lessons, spec, prepared.encoder if prepared is not None else None)
+        encoder = prepared.encoder if prepared is not None else None
+        about = (lessons.source, len(lessons.rows), lessons.is_final)
+        learnt = make(("learnt", key, scope, spec, about), lambda: learn(lessons, spec, encoder))
         self._kept.put(key, _Kept(scope, spec, learnt), reckon_bytes(learnt))
         return learnt
 

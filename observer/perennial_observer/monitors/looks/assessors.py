@@ -37,6 +37,7 @@ from perennial_observer.monitors.prepared import Prepared, prepare_reference
 from perennial_observer.monitors.quality.assess import assess_quality
 from perennial_observer.monitors.quality.rejections import counts_misfits, read_rejected
 from perennial_observer.monitors.quality.volume import read_volume
+from perennial_observer.monitors.references.beside import Beside, Maker, make_here
 from perennial_observer.monitors.references.kept import Kept
 from perennial_observer.monitors.references.sources import MissingReference, Scope, find_reference
 from perennial_observer.monitors.windows.slices import check_columns, slice_reference, slice_rows
@@ -90,6 +91,8 @@ class Assessors:
         of it closes, to the same result.
     shelf
         Where those lie that can't be read a second time as they were.
+    beside
+        Makes what takes long while others are judged; None to wait for it.
     """
 
     store: Store
@@ -99,6 +102,7 @@ class Assessors:
     files: ReferenceFiles = field(default_factory=ReferenceFiles)
     max_bytes: int = MAX_BYTES
     shelf: Shelf = field(default_factory=Shelf)
+    beside: Beside | None = None
     learning: Learning = field(init=False)
     _prepared: Kept[Scope, Prepared] = field(init=False)
     _calibrations: Calibrations = field(init=False)
@@ -122,6 +126,8 @@ class Assessors:
             If the monitor names features that there aren't.
         DetectorUnavailable, DetectorFailure
             From the sidecar.
+        Preparing
+            If what it is judged by is still being made.
         """
         try:
             return _JUDGES[question.monitor.type](self, question)
@@ -145,6 +151,8 @@ class Assessors:
 
         self._settle()
         self.custom.end_look()
+        if self.beside is not None:
+            self.beside.end_look()
         self.learning.keep_only(in_force)
         self._prepared.keep_only(is_wanted)
         self._calibrations.keep_only(lambda key: is_wanted(_scope_of(key)))
@@ -158,16 +166,28 @@ class Assessors:
         ------
         MissingReference
             There is none, or none that can be compared with.
+        Preparing
+            It is being read.
         """
         found = self._in_use.get(scope) or self._prepared.get(scope)
         if found is None:
             reference = slice_reference(scope.condition, self._find(scope))
-            found = prepare_reference(reference, scope, self.sidecar, self._calibrations)
+            found = prepare_reference(reference, scope, self.sidecar, self._calibrations, self.make)
             # A spec that was edited leaves a reference behind which nobody asks for any more.
             self._prepared.keep_only(lambda other: not _takes_place_of(scope, other))
             self._calibrations.keep_only(lambda key: not _takes_place_of(scope, _scope_of(key)))
         self._in_use[scope] = found
         return found
+
+    def close(self) -> None:
+        """Begin nothing more beside the looks."""
+        if self.beside is not None:
+            self.beside.close()
+
+    @property
+    def make(self) -> Maker:
+        """What makes what takes long."""
+        return make_here if self.beside is None else self.beside.make
 
     def _settle(self) -> None:
         """Reckon anew what was used, which grows with what is built on it, and make room."""
@@ -183,13 +203,15 @@ class Assessors:
         aside = self.shelf.get(scope)
         if aside is not None:
             return aside
+        is_near = scope.reference.source is ReferenceSource.BUNDLE
+        make = make_here if is_near else self.make
         try:
-            found = find_reference(self.store, scope, self.files)
+            found = make(("reference", scope), lambda: find_reference(self.store, scope, self.files))
         except MissingReference as lack:
             if scope.reference.source is ReferenceSource.URI or lack.reason == "ReferenceUnreadable":
                 self._missing[scope] = (self.monotonic() + RETRY_S, lack)
             raise
-        if scope.reference.source is not ReferenceSource.BUNDLE:
+        if not is_near:
             self.shelf.put(scope, found)
         return found
 
@@ -312,7 +334,9 @@ def _judge_estimated(assessors: Assessors, question: Question) -> Assessment:
     learnt = None
     if question.rows:
         now = question.rows[-1].event_time
-        learnt = assessors.learning.find(assessors.store, question.scope, question.monitor, prepared, now=now)
+        learnt = assessors.learning.find(
+            assessors.store, question.scope, question.monitor, prepared, now=now, make=assessors.make
+        )
     encoder = prepared.encoder if prepared is not None else None
     return assess_estimated(question.rows, spec, question.settings, learnt, encoder)
 

@@ -35,6 +35,7 @@ from perennial_observer.monitors.looks.reports import (
     DeploymentReport,
     count_log,
     report_hindrance,
+    report_lack,
     report_no_rows,
     report_waiting,
 )
@@ -44,6 +45,7 @@ from perennial_observer.monitors.looks.row_scores import keep_scores
 from perennial_observer.monitors.looks.subjects import Subject, revision_of
 from perennial_observer.monitors.looks.transitions import Judged, log_transition
 from perennial_observer.monitors.quality.rejections import counts_misfits
+from perennial_observer.monitors.references.beside import Preparing
 from perennial_observer.monitors.windows.records import (
     forget_monitors,
     read_memories,
@@ -195,11 +197,11 @@ class Evaluator:
         hindrance: ObserverError | None = None
         try:
             memory = self._judge_windows(subject, monitor, settings, memory)
-        except MissingReference as missing:
+        except (MissingReference, Preparing) as missing:
+            if isinstance(missing, Preparing):
+                subject.rest.deny()
             subject.rest.end_with_reference(self.clock() + RETRY_S)
-            return memory, report_hindrance(
-                monitor, memory, MonitorState.INSUFFICIENT, missing.reason, str(missing)
-            )
+            return memory, report_lack(monitor, memory, missing)
         except UnknownFeature as unknown:
             subject.rest.end_with_reference(self.clock() + RETRY_S)
             hindrance = unknown
@@ -342,7 +344,7 @@ class Evaluator:
 
         Raises
         ------
-        NotYetJudged, MissingReference, ObserverError, SQLAlchemyError
+        NotYetJudged, Preparing, MissingReference, ObserverError, SQLAlchemyError
             It can't be judged now, and is asked about again.
         """
         samples = len(question.rows)
@@ -350,7 +352,7 @@ class Evaluator:
             return self.assessors.assess(question)
         except DetectorFailure as error:
             reason, message = error.reason, error.message
-        except (NotYetJudged, MissingReference, ObserverError, SQLAlchemyError):
+        except (NotYetJudged, Preparing, MissingReference, ObserverError, SQLAlchemyError):
             raise
         except Exception as error:  # noqa: BLE001  the top of a loop
             # Whatever a window holds must neither hold up the monitor nor silence those that stand after it.

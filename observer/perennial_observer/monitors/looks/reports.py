@@ -8,9 +8,18 @@ from perennial_api.monitorreport import LogCounts, MonitorReportStatus, MonitorS
 
 from perennial_observer.monitors.alarms.hindrance import show_hindrance
 from perennial_observer.monitors.alarms.verdicts import Memory, build_verdict, utc
+from perennial_observer.monitors.references.beside import Preparing
+from perennial_observer.monitors.references.sources import MissingReference
 from perennial_observer.store.rows import Counts, DeploymentKey
 
-__all__ = ["DeploymentReport", "count_log", "report_hindrance", "report_no_rows", "report_waiting"]
+__all__ = [
+    "DeploymentReport",
+    "count_log",
+    "report_hindrance",
+    "report_lack",
+    "report_no_rows",
+    "report_waiting",
+]
 
 
 @dataclass(frozen=True)
@@ -61,6 +70,16 @@ def report_no_rows(monitor: Monitor, rejected: int) -> MonitorVerdict:
         "NoRowFits",
         f"none of the {rejected} rows that came fits the schema: perennial_log_rejected_rows_total says why",
     )
+
+
+def report_lack(monitor: Monitor, memory: Memory, lack: MissingReference | Preparing) -> MonitorVerdict:
+    """Report that a window waits for what it is compared with.
+
+    While that is only made anew, the last verdict stands: it would come and go with the room in memory.
+    """
+    if isinstance(lack, Preparing) and memory.latest is not None:
+        return build_verdict(monitor, memory)
+    return report_hindrance(monitor, memory, MonitorState.INSUFFICIENT, lack.reason, str(lack))
 
 
 def report_hindrance(
