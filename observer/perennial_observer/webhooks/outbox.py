@@ -18,7 +18,7 @@ from perennial_observer.monitors.alarms.verdicts import Memory
 from perennial_observer.store import tables as t
 from perennial_observer.store.rows import DeploymentKey
 from perennial_observer.webhooks.targets import WebhookTarget
-from perennial_observer.webhooks.transitions import Change, Transition, find_changes, tell
+from perennial_observer.webhooks.transitions import Change, Told, Transition, find_changes, move, tell
 
 __all__ = [
     "Due",
@@ -118,21 +118,34 @@ def address_notes(
         monitors = () if deployment is None else deployment.spec.monitoring.monitors
         spec = next((m for m in monitors if m.name == transition.monitor), None)
         key = DeploymentKey(note.uid, note.namespace, note.name)
-        told = tell(key, spec, transition, is_deleted=deployment is None)
-        receivers = [target for target in targets if spec is None or target.wants(spec.severity)]
-        if told is None or not receivers:
-            continue
-        same = {
-            "deployment_id": note.deployment_id,
-            "event_id": told.id,
-            "body": orjson.dumps(told.body).decode(),
-            "attempts": 0,
-            "due": now,
-        }
-        connection.execute(
-            insert(t.webhook_event), [{**same, "target": target.digest} for target in receivers]
-        )
+        is_moved = transition.change is Change.MOVED
+        for target in targets:
+            meant: Transition | None = transition
+            if is_moved:
+                meant = move(transition, target.wants)
+            elif spec is not None and not target.wants(spec.severity):
+                meant = None
+            if meant is None:
+                continue
+            moved = note.id if is_moved else None
+            told = tell(key, spec, meant, is_deleted=deployment is None, moved=moved)
+            if told is not None:
+                _put_event(connection, note.deployment_id, target, told, due=now)
     return sum(_bound(connection, target.digest) for target in targets)
+
+
+def _put_event(
+    connection: Connection, deployment_id: int, target: WebhookTarget, told: Told, *, due: float
+) -> None:
+    values = {
+        "deployment_id": deployment_id,
+        "event_id": told.id,
+        "target": target.digest,
+        "body": orjson.dumps(told.body).decode(),
+        "attempts": 0,
+        "due": due,
+    }
+    connection.execute(insert(t.webhook_event).values(**values))
 
 
 def has_unaddressed(connection: Connection, targets: Sequence[WebhookTarget]) -> bool:

@@ -1,11 +1,12 @@
 """Which changes of a monitor are told, and the CloudEvent that tells one. Pure."""
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from perennial_api.modeldeployment.monitoring import Monitor
+from perennial_api.modeldeployment.monitoring import Monitor, Severity
 from perennial_api.monitorreport import MonitorState
 from pydantic import BaseModel, ConfigDict
 
@@ -13,7 +14,7 @@ from perennial_observer.monitors.alarms.silence import name_silence, tell_silenc
 from perennial_observer.monitors.alarms.verdicts import Memory, utc_text
 from perennial_observer.store.rows import DeploymentKey
 
-__all__ = ["Change", "Told", "Transition", "find_changes", "tell"]
+__all__ = ["Change", "Told", "Transition", "find_changes", "move", "tell"]
 
 MAX_TEXT = 1024
 MAX_FEATURES = 5
@@ -25,6 +26,8 @@ class Change(StrEnum):
     RAISED = "raised"
     CLEARED = "cleared"
     FAILED = "failed"
+    MOVED = "moved"
+    """The severity of a standing alarm has changed: it begins for some receivers, and ends for others."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,8 @@ def find_changes(before: Memory, after: Memory | None) -> tuple[Change, ...]:
         return (*cleared, Change.RAISED) if begun is not None else cleared
     if after is None:
         return ()
+    if begun is not None and before.severity and after.severity and before.severity is not after.severity:
+        return (Change.MOVED,)
     is_hindered = after.hindrance is not None and (
         before.hindrance is None or before.hindrance.reason != after.hindrance.reason
     )
@@ -96,8 +101,21 @@ def _find_episode(memory: Memory | None) -> _Episode | None:
     return None
 
 
+def move(transition: Transition, wants: Callable[[Severity], bool]) -> Transition | None:
+    """Return what a change of severity is for a receiver, by what it wants: a beginning, an end, or nothing."""
+    before, after = transition.before.severity, transition.after.severity if transition.after else None
+    if before is None or after is None or wants(before) == wants(after):
+        return None
+    return transition.model_copy(update={"change": Change.RAISED if wants(after) else Change.CLEARED})
+
+
 def tell(
-    key: DeploymentKey, spec: Monitor | None, transition: Transition, *, is_deleted: bool = False
+    key: DeploymentKey,
+    spec: Monitor | None,
+    transition: Transition,
+    *,
+    is_deleted: bool = False,
+    moved: int | None = None,
 ) -> Told | None:
     """Write the CloudEvent of a change; None if there is none.
 
@@ -107,6 +125,8 @@ def tell(
         The monitor as it is now; None if it is gone.
     is_deleted
         Whether all of its deployment is.
+    moved
+        Number of the change of severity by which the alarm begins or ends for the receiver; None if none is meant.
     """
     before, after = transition.before, transition.after
     change = transition.change or next(iter(find_changes(before, after)), None)
@@ -120,6 +140,8 @@ def tell(
     if is_silence:
         # The same silence is told of again after the monitor's settings changed: that is no second attempt.
         event += f"/{int(told.last_transition or 0.0)}"
+    if moved is not None:
+        event += f"/{moved}"
     memory = after if after is not None else before
     data = {
         "namespace": key.namespace,
@@ -137,6 +159,9 @@ def tell(
     }
     if is_silence and change is Change.RAISED and told.silent_since is not None:
         data |= {"reason": "Silent", "message": tell_silence(told.silent_since, spec)}
+    if moved is not None and change is Change.CLEARED and spec is not None:
+        message = f"the alarm stands, with severity {spec.severity.value}"
+        data |= {"reason": "SeverityChanged", "message": message}
     at = memory.last_transition if is_silence else memory.evaluated_at
     if change is Change.FAILED and memory.hindrance is not None:
         state = _state(memory) if _state(memory) is MonitorState.ALARM else MonitorState.ERROR

@@ -249,8 +249,19 @@ async def test_what_is_less_severe_than_asked_for_is_not_sent(settings, cluster,
     async with watch(aimed(settings, receiver, minSeverity="Page"), cluster, Clock()) as running:
         running.observer.registry.replace([changed])
         await Rows(running).send(right=False)
-        assert (await running.look()).monitors[0].state.value == "Alarm"
+        before = (await running.look()).monitors[0]
+        assert before.state.value == "Alarm"
         assert await send_due(running.observer) == 0
+        # With a severity that is sent the same alarm begins for the receiver.
+        running.observer.registry.replace([deployment({"monitoring": MONITORING})])
+        after = (await running.look()).monitors[0]
+        assert (after.state, after.breach_id, after.severity.value) == (
+            before.state,
+            before.breach_id,
+            "Page",
+        )
+        assert await send_due(running.observer) == 1
+    assert told(receiver) == [("raised", before.breach_id)]
 
 
 async def test_silence_is_told_and_shown_also_by_a_replica_that_does_not_look(settings, cluster, receiver):

@@ -29,7 +29,7 @@ from perennial_observer.webhooks.sender import (
     pause_s,
 )
 from perennial_observer.webhooks.targets import WebhookTarget
-from perennial_observer.webhooks.transitions import Change, Transition, find_changes, tell
+from perennial_observer.webhooks.transitions import Change, Transition, find_changes, move, tell
 from pydantic import ValidationError
 from pydantic_settings import SettingsError
 from sqlalchemy import func, insert, select
@@ -70,6 +70,10 @@ AWAY = Hindrance(reason="DetectorsUnavailable", message="the sidecar doesn't ans
 HINDERED, HINDERED_ALARM = (found.model_copy(update={"hindrance": AWAY}) for found in (OK, ALARM))
 SILENT = memory(silent_since=300.0, last_transition=1_000.0)
 SILENT_ALARM = ALARM.model_copy(update={"silent_since": 300.0})
+
+
+def severe(found: Memory, severity: Severity) -> Memory:
+    return found.model_copy(update={"severity": severity})
 
 
 def deployment(severity: str = "Page", monitors: int = 1) -> ModelDeployment:
@@ -130,6 +134,10 @@ def due(store: Store, find, *targets: WebhookTarget, now: float = 1.0):
         (HINDERED, OK, []),
         (ALARM, HINDERED_ALARM, [Change.FAILED]),
         (HINDERED_ALARM, OK, [Change.CLEARED]),
+        (severe(ALARM, Severity.TICKET), severe(ALARM, Severity.PAGE), [Change.MOVED]),
+        (ALARM, severe(ALARM, Severity.PAGE), []),
+        (severe(OK, Severity.TICKET), severe(OK, Severity.PAGE), []),
+        (severe(ALARM, Severity.TICKET), severe(OK, Severity.TICKET), [Change.CLEARED]),
         (OK, memory(MonitorState.WARNING), []),
         (OK, SILENT, [Change.RAISED]),
         (SILENT, SILENT, []),
@@ -337,6 +345,33 @@ def test_the_end_of_a_removed_monitors_alarm_goes_to_everybody(store):
     write(store, lambda c: forget_monitors(c, id_, {"drift"}))
     got = due(store, lambda _: deployment(monitors=0), EVERYBODY, PAGER)
     assert [item.event_id for item in got] == ["drift-1/cleared"] * 2
+
+
+def test_another_severity_begins_or_ends_an_alarm_for_those_whom_it_concerns_now(store):
+    id_ = write(store, lambda c: register_deployment(c, KEY))
+
+    def told(severity: Severity):
+        write(store, lambda c: write_memory(c, id_, "drift", severe(ALARM, severity)))
+        got = due(store, lambda _: deployment(severity.value), EVERYBODY, PAGER)
+        return [(item.event_id.rsplit("/", 1)[0], item.target) for item in got]
+
+    write(store, lambda c: write_memory(c, id_, "drift", severe(OK, Severity.TICKET)))
+    assert told(Severity.TICKET) == [("drift-1", EVERYBODY.digest)]
+    assert told(Severity.PAGE) == [("drift-1/raised", PAGER.digest)]
+    assert told(Severity.PAGE) == []
+    assert told(Severity.LOG) == [("drift-1/cleared", PAGER.digest)]
+    write(store, lambda c: write_memory(c, id_, "drift", severe(OK, Severity.LOG)))
+    got = due(store, lambda _: deployment("Log"), EVERYBODY, PAGER)
+    assert [(item.event_id, item.target) for item in got] == [("drift-1/cleared", EVERYBODY.digest)]
+
+
+def test_whom_an_alarm_doesn_t_concern_any_more_is_told_that_it_stands(store):
+    before, after = severe(ALARM, Severity.PAGE), severe(ALARM, Severity.TICKET)
+    meant = move(Transition(monitor="drift", before=before, after=after, change=Change.MOVED), PAGER.wants)
+    told = tell(KEY, deployment("Ticket").spec.monitoring.monitors[0], meant, moved=7)
+    data = told.body["data"]
+    assert (told.id, data["breachId"], data["state"]) == ("drift-1/cleared/7", "drift-1", "Alarm")
+    assert (data["reason"], data["message"]) == ("SeverityChanged", "the alarm stands, with severity Ticket")
 
 
 def test_what_is_claimed_is_nobody_elses_until_the_claim_ends_and_counts_its_attempts(store):

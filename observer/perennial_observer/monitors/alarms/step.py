@@ -48,6 +48,7 @@ def step(
         window_end=last.event_time,
         evaluated_at=now,
         silent_since=memory.silent_since,
+        severity=memory.severity,
         window_every_s=memory.window_every_s if settings.window_every_s is None else settings.window_every_s,
         rejected_until=memory.rejected_until
         if assessment.rejected_until is None

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import Annotated
 
-from perennial_api.modeldeployment.monitoring import Monitor
+from perennial_api.modeldeployment.monitoring import Monitor, Severity
 from perennial_api.monitorreport import FeatureStatistic, MonitorState, MonitorVerdict
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -113,6 +113,8 @@ class Memory(BaseModel):
         How far windows are apart in event time.
     hindrance
         What keeps the monitor from judging windows, once it has lasted; see hindrance.py.
+    severity
+        The monitor's; None where a verdict depends on it, so that another one begins anew.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -134,6 +136,7 @@ class Memory(BaseModel):
     rejected_until: float | None = None
     window_every_s: float | None = None
     hindrance: Hindrance | None = None
+    severity: Severity | None = None
 
 
 def utc(seconds: float | None) -> datetime | None:

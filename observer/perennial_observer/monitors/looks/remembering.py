@@ -22,13 +22,16 @@ def refresh_memory(
 ) -> Memory:
     """Return the memory itself, or a clean one on another revision or another spec that must be stored.
 
-    It begins behind the last window judged on this revision, and what was counted isn't counted again.
+    It begins behind the last window judged on this revision, and what was counted isn't counted again. Another severity
+    alone changes nothing but whom an alarm that stands concerns.
     """
     digest = digest_spec(monitor, settings, subject.exclude, subject.deployment.spec.monitoring)
     assert subject.revision is not None
     assert subject.deployment_id is not None
     if memory is not None and memory.revision == subject.revision and memory.spec_digest == digest:
-        return memory
+        if memory.severity is monitor.severity:
+            return memory
+        return memory.model_copy(update={"severity": monitor.severity})
     with store.read() as connection:
         cursor = read_last_position(connection, subject.deployment_id, monitor.name, subject.revision)
     return Memory(
@@ -36,6 +39,7 @@ def refresh_memory(
         spec_digest=digest,
         cursor=cursor,
         last_transition=now,
+        severity=monitor.severity,
         rejected_until=memory.rejected_until
         if memory is not None and memory.revision == subject.revision
         else None,
