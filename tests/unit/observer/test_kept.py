@@ -33,16 +33,33 @@ def test_what_has_grown_makes_others_go():
     assert (list(kept), kept.size_bytes) == (["b"], 9)
 
 
-def test_what_alone_is_too_large_is_not_kept():
+def test_one_that_alone_is_larger_is_kept_beside_the_others_until_another_such_is_used():
     kept = Kept(10)
-    kept.put("a", "A", 11)
-    assert (len(kept), kept.size_bytes) == (0, 0)
+    for name, size in (("a", 4), ("b", 5), ("large", 11)):
+        kept.put(name, name.upper(), size)
+    assert (list(kept), kept.size_bytes) == (["a", "b", "large"], 20)
+    assert (kept.get("large"), kept.get("a")) == ("LARGE", "A")
+    kept.put("larger", "LARGER", 12)
+    assert (list(kept), kept.size_bytes) == (["b", "a", "larger"], 21)
+    kept.put("larger", "LARGER", 1)
+    assert (list(kept), kept.size_bytes) == (["b", "a", "larger"], 10)
+
+
+def test_what_is_larger_by_far_is_not_kept_and_costs_the_others_nothing():
+    kept = Kept(10)
+    for name, size in (("a", 4), ("large", 40), ("huge", 41)):
+        kept.put(name, name.upper(), size)
+    assert (list(kept), kept.size_bytes) == (["a", "large"], 44)
+    assert Kept(1 << 30).largest_bytes == (1 << 30) + (64 << 20)
+    kept.put("large", "LARGE", 41)
+    assert (list(kept), kept.size_bytes) == (["a"], 4)
 
 
 def test_what_is_not_wanted_frees_its_room():
     kept = Kept(10)
     kept.put("a", "A", 3)
     kept.put("b", "B", 4)
+    kept.put("large", "LARGE", 11)
     kept.keep_only(lambda key: key == "b")
     assert (list(kept), kept.size_bytes) == (["b"], 4)
 

@@ -16,47 +16,64 @@ __all__ = ["Kept", "reckon_bytes"]
 _Key = TypeVar("_Key", bound=Hashable)
 _Value = TypeVar("_Value")
 
+# So far beyond the bound may one value be that alone is larger than it.
+LARGEST_PARTS = 4
+MAX_SURPLUS_BYTES = 64 << 20
 # What no single object has for itself.
 _SHARED = (type, FunctionType, MethodType, ModuleType)
 _PLAIN = (str, bytes, int, float, bool, type(None))
 
 
 class Kept(Generic[_Key, _Value]):
-    """Values by key, of at most so many bytes together.
+    """Values by key, of at most so many bytes together, and beside them at most one that alone is larger.
+
+    Without that place a value somewhat too large would be made anew at every use. It costs the others nothing: it has a
+    place of its own, which goes to the one used last.
 
     Parameters
     ----------
     max_bytes
-        A value that alone is larger is not kept at all.
+        Of all that are no larger than this, together.
     """
 
     def __init__(self, max_bytes: int) -> None:
         self.max_bytes = max_bytes
         self._values: OrderedDict[_Key, tuple[_Value, int]] = OrderedDict()
         self._size_bytes = 0
+        self._large: dict[_Key, tuple[_Value, int]] = {}
+
+    @property
+    def largest_bytes(self) -> int:
+        """Of the one that may be larger than `max_bytes`; what is larger still is not kept at all."""
+        return min(LARGEST_PARTS * self.max_bytes, self.max_bytes + MAX_SURPLUS_BYTES)
 
     @property
     def size_bytes(self) -> int:
         """What is held, as it was reckoned when it was put here."""
-        return self._size_bytes
+        return self._size_bytes + sum(size for _, size in self._large.values())
 
     def __len__(self) -> int:
-        return len(self._values)
+        return len(self._values) + len(self._large)
 
     def __iter__(self) -> Iterator[_Key]:
-        return iter(self._values)
+        return iter([*self._values, *self._large])
 
     def get(self, key: _Key) -> _Value | None:
         """Find a value, which counts as a use of it."""
-        held = self._values.get(key)
+        held = self._large.get(key) or self._values.get(key)
         if held is None:
             return None
-        self._values.move_to_end(key)
+        if key in self._values:
+            self._values.move_to_end(key)
         return held[0]
 
     def put(self, key: _Key, value: _Value, size_bytes: int) -> None:
-        """Hold a value, or take note that it has another size by now; others go until there is room."""
+        """Hold a value, or take note that it has another size by now; others of its kind go until there is room."""
         self._drop(key)
+        if size_bytes > self.max_bytes:
+            if size_bytes <= self.largest_bytes:
+                self._large = {key: (value, size_bytes)}
+            return
         self._values[key] = (value, size_bytes)
         self._size_bytes += size_bytes
         while self._size_bytes > self.max_bytes:
@@ -64,10 +81,11 @@ class Kept(Generic[_Key, _Value]):
 
     def keep_only(self, is_wanted: Callable[[_Key], bool]) -> None:
         """Drop the values whose keys are not wanted any more."""
-        for key in [key for key in self._values if not is_wanted(key)]:
+        for key in [key for key in self if not is_wanted(key)]:
             self._drop(key)
 
     def _drop(self, key: _Key) -> None:
+        self._large.pop(key, None)
         held = self._values.pop(key, None)
         if held is not None:
             self._size_bytes -= held[1]
