@@ -4,6 +4,8 @@ import pytest
 from perennial_api.monitorreport import MonitorReportStatus, MonitorState
 from perennial_observer.monitors.windows.records import read_memories, write_memory
 from perennial_observer.settings import Settings
+from perennial_observer.store import tables as t
+from sqlalchemy import delete
 
 from .conftest import KEY, Running, deployment, run_observer
 from .test_monitoring import (
@@ -28,6 +30,11 @@ ACCURACY = {
         "min": 0.8,
         "labels": {"maturity": "100s", "minCoverage": 0.9, "minLabels": 100},
     },
+}
+SLOW = {
+    "name": "accuracy",
+    "type": "Performance",
+    "performance": {"metric": "accuracy", "min": 0.8, "labels": {"maturity": "2h"}},
 }
 QUALITY = {"name": "quality", "type": "DataQuality", "dataQuality": {"maxSilence": "2h"}}
 SLICED = {"name": "sliced", "type": "Drift", "drift": NATIVE, "slice": "rioja"}
@@ -184,3 +191,16 @@ async def test_detectors_that_are_away_are_asked_at_every_look(
         for _ in range(2):
             assert verdict(await running.look(), "drift").reason == "DetectorUnavailable"
         assert looked == [KEY.name] * 2
+
+
+async def test_rows_that_retention_deletes_end_what_is_said_of_it_without_a_new_one(settings, cluster, clock):
+    of_accuracy = {**spec(SLOW)["monitoring"], "retention": {"maxAge": "1h"}}
+    async with run_observer(
+        settings, cluster, deployment({"monitoring": of_accuracy}), clock=clock
+    ) as running:
+        await send_reference(running)
+        await send_rows(running, Stream().rows(10))
+        assert verdict(await look_twice(running), "accuracy").reason == "RetentionTooShort"
+        running.observer.store.writer.submit(lambda c: c.execute(delete(t.prediction)), 0).result(30)
+        clock.now += 60.0
+        assert verdict(await look_twice(running), "accuracy").reason == "WaitingForWindow"

@@ -218,6 +218,8 @@ class Evaluator:
             self.store, subject, monitor, settings, memory, longest_s=longest_s, lateness_s=lateness_s
         )
         if lack is not None:
+            # Rows that retention deletes end it, and nothing else tells of that.
+            subject.rest.end_by(self.clock() + RETRY_S)
             state = MonitorState.INSUFFICIENT
             return memory, report_hindrance(monitor, memory, state, "RetentionTooShort", lack)
         return memory, build_verdict(monitor, memory)
