@@ -9,6 +9,7 @@ from perennial_api.modeldeployment.monitoring import Outlier
 from perennial_observer.detectors.native.oddness import Neighbours
 from perennial_observer.monitors.references.kept import Kept, reckon_bytes
 from perennial_observer.monitors.references.packing import pack_column, pack_reference
+from sklearn.ensemble import IsolationForest
 
 from .drift_streams import NATIVE_KS, logged, prepare, settings, stored
 
@@ -76,6 +77,13 @@ def test_what_scikit_learn_has_compiled_is_reckoned_with_its_nodes():
     fitted = Neighbours()
     fitted.fit(rows)
     assert reckon_bytes(fitted) > rows.nbytes
+
+
+def test_each_tree_of_a_forest_is_reckoned():
+    rows = np.random.default_rng(0).normal(size=(500, 3))
+    fitted = IsolationForest(n_estimators=50, random_state=0).fit(rows)
+    nodes = sum(tree.tree_.__getstate__()["nodes"].nbytes for tree in fitted.estimators_)
+    assert nodes < reckon_bytes(fitted) < 2 * nodes
 
 
 @pytest.mark.parametrize(

@@ -102,13 +102,14 @@ def reckon_bytes(value: object, shared: Collection[object] = ()) -> int:
     shared
         Objects within it that belong to others.
     """
-    seen = {id(thing) for thing in shared}
+    # Held and not only known by their ids: what is made for the asking would free its id for the next thing.
+    seen: dict[int, object] = {id(thing): thing for thing in shared}
     found, left = 0, [value]
     while left:
         thing = left.pop()
         if id(thing) in seen or isinstance(thing, _SHARED):
             continue
-        seen.add(id(thing))
+        seen[id(thing)] = thing
         found += sys.getsizeof(thing)
         if isinstance(thing, np.ndarray):
             if isinstance(thing.base, np.ndarray):
