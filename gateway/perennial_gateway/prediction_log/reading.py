@@ -16,6 +16,9 @@ MAX_BODY_BYTES = 4 * 2**20
 """Of a body that comes compressed, once it isn't any more."""
 
 MAX_COLUMNS = 1_024
+MAX_NAME = 256
+"""Characters of a tensor's name, as a bundle's schema allows; each of a matrix's columns has it anew."""
+
 _MATRIX = 2
 _LARGEST = 2**63
 
@@ -80,7 +83,8 @@ class _Tensor:
 def _tensors(body: bytes, encoding: str, field: str) -> list[_Tensor]:
     try:
         text = _unpack(body, encoding)
-        document = json.loads(text, parse_constant=lambda _: None)
+        # Python itself would also read UTF-16, and half a surrogate pair that is written in UTF-8.
+        document = json.loads(text.decode("utf-8-sig"), parse_constant=lambda _: None)
         if b"\\u" in text:
             # Half a surrogate pair is JSON for Python, but for no other reader: one would cost the whole message.
             json.dumps(document, ensure_ascii=False).encode()
@@ -107,14 +111,16 @@ def _unpack(body: bytes, encoding: str) -> bytes:
 
 def _read_tensor(tensor: Any) -> _Tensor:
     match tensor:
-        case {"name": str(name), "shape": [int(n), *rest], "data": list(data)} if len(rest) < _MATRIX and all(
-            isinstance(k, int) and k > 0 for k in rest
+        case {"name": str(name), "shape": [int(n), *rest], "data": list(data)} if (
+            len(name) <= MAX_NAME and len(rest) < _MATRIX and all(isinstance(k, int) and k > 0 for k in rest)
         ):
             width = rest[0] if rest else 1
             flat = _flatten(data) if data and isinstance(data[0], list) else data
             if len(flat) == n * width and all(map(_is_value, flat)):
                 return _Tensor(name, n, width, flat)
-    raise Unreadable("a tensor is not {name, shape: [n] or [n, k], data} of finite values")
+    raise Unreadable(
+        f"a tensor is not {{name of {MAX_NAME} characters, shape: [n] or [n, k], data}} of finite values"
+    )
 
 
 def _flatten(rows: Sequence[Any]) -> list[Any]:

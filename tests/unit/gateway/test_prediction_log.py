@@ -14,7 +14,13 @@ from perennial_gateway.prediction_log.bodies import render_messages
 from perennial_gateway.prediction_log.exchanges import EXCHANGE_BYTES, Exchange, read_told
 from perennial_gateway.prediction_log.otlp import Malformed, Record, read_records
 from perennial_gateway.prediction_log.queue import ExchangeQueue, LogCounts
-from perennial_gateway.prediction_log.reading import MAX_BODY_BYTES, MAX_COLUMNS, Unreadable, read_exchange
+from perennial_gateway.prediction_log.reading import (
+    MAX_BODY_BYTES,
+    MAX_COLUMNS,
+    MAX_NAME,
+    Unreadable,
+    read_exchange,
+)
 
 WINE = RouteKey("shop", "wine")
 
@@ -73,6 +79,8 @@ def test_only_what_the_logger_asks_for_is_read(log, inputs, outputs) -> None:
         {"request": b"[]"},
         {"request": b'{"inputs": []}'},
         {"request": b'{"inputs": [{"name": "x", "shape": [1], "data": ["\\ud800"]}]}'},
+        {"request": b'{"inputs": [{"name": "x", "shape": [1], "data": ["\xed\xa0\x80"]}]}'},
+        {"request": '{"inputs": [{"name": "x", "shape": [1], "data": ["\\ud800"]}]}'.encode("utf-16")},
         {"request": b'{"inputs": [{"name": "x", "shape": [1], "data": [1e999]}]}'},
         {"request": b'{"inputs": [{"name": "x", "shape": [1], "data": [18446744073709551616]}]}'},
         {"request": b'{"inputs": [{"name": "x", "shape": [1], "data": [{}]}]}'},
@@ -93,6 +101,12 @@ def test_what_is_not_of_the_protocol_is_unreadable(changes) -> None:
 def test_more_columns_than_a_row_may_have_are_unreadable() -> None:
     with pytest.raises(Unreadable):
         read_exchange(exchange(tensor("x", [1, MAX_COLUMNS], [0.0] * MAX_COLUMNS)))
+
+
+def test_name_that_would_be_repeated_for_each_of_many_columns_is_short() -> None:
+    assert len(read_exchange(exchange(tensor("x" * MAX_NAME, [1, 3], [0.0] * 3))).inputs) == 3
+    with pytest.raises(Unreadable):
+        read_exchange(exchange(tensor("x" * (MAX_NAME + 1), [1, 3], [0.0] * 3)))
 
 
 def test_nan_is_a_missing_value() -> None:
