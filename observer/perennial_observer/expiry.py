@@ -107,7 +107,7 @@ class Expiry:
                 await self._delete(size, due)
         before = now - max(settings.window_retention_s, settings.retention_s)
         await self._repeat(lambda c: retention.delete_old_windows(c, before=before))
-        if self.registry.synced:
+        if self.registry.is_current:
             await self._drop_references(now)
 
     def _is_held(self, now: float) -> bool:
@@ -141,7 +141,7 @@ class Expiry:
 
     async def _forget_deleted(self) -> None:
         """End the alarms of deployments that were deleted, and drop what is remembered of them."""
-        if not self.registry.synced:
+        if not self.registry.is_current:
             return
         for key, uid in (await anyio.to_thread.run_sync(self._read_judged)).items():
             if self.registry.is_gone(uid):

@@ -70,6 +70,7 @@ class DeploymentWatch:
             if event["type"] == "ERROR":
                 # Most often 410: the version is too old, so a new list is due.
                 raise client.ApiException(status=event["object"].get("code"), reason=str(event["object"]))
+            self.registry.hear()
             self._apply(event["type"], event["object"])
 
     async def _watch(self, custom: client.CustomObjectsApi, version: str) -> AsyncIterator[dict[str, Any]]:
@@ -84,6 +85,8 @@ class DeploymentWatch:
             PLURAL,
             watch=True,
             resource_version=version,
+            # So that the server says something also while nothing changes.
+            allow_watch_bookmarks=True,
             timeout_seconds=WATCH_S,
             _request_timeout=WATCH_S + self.timeout_s,
         )

@@ -82,6 +82,7 @@ def address_notes(
     find: Callable[[str], ModelDeployment | None],
     targets: Sequence[WebhookTarget],
     *,
+    is_gone: Callable[[str], bool],
     now: float,
 ) -> int:
     """Turn notes into events, one for each receiver that wants it, and forget receivers that aren't named any more.
@@ -93,6 +94,8 @@ def address_notes(
     ----------
     find
         Gives a deployment by uid.
+    is_gone
+        Whether one that isn't found was surely deleted; else its notes wait.
     """
     w, d = t.webhook_event.c, t.deployment.c
     connection.execute(
@@ -105,8 +108,10 @@ def address_notes(
         .order_by(w.id)
     )
     for note in connection.execute(query).all():
-        connection.execute(delete(t.webhook_event).where(w.id == note.id))
         deployment = find(note.uid)
+        if deployment is None and not is_gone(note.uid):
+            continue
+        connection.execute(delete(t.webhook_event).where(w.id == note.id))
         try:
             transition = Transition.model_validate_json(note.body)
         except ValidationError as error:

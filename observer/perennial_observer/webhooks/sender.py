@@ -147,7 +147,8 @@ class Sender:
             if not has_unaddressed(connection, self.targets):
                 return 0
         now = self.clock()
-        return self._write(lambda c: address_notes(c, self.registry.get, self.targets, now=now))
+        get, is_gone = self.registry.get, self.registry.is_gone
+        return self._write(lambda c: address_notes(c, get, self.targets, is_gone=is_gone, now=now))
 
     def _claim(self, target: WebhookTarget) -> list[Due]:
         now, digest = self.clock(), target.digest

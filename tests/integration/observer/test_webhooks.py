@@ -1,6 +1,7 @@
 """Alarms of a real observer arrive at a real HTTP server, once for all attempts, also after a restart."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -9,6 +10,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 from perennial_observer.main import Observer
+from perennial_observer.registry import CURRENT_S
 from perennial_observer.settings import Settings
 from perennial_observer.store import tables as t
 from perennial_observer.webhooks.targets import WebhookTarget
@@ -288,7 +290,7 @@ async def test_silence_is_told_and_shown_also_by_a_replica_that_does_not_look(se
 
 
 async def test_the_end_of_a_deleted_deployments_alarm_is_told_and_nothing_of_it_remembered(
-    on_each, cluster, receiver
+    on_each, cluster, receiver, monkeypatch
 ):
     async with watch(aimed(on_each, receiver), cluster, Clock()) as running:
         observer = running.observer
@@ -299,6 +301,12 @@ async def test_the_end_of_a_deleted_deployments_alarm_is_told_and_nothing_of_it_
         observer.registry.replace([], unread=[KEY.uid])
         await observer.share()
         await observer.expiry.run()
+        assert remembered(observer) == 1
+        # Nor while the API server is silent, from which it would have heard of it.
+        observer.registry.replace([])
+        with monkeypatch.context() as silent:
+            silent.setattr(observer.registry, "monotonic", lambda: time.monotonic() + CURRENT_S)
+            await observer.expiry.run()
         assert remembered(observer) == 1
         observer.registry.replace(known)
         observer.registry.remove(KEY.uid)

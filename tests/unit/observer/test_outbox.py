@@ -55,7 +55,7 @@ def count(store: Store) -> int:
 
 def due(store: Store, find, *targets: WebhookTarget, now: float = 1.0):
     def work(connection):
-        address_notes(connection, find, targets, now=now)
+        address_notes(connection, find, targets, is_gone=lambda uid: find(uid) is None, now=now)
         claims = (
             claim_due(connection, target.digest, now=now, until=now + 120.0, limit=50) for target in targets
         )
@@ -196,6 +196,14 @@ async def test_a_database_that_is_stuck_or_an_error_does_not_end_the_sender(
     await asyncio.gather(running, return_exceptions=True)
     # A write that nobody waits for any more isn't done later.
     assert all(future.cancelled() for future in writer.futures[:1])
+
+
+def test_what_is_to_be_told_of_a_deployment_waits_while_nobody_knows_whether_it_was_deleted(store):
+    id_ = write(store, lambda c: register_deployment(c, KEY))
+    write(store, lambda c: note_transition(c, id_, "drift", OK, ALARM))
+    targets = (EVERYBODY,)
+    write(store, lambda c: address_notes(c, lambda _: None, targets, is_gone=lambda _: False, now=1.0))
+    assert [item.event_id for item in due(store, lambda _: deployment(), EVERYBODY)] == ["drift-1/raised"]
 
 
 def test_what_waits_is_bounded_and_the_oldest_go(store, monkeypatch):
