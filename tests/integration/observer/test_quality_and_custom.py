@@ -14,7 +14,11 @@ from typing import Any
 
 import pytest
 from perennial_api.monitorreport import MonitorReportStatus, MonitorState
+from perennial_observer.errors import DetectorUnavailable
 from perennial_observer.monitors.custom.call import call_function, call_url
+from perennial_observer.monitors.looks.assessors import RETRY_S, MissingReference
+from perennial_observer.monitors.references.beside import Preparing
+from perennial_observer.monitors.windows.slices import UnknownFeature
 from perennial_observer.settings import Settings
 
 from .conftest import Running, deployment, run_observer
@@ -128,6 +132,47 @@ async def test_silence_is_one_alarm_that_outlives_a_restart_and_ends_with_the_ne
         assert len(judged_windows(running, "quality")) == 1
     raised = {v.breach_id for s in cluster.written for v in s.monitors if v.state is MonitorState.ALARM}
     assert raised == {first.breach_id}
+
+
+@pytest.mark.parametrize(
+    "lack",
+    [
+        Preparing(),
+        MissingReference("there is none"),
+        DetectorUnavailable("no answer"),
+        UnknownFeature("there is none"),
+    ],
+    ids=lambda lack: type(lack).__name__,
+)
+async def test_silence_that_ends_in_a_look_that_judges_one_window_and_not_the_next_loses_none(
+    settings, cluster, monkeypatch, lack
+):
+    stream, clock = Stream(), Clock()
+    watched = deployment(spec(quality(maxSilence="10m")))
+    async with run_observer(settings, cluster, watched, clock=clock) as running:
+        await send_reference(running)
+        await send_rows(running, stream.rows(WINDOW))
+        await running.look()
+        clock.now += 601.0
+        assert verdict(await running.look(), "quality").reason == "Silent"
+        for _ in range(2):
+            await send_rows(running, stream.rows(WINDOW))
+        assessors = running.observer.evaluator.assessors
+        assess, calls = assessors.assess, []
+
+        def assess_one(question):
+            calls.append(question)
+            if len(calls) > 1:
+                raise lack
+            return assess(question)
+
+        with monkeypatch.context() as hindered:
+            hindered.setattr(assessors, "assess", assess_one)
+            await running.look()
+        assert (len(calls), len(judged_windows(running, "quality"))) == (2, 2)
+        clock.now += RETRY_S
+        assert verdict(await running.look(), "quality").reason == "WithinLimits"
+        assert len(judged_windows(running, "quality")) == 3
 
 
 async def test_a_slice_is_judged_alone(settings, cluster):

@@ -30,7 +30,7 @@ from perennial_observer.monitors.looks.assessors import RETRY_S, Assessors, Miss
 from perennial_observer.monitors.looks.explaining import explain
 from perennial_observer.monitors.looks.flood import judge_flood
 from perennial_observer.monitors.looks.next_window import find_next_window
-from perennial_observer.monitors.looks.remembering import refresh_memory
+from perennial_observer.monitors.looks.remembering import read_again, refresh_memory
 from perennial_observer.monitors.looks.reports import (
     DeploymentReport,
     count_log,
@@ -201,14 +201,16 @@ class Evaluator:
             if isinstance(missing, Preparing):
                 subject.rest.deny()
             subject.rest.end_with_reference(self.clock() + RETRY_S)
+            memory = read_again(self.store, subject, monitor, memory)
             return memory, report_lack(monitor, memory, missing)
         except UnknownFeature as unknown:
             subject.rest.end_with_reference(self.clock() + RETRY_S)
-            hindrance = unknown
+            hindrance, memory = unknown, read_again(self.store, subject, monitor, memory)
         except DetectorUnavailable as error:
             subject.rest.deny()
             _LOG.warning("detectors unavailable reason=%s message=%s", error.reason, error.message)
             hindrance, patience_s = error, PATIENCE_S
+            memory = read_again(self.store, subject, monitor, memory)
         memory = self._remember_hindrance(subject, monitor, memory, hindrance, patience_s=patience_s)
         if hindrance is not None:
             reason, message = hindrance.reason, hindrance.message

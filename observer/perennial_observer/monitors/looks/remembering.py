@@ -1,14 +1,17 @@
-"""What a monitor remembers before a look: all of it, or as good as nothing where another revision or spec is in force."""
+"""What a monitor remembers before a look: all of it, or as good as nothing where another revision or spec is in force.
+
+And in the midst of it, where a window couldn't be judged.
+"""
 
 from perennial_api.modeldeployment.monitoring import Monitor, MonitorSettings
 
 from perennial_observer.monitors.alarms.verdicts import Memory
 from perennial_observer.monitors.looks.spec_digest import digest_spec
 from perennial_observer.monitors.looks.subjects import Subject
-from perennial_observer.monitors.windows.records import read_last_position
+from perennial_observer.monitors.windows.records import read_last_position, read_memories
 from perennial_observer.store.store import Store
 
-__all__ = ["refresh_memory"]
+__all__ = ["read_again", "refresh_memory"]
 
 
 def refresh_memory(
@@ -44,3 +47,13 @@ def refresh_memory(
         if memory is not None and memory.revision == subject.revision
         else None,
     )
+
+
+def read_again(store: Store, subject: Subject, monitor: Monitor, memory: Memory) -> Memory:
+    """Return what a monitor remembers by now: windows may have been judged before the one that couldn't be.
+
+    Who went on from what was known before would judge them again, which their keys refuse for good.
+    """
+    assert subject.deployment_id is not None
+    with store.read() as connection:
+        return read_memories(connection, subject.deployment_id).get(monitor.name, memory)
