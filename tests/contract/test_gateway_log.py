@@ -2,6 +2,7 @@
 
 import gzip
 import json
+from collections import deque
 
 import pytest
 from perennial_bundle import sampling
@@ -33,7 +34,8 @@ def test_the_observer_reads_what_the_gateway_writes():
             RouteKey("shop", "wine"), "wine-a", RecordedPart(50), f"p{number}", 1.5, "c", shadow, *bodies
         )
 
-    (message,) = render_messages([exchange(1, False), exchange(2, False), exchange(3, True)]).messages
+    exchanges = deque([exchange(1, False), exchange(2, False), exchange(3, True)])
+    (message,) = render_messages(exchanges).messages
     body = LogBody.model_validate_json(gzip.decompress(message.body))
     assert (body.revision, body.percent, message.exchanges) == ("wine-a", 50, 3)
     live, copies = body.groups

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -89,18 +90,17 @@ class LogSender:
         )
 
     async def _send(self, session: aiohttp.ClientSession) -> None:
-        batch = self._queue.take(self._options.batch_bytes)
+        batch = deque(self._queue.take(self._options.batch_bytes))
         waiting, reason = len(batch), "Shutdown"
         try:
-            if not batch:
-                return
-            rendered = await asyncio.to_thread(render_messages, batch)
-            self._counts.left_out += rendered.left_out
-            self._counts.dropped["Unreadable"] += rendered.unreadable
-            waiting -= rendered.left_out + rendered.unreadable
-            for message in rendered.messages:
-                await self._deliver(session, message)
-                waiting -= message.exchanges
+            while batch:
+                rendered = await asyncio.to_thread(render_messages, batch)
+                self._counts.left_out += rendered.left_out
+                self._counts.dropped.update(rendered.dropped)
+                waiting -= rendered.left_out + sum(rendered.dropped.values())
+                for message in rendered.messages:
+                    await self._deliver(session, message)
+                    waiting -= message.exchanges
         except Exception:  # noqa: BLE001  the top of a loop
             # The top of the sender's loop: what can't be written is lost, and the next batch goes all the same.
             reason = "Unwritable"

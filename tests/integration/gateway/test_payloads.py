@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -155,6 +156,20 @@ async def test_bodies_that_clients_and_servers_compress_are_read() -> None:
         await it.pod.call(INFER, data=question(4.0), headers={"accept-encoding": "gzip"})
         await it.until(sent=1)
         assert list(it.observer.rows.values()) == [(4.0, 8.0)]
+
+
+async def test_batch_that_unpacks_to_many_times_its_size_goes_in_several_messages() -> None:
+    async with logged(log_interval_s=600.0) as it:
+        await it.apply()
+        packed = gzip.compress(question(*([0.0] * 60_000)))
+        sent = {"content-encoding": "gzip", "accept-encoding": "gzip"}
+        for _ in range(4):
+            assert (await it.pod.call(INFER, data=packed, headers=sent))[0] == 200
+        await it.until(taken=4, sent=0)
+        assert it.pod.collector.queue_bytes < 4 * 8_192
+        await it.pod.stop_agent()
+        assert [post["groups"][0]["sizes"] for post in it.observer.posts] == [[60_000] * 2] * 2
+        assert it.pod.collector.counts.sent == 4
 
 
 async def test_what_is_too_large_or_unreadable_is_answered_and_counted() -> None:

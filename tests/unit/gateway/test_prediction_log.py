@@ -6,18 +6,22 @@ import base64
 import gzip
 import json
 import math
+from collections import deque
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from perennial_gateway.model import RecordedPart, RouteKey
-from perennial_gateway.prediction_log.bodies import render_messages
+from perennial_gateway.prediction_log.bodies import PART_BYTES, render_messages
 from perennial_gateway.prediction_log.exchanges import EXCHANGE_BYTES, Exchange, read_told
 from perennial_gateway.prediction_log.otlp import Malformed, Record, read_records
 from perennial_gateway.prediction_log.queue import ExchangeQueue, LogCounts
 from perennial_gateway.prediction_log.reading import (
-    MAX_BODY_BYTES,
     MAX_COLUMNS,
     MAX_NAME,
+    MAX_UNPACKED_BYTES,
+    MAX_VALUES,
+    TooLarge,
     Unreadable,
     read_exchange,
 )
@@ -90,12 +94,42 @@ def test_only_what_the_logger_asks_for_is_read(log, inputs, outputs) -> None:
         {"response": b'{"outputs": [{"name": "predict", "shape": [1]}]}'},
         {"response_encoding": "br"},
         {"request_encoding": "gzip"},
-        {"request_encoding": "gzip", "request": base64.b64encode(gzip.compress(b" " * (MAX_BODY_BYTES + 1)))},
+        {"request_encoding": "gzip", "request": base64.b64encode(gzip.compress(b'{"inputs": []}')[:-9])},
     ],
 )
 def test_what_is_not_of_the_protocol_is_unreadable(changes) -> None:
     with pytest.raises(Unreadable):
         read_exchange(exchange(**changes))
+
+
+def packed(document: Any, spaces: int = 0) -> bytes:
+    """As a body comes that a client has compressed."""
+    return base64.b64encode(gzip.compress(json.dumps(document).encode() + b" " * spaces))
+
+
+def packed_exchange(n_rows: int, spaces: int = 0) -> Exchange:
+    """One of two columns, whose request is compressed."""
+    data, answers = [0] * n_rows, [tensor("predict", [n_rows], [1] * n_rows)]
+    request = packed({"inputs": [tensor("x", [n_rows], data)]}, spaces)
+    return exchange(request=request, request_encoding="gzip", outputs=answers)
+
+
+def test_request_and_answer_together_unpack_to_so_many_bytes() -> None:
+    half = MAX_UNPACKED_BYTES // 2
+    spaced = packed({"outputs": [tensor("predict", [1], [1])]}, half)
+    most = packed_exchange(1, half - 200)
+    fits = replace(most, response=spaced, response_encoding="gzip")
+    assert read_exchange(fits).outputs == {"predict": [1]}
+    with pytest.raises(TooLarge):
+        read_exchange(replace(fits, request=packed_exchange(1, half).request))
+    with pytest.raises(TooLarge):
+        read_exchange(replace(fits, request=packed_exchange(1, MAX_UNPACKED_BYTES).request))
+
+
+def test_request_and_answer_together_have_so_many_values() -> None:
+    assert read_exchange(packed_exchange(MAX_VALUES // 2 - 20)).n_rows == MAX_VALUES // 2 - 20
+    with pytest.raises(TooLarge):
+        read_exchange(packed_exchange(MAX_VALUES // 2))
 
 
 def test_more_columns_than_a_row_may_have_are_unreadable() -> None:
@@ -114,26 +148,62 @@ def test_nan_is_a_missing_value() -> None:
 
 
 def test_unreadable_exchange_takes_no_other_one_along() -> None:
+    large = packed_exchange(1, MAX_UNPACKED_BYTES)
     rendered = render_messages(
-        [exchange(), exchange(request=b"odd"), exchange(log=RecordedPart(exclude=("x",)))]
+        deque([exchange(), exchange(request=b"odd"), large, exchange(log=RecordedPart(exclude=("x",)))])
     )
-    assert (rendered.unreadable, rendered.left_out, [m.exchanges for m in rendered.messages]) == (1, 0, [2])
+    assert rendered.dropped == {"Unreadable": 1, "TooLarge": 1}
+    assert (rendered.left_out, [m.exchanges for m in rendered.messages]) == (0, [2])
 
 
 def test_exchange_of_which_nothing_is_recorded_is_left_out() -> None:
     log = RecordedPart(has_outputs=False, exclude=("x",))
-    rendered = render_messages([exchange(log=log)])
+    rendered = render_messages(deque([exchange(log=log)]))
     assert (rendered.left_out, rendered.messages) == (1, ())
 
 
 def test_each_revision_has_a_message_of_its_own() -> None:
     others = [exchange(revision="wine-b"), exchange(route=RouteKey("bank", "wine"))]
-    messages = render_messages([exchange(), exchange(), *others]).messages
+    messages = render_messages(deque([exchange(), exchange(), *others])).messages
     assert [(m.path, m.exchanges) for m in messages] == [
         ("/v1/namespaces/shop/deployments/wine/log", 2),
         ("/v1/namespaces/shop/deployments/wine/log", 1),
         ("/v1/namespaces/bank/deployments/wine/log", 1),
     ]
+
+
+def many_rows() -> Exchange:
+    return packed_exchange(50_000)
+
+
+def many_columns() -> Exchange:
+    return exchange(tensor("x" * MAX_NAME, [1, 1_000], [0] * 1_000), client="ann")
+
+
+def many_letters() -> Exchange:
+    text = {"inputs": [{"name": "x", "shape": [1], "datatype": "BYTES", "data": ["ö" * 600_000]}]}
+    return exchange(
+        request=base64.b64encode(gzip.compress(json.dumps(text, ensure_ascii=False).encode())),
+        request_encoding="gzip",
+    )
+
+
+@pytest.mark.parametrize("build", [many_rows, many_columns, many_letters])
+def test_what_takes_much_memory_once_it_is_unpacked_is_written_in_parts(build) -> None:
+    waiting = deque(replace(build(), prediction_id=f"p{number}") for number in range(8))
+    parts = []
+    while waiting:
+        parts.append(render_messages(waiting))
+    messages = [message for part in parts for message in part.messages]
+    assert sum(message.exchanges for message in messages) == 8
+    assert all(message.exchanges < 8 for message in messages)
+    assert all(len(gzip.decompress(message.body)) < 2 * PART_BYTES for message in messages)
+
+
+def test_ordinary_batch_is_one_part() -> None:
+    waiting = deque([exchange(tensor("x", [1, 20], [0.123456789] * 20))] * 1_000)
+    (message,) = render_messages(waiting).messages
+    assert (message.exchanges, len(waiting)) == (1_000, 0)
 
 
 def test_full_queue_drops_the_oldest_and_counts_them() -> None:
