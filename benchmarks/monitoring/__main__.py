@@ -1,7 +1,8 @@
 """Our drift monitors beside those of others: false alarms, power, delay and cost on streams whose truth is known.
 
 `python -m benchmarks.monitoring` (or `make bench-monitoring`) runs all of them and writes `benchmarks/monitoring.md`.
-`--contestants ours,river` selects, and prints only. Each has an environment of its own, made at the first run.
+`--contestants ours,river` selects, and prints only. Each has an environment of its own, made at the first run. With
+`--folder` what each has said stays there and is not asked for again, so that contestants can be run one by one.
 """
 
 import argparse
@@ -16,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.environments import CannotInstall, environment
-from benchmarks.monitoring.report import Row, render
+from benchmarks.monitoring.report import READING, Row, render
 from benchmarks.monitoring.scoring import read, score
 from benchmarks.monitoring.streams import SCENARIOS
 
@@ -105,6 +106,7 @@ def main() -> int:
     parser.add_argument("--scenarios", default="", help=f"names separated by commas: {', '.join(SCENARIOS)}")
     parser.add_argument("--streams", type=int, help="streams of each scenario, for all contestants")
     parser.add_argument("--at-once", type=int, default=2, help="contestants that run at the same time")
+    parser.add_argument("--folder", type=Path, help="where contestants' findings stay; new if left out")
     arguments = parser.parse_args()
     names = arguments.contestants.split(",") if arguments.contestants else list(CONTESTANTS)
     scenarios = arguments.scenarios.split(",") if arguments.scenarios else list(SCENARIOS)
@@ -114,8 +116,10 @@ def main() -> int:
             pythons[name] = CONTESTANTS[name].python()
         except CannotInstall as error:
             missing[name] = str(error)
-    with tempfile.TemporaryDirectory() as directory, ThreadPoolExecutor(arguments.at_once) as pool:
-        files = {name: Path(directory) / f"{name}.json" for name in pythons}
+    with tempfile.TemporaryDirectory() as scratch, ThreadPoolExecutor(arguments.at_once) as pool:
+        folder = arguments.folder or Path(scratch)
+        folder.mkdir(parents=True, exist_ok=True)
+        files = {name: folder / f"{name}.json" for name in pythons}
         # The slowest stand last and start first.
         running = {
             name: pool.submit(
@@ -127,6 +131,7 @@ def main() -> int:
                 arguments.streams or CONTESTANTS[name].streams,
             )
             for name in reversed(pythons)
+            if not files[name].exists()
         }
         for future in running.values():
             future.result()
@@ -136,12 +141,15 @@ def main() -> int:
         said = read(document)
         window_ms = 1000 * max(found.window_s for found in said.values())
         rows.append(
-            Row(f"{document['name']} {document['version']}".removesuffix(" -"), score(said), window_ms)
+            Row(
+                f"{document['name']} {document['version']}".removesuffix(" -").strip(), score(said), window_ms
+            )
         )
     page = render(rows, missing)
     print(page)
     if not arguments.contestants and not arguments.scenarios:
-        PAGE.write_text(page)
+        _, heading, reading = PAGE.read_text().partition(READING) if PAGE.exists() else ("", "", "")
+        PAGE.write_text(page + (f"\n{heading}{reading}" if heading else ""))
         print(f"written to {PAGE.relative_to(REPOSITORY)}")
     return 1 if missing else 0
 
