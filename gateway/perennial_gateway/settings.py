@@ -180,6 +180,12 @@ class AgentSettings(SharedSettings):
     log_attempts: int = Field(
         default=6, ge=1, le=20, description="Attempts to send a batch before it is dropped and counted."
     )
+    log_unknown_s: float = Field(
+        default=60.0,
+        ge=0,
+        description="Seconds that a batch for a deployment which the observer doesn't know waits until it does; then it is "
+        "dropped and counted.",
+    )
     resync_s: float = Field(
         default=300.0,
         gt=0,

@@ -57,7 +57,7 @@ class Collector:
     @property
     def queue_bytes(self) -> int:
         """What waits now."""
-        return self._queue.size_bytes
+        return self._queue.size_bytes + self._sender.held_bytes
 
     def follow(self, routes: Mapping[RouteKey, Route]) -> None:
         """Take note of what is recorded; what a revision that has just gone still answers is recorded as before."""
@@ -134,5 +134,6 @@ def build_collector(settings: AgentSettings) -> Collector:
         attempts=settings.log_attempts,
         interval_s=settings.log_interval_s,
         batch_bytes=settings.log_batch_bytes,
+        unknown_s=settings.log_unknown_s,
     )
     return Collector(options, settings.log_queue_bytes)

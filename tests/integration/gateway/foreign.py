@@ -79,6 +79,10 @@ class LoggedRows:
     status: int = 202
     posts: list[dict[str, Any]] = field(default_factory=list)
     released: asyncio.Event = field(default_factory=asyncio.Event)
+    unknown: set[str] = field(default_factory=set)
+    """Names of deployments that it hasn't heard of."""
+
+    not_found: int = 0
 
     def __post_init__(self) -> None:
         self.released.set()
@@ -86,6 +90,9 @@ class LoggedRows:
     async def answer(self, request: web.Request) -> web.Response:
         body = await request.read()
         await self.released.wait()
+        if request.path.split("/")[-2] in self.unknown:
+            self.not_found += 1
+            return web.json_response({"error": {"reason": "DeploymentNotFound"}}, status=404)
         if self.status == 202:
             authorization = request.headers.get("authorization", "")
             self.posts.append({"path": request.path, "token": authorization, **json.loads(body)})

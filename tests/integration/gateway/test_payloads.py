@@ -218,6 +218,42 @@ async def test_observer_that_is_down_costs_entries_and_no_prediction() -> None:
         await it.until(sent=1)
 
 
+async def test_deployment_that_the_observer_hears_of_later_loses_nothing_and_holds_up_no_other() -> None:
+    async with logged(log_interval_s=0.1) as it:
+        new = route("new", Backend("new-a", 100, (it.server.endpoint,), log=ALL))
+        await it.pod.apply(route("wine", Backend("wine-a", 100, (it.server.endpoint,), log=ALL)), new)
+        it.observer.unknown.add("new")
+
+        async def has_asked() -> bool:
+            return it.observer.not_found > 0
+
+        for number in (1, 2):
+            assert (await it.pod.call("/shop/new/v2/models/m/infer", data=question(number)))[0] == 200
+            await it.pod.until(has_asked, "the observer was sent what it can't place")
+            assert (await it.pod.call(INFER, data=question(number)))[0] == 200
+            await it.until(taken=2 * number, sent=number)
+        assert it.pod.collector.queue_bytes > 0
+        it.observer.unknown.clear()
+        await it.until(sent=4)
+        assert sorted(it.observer.rows.values()) == [(1.0, 2.0), (1.0, 2.0), (2.0, 4.0), (2.0, 4.0)]
+        assert it.pod.collector.queue_bytes == 0
+
+
+async def test_deployment_that_the_observer_never_hears_of_is_given_up_and_counted() -> None:
+    async with logged(log_unknown_s=0.0) as it:
+        await it.apply()
+        it.observer.unknown.add("wine")
+        assert (await it.pod.call(INFER, data=question(1.0)))[0] == 200
+        await it.until(taken=1, UnknownDeployment=1)
+    async with logged() as it:
+        await it.apply()
+        it.observer.unknown.add("wine")
+        assert (await it.pod.call(INFER, data=question(1.0)))[0] == 200
+        await it.until(taken=1)
+        await it.pod.stop_agent()
+        assert it.pod.collector.counts.dropped["Shutdown"] == 1
+
+
 async def test_agent_that_is_gone_costs_entries_and_no_prediction() -> None:
     async with logged() as it:
         await it.apply()

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from perennial_gateway.model import RecordedPart, RouteKey
-from perennial_gateway.prediction_log.bodies import PART_BYTES, render_messages
+from perennial_gateway.prediction_log.bodies import PART_BYTES, Message, render_messages
 from perennial_gateway.prediction_log.exchanges import EXCHANGE_BYTES, Exchange, read_told
 from perennial_gateway.prediction_log.otlp import Malformed, Record, read_records
 from perennial_gateway.prediction_log.queue import ExchangeQueue, LogCounts
@@ -25,6 +25,7 @@ from perennial_gateway.prediction_log.reading import (
     Unreadable,
     read_exchange,
 )
+from perennial_gateway.prediction_log.strangers import MAX_BYTES, MAX_MESSAGES, Strangers
 
 WINE = RouteKey("shop", "wine")
 
@@ -231,6 +232,31 @@ def test_batch_has_one_exchange_at_least() -> None:
     queue.put(exchange())
     assert len(queue.take(1)) == 1
     assert queue.take(1) == []
+
+
+def message(n_bytes: int) -> Message:
+    return Message(WINE, b"x" * n_bytes, 3)
+
+
+def test_message_for_a_deployment_that_stays_unknown_waits_so_long() -> None:
+    waiting = Strangers(60.0)
+    first, second = message(10), message(20)
+    waiting.put(first, 0.0)
+    waiting.put(second, 30.0)
+    assert (waiting.expire(59.0), waiting.exchanges, waiting.size_bytes) == ([], 6, 30)
+    assert waiting.expire(60.0) == [first]
+    waiting.remove(second)
+    assert (waiting.messages, waiting.expire(90.0), waiting.size_bytes) == ((), [], 0)
+
+
+@pytest.mark.parametrize(("n_bytes", "most"), [(MAX_BYTES // 4, 4), (1, MAX_MESSAGES)])
+def test_messages_for_unknown_deployments_are_bounded_and_the_oldest_go(n_bytes, most) -> None:
+    waiting = Strangers(60.0)
+    messages = [message(n_bytes) for _ in range(most + 2)]
+    for one in messages:
+        waiting.put(one, 0.0)
+    gone = waiting.expire(1.0)
+    assert ([*map(id, gone)], len(waiting.messages)) == ([*map(id, messages[:2])], most)
 
 
 def test_lines_that_envoy_tells_are_read_and_a_dash_is_nothing() -> None:
