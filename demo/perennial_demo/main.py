@@ -107,7 +107,7 @@ class Demo:
         self.facts.drift_alarm = f"{alarm['statistic']:.2f} above {alarm['threshold']:.2f}, most in {moved}"
         self.console.print(f"  drift: {self.facts.drift_alarm}")
         self.rate_per_s = SLOW_PER_S
-        run = self.wait("retraining", _find_finished_run, timeout_s=240)
+        run = self.wait("retraining", _find_finished_run, timeout_s=900)
         self._note_run(run)
         if run["status"]["phase"] != "Accepted":
             raise DemoError(f"the candidate was {run['status']['phase']}: {run['status'].get('message', '')}")
@@ -115,7 +115,7 @@ class Demo:
         self.facts.retrained_revision = self.wait(
             "the candidate takes the canary road",
             lambda seen: _promoted(seen, self.facts.first_revision),
-            timeout_s=240,
+            timeout_s=600,
         )
         self._note_promotion()
 
@@ -139,7 +139,7 @@ class Demo:
         uri = self.kube.push(artefacts.bad)
         patch = json.dumps({"spec": {"model": {"uri": uri}}})
         self.kube.run("patch", "modeldeployment", NAME, "-n", NAMESPACE, "--type=merge", "-p", patch)
-        rollout = self.wait("a bad version is rolled out", _find_rolled_back, timeout_s=240)
+        rollout = self.wait("a bad version is rolled out", _find_rolled_back, timeout_s=600)
         self.facts.bad_revision = rollout["failedRevision"]
         self.facts.bad_reason = rollout.get("message", "")
         self.facts.bad_rolled_back = rollout["stable"] == self.facts.retrained_revision
