@@ -102,7 +102,7 @@ def run(url: str, rows: int, decimals: int | None) -> None:
                 scores = [(id_, random_.gauss(0.0, 1.0)) for id_ in ids[start : start + ROWS_PER_JOB]]
                 with engine.begin() as connection:
                     write_scores(connection, "outliers", scores)
-            scored = measure(engine)
+            scored, with_scores = measure(engine), reckoned(engine)
         finally:
             engine.dispose()
     kind = "all digits" if decimals is None else f"{decimals} decimals"
@@ -111,13 +111,12 @@ def run(url: str, rows: int, decimals: int | None) -> None:
     for what, real, guess in (
         ("a prediction", full - empty, after - before),
         ("a label", labelled - full, with_labels - after),
+        ("a score", scored - labelled, with_scores - with_labels),
     ):
         print(
             f"  {what}: {real / rows:.0f} bytes, so {real / rows / 1e3:.2f} GB a million;"
             f" reckoned {guess / rows:.0f} ({guess / real - 1:+.0%})"
         )
-    score = (scored - labelled) / rows
-    print(f"  a score: {score:.0f} bytes, so {score / 1e3:.2f} GB a million; not reckoned")
     print(f"  of a prediction, {texts:.0f} are its text")
 
 

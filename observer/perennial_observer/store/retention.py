@@ -8,10 +8,11 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, ScalarSelect, Table, delete, exists, select, update
+from sqlalchemy import Connection, ScalarSelect, Table, delete, exists, select
 
 from perennial_observer.store import tables as t
-from perennial_observer.store.sizes import LOG_TABLES, row_bytes
+from perennial_observer.store.scores import delete_scores, score_bytes
+from perennial_observer.store.sizes import LOG_TABLES, raise_log_bytes, row_bytes
 
 __all__ = [
     "ROWS_PER_STEP",
@@ -98,11 +99,15 @@ def delete_oldest(connection: Connection, deployment_id: int, *, before: float, 
             break
         freed += candidate.size_bytes
         chosen.append(candidate)
-    deleted: list[int] = []
+    deleted, scores_bytes = list[int](), 0
     for number, table in enumerate(LOG_TABLES):
-        deleted += _delete(connection, table, [each.id for each in chosen if each.table == number])
-    _lower_size(connection, deployment_id, sum(deleted))
-    return Deleted(len(deleted), sum(deleted))
+        ids = [each.id for each in chosen if each.table == number]
+        if table is t.prediction:
+            scores_bytes = sum(delete_scores(connection, part) for part in _parts(ids))
+        deleted += _delete(connection, table, ids)
+    size_bytes = sum(deleted) + scores_bytes
+    raise_log_bytes(connection, deployment_id, -size_bytes)
+    return Deleted(len(deleted), size_bytes)
 
 
 def delete_oldest_rejected(connection: Connection, deployment_id: int, *, keep: int) -> None:
@@ -110,14 +115,15 @@ def delete_oldest_rejected(connection: Connection, deployment_id: int, *, keep: 
     r = t.rejected_row.c
     mine = select(r.id).where(r.deployment_id == deployment_id).order_by(r.arrival.desc(), r.id.desc())
     surplus = list(connection.execute(mine.offset(keep)).scalars())
-    _lower_size(connection, deployment_id, sum(_delete(connection, t.rejected_row, surplus)))
+    raise_log_bytes(connection, deployment_id, -sum(_delete(connection, t.rejected_row, surplus)))
 
 
 def _read_candidates(connection: Connection, deployment_id: int) -> list[_Candidate]:
     found = []
     for number, table in enumerate(LOG_TABLES):
+        size_bytes = row_bytes(table) + score_bytes() if table is t.prediction else row_bytes(table)
         query = (
-            select(table.c.arrival, table.c.id, row_bytes(table))
+            select(table.c.arrival, table.c.id, size_bytes)
             .where(table.c.deployment_id == deployment_id)
             .order_by(table.c.arrival, table.c.id)
             .limit(ROWS_PER_STEP)
@@ -135,14 +141,6 @@ def _delete(connection: Connection, table: Table, ids: Sequence[int]) -> list[in
     return sizes
 
 
-def _lower_size(connection: Connection, deployment_id: int, size_bytes: int) -> None:
-    d = t.deployment.c
-    if size_bytes:
-        connection.execute(
-            update(t.deployment).where(d.id == deployment_id).values(log_bytes=d.log_bytes - size_bytes)
-        )
-
-
 def _parts(ids: Sequence[int]) -> Iterable[Sequence[int]]:
     return (ids[i : i + IDS_PER_QUERY] for i in range(0, len(ids), IDS_PER_QUERY))
 
@@ -157,7 +155,7 @@ def settle_labels(connection: Connection, *, before: float) -> int:
     dropped = 0
     for deployment_id, ids in waiting.items():
         sizes = _delete(connection, t.feedback, ids)
-        _lower_size(connection, deployment_id, sum(sizes))
+        raise_log_bytes(connection, deployment_id, -sum(sizes))
         dropped += len(sizes)
     return dropped
 

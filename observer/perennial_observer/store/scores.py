@@ -1,14 +1,16 @@
 """How odd single rows of the log are, by the monitors that judged them."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, Select, and_, delete, insert, or_, select
+from sqlalchemy import ColumnElement, Connection, Select, and_, delete, func, insert, or_, select
 
 from perennial_observer.store import tables as t
 from perennial_observer.store.reads import Position
+from perennial_observer.store.sizes import SCORE_BYTES, raise_log_bytes
 
-__all__ = ["RowScore", "read_oddest", "read_scores", "write_scores"]
+__all__ = ["RowScore", "delete_scores", "read_oddest", "read_scores", "score_bytes", "write_scores"]
 
 # Beside the monitor's name and the score, each is a parameter of the statement.
 _IDS_PER_QUERY = 500
@@ -29,14 +31,44 @@ def write_scores(connection: Connection, monitor: str, scores: Sequence[tuple[in
 
     Rows that have expired meanwhile are left out.
     """
+    p, s = t.prediction.c, t.outlier_score.c
+    added: Counter[int] = Counter()
     for part in _parts(scores):
         ids = [id_ for id_, _ in part]
-        left = set(connection.scalars(select(t.prediction.c.id).where(t.prediction.c.id.in_(ids))))
-        s = t.outlier_score.c
-        connection.execute(delete(t.outlier_score).where(s.row_id.in_(ids), s.monitor == monitor))
+        # Held until the end, so that none of them expires before its score is there.
+        here = select(p.id, p.deployment_id).where(p.id.in_(ids)).order_by(p.id)
+        left = {row.id: row.deployment_id for row in connection.execute(here.with_for_update(read=True))}
+        again = connection.scalars(
+            delete(t.outlier_score)
+            .where(s.row_id.in_(ids), s.monitor == monitor)
+            .returning(t.outlier_score.c.row_id)
+        )
+        added.subtract(left[id_] for id_ in again)
         values = [{"row_id": id_, "monitor": monitor, "score": x} for id_, x in part if id_ in left]
         if values:
             connection.execute(insert(t.outlier_score), values)
+        added.update(left[value["row_id"]] for value in values)
+    for deployment_id, number in added.items():
+        raise_log_bytes(connection, deployment_id, number * SCORE_BYTES)
+
+
+def score_bytes() -> ColumnElement[int]:
+    """Size of the scores of a row of the log, in SQL."""
+    s = t.outlier_score.c
+    number = select(func.count()).where(s.row_id == t.prediction.c.id).correlate(t.prediction)
+    return SCORE_BYTES * number.scalar_subquery()
+
+
+def delete_scores(connection: Connection, row_ids: Sequence[int]) -> int:
+    """Delete the scores of rows that are about to be deleted; return their size.
+
+    The database would delete them, too, but tell nobody how many.
+    """
+    p = t.prediction.c
+    # Rows whose scores are being written are waited for.
+    connection.execute(select(p.id).where(p.id.in_(row_ids)).order_by(p.id).with_for_update())
+    deleted = connection.execute(delete(t.outlier_score).where(t.outlier_score.c.row_id.in_(row_ids)))
+    return SCORE_BYTES * deleted.rowcount
 
 
 def read_scores(connection: Connection, deployment_id: int, prediction_id: str) -> list[RowScore]:

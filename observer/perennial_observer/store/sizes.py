@@ -8,15 +8,25 @@ constant, measured by benchmarks/log_size.py; docs/prediction-log.md says how fa
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from sqlalchemy import ColumnElement, Connection, Integer, Table, func, literal, select
+from sqlalchemy import ColumnElement, Connection, Integer, Table, func, literal, select, update
 
 from perennial_observer.store import tables as t
 from perennial_observer.store.rows import PredictionRow, RejectedRow, ShadowRow
 
-__all__ = ["LABEL_BYTES", "LOG_TABLES", "measure_rows", "read_log_bytes", "row_bytes"]
+__all__ = [
+    "LABEL_BYTES",
+    "LOG_TABLES",
+    "SCORE_BYTES",
+    "measure_rows",
+    "raise_log_bytes",
+    "read_log_bytes",
+    "row_bytes",
+]
 
 ROW_BYTES = 330
 LABEL_BYTES = 250
+# How odd a row is by one monitor; it isn't part of `row_bytes`, for it goes with its row and no time of its own.
+SCORE_BYTES = 90
 
 LOG_TABLES: tuple[Table, ...] = (t.prediction, t.feedback, t.rejected_row, t.shadow_row)
 
@@ -34,6 +44,15 @@ def row_bytes(table: Table) -> ColumnElement[int]:
     for text in _TEXTS[table.name]:
         size += func.length(text)
     return size
+
+
+def raise_log_bytes(connection: Connection, deployment_id: int, size_bytes: int) -> None:
+    """Take note of what a transaction has added to a deployment's log, or with a negative size of what it has deleted."""
+    d = t.deployment.c
+    if size_bytes:
+        connection.execute(
+            update(t.deployment).where(d.id == deployment_id).values(log_bytes=d.log_bytes + size_bytes)
+        )
 
 
 def read_log_bytes(connection: Connection) -> int:

@@ -8,13 +8,18 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from alembic.operations import Operations
 from perennial_observer.errors import Unavailable
 from perennial_observer.settings import Settings
 from perennial_observer.store import engine
 from perennial_observer.store import tables as t
+from perennial_observer.store.log import write_log
 from perennial_observer.store.migrations import migrate, newest_revision, version_4
+from perennial_observer.store.migrations.versions import r0011_score_sizes
+from perennial_observer.store.rows import DeploymentKey, PredictionRow
+from perennial_observer.store.scores import write_scores
 from perennial_observer.store.store import Store
-from sqlalchemy import create_engine, delete, insert, select, text
+from sqlalchemy import create_engine, delete, insert, select, text, update
 
 # As release 1 made it, with one prediction and one label in it.
 VERSION_1 = """
@@ -173,6 +178,25 @@ def write_version_4(settings: Settings) -> None:
         connection.execute(insert(old["deployment"]).values(id=1, uid="uid-1", namespace="shop", name="wine"))
         connection.execute(insert(old["prediction"]).values(**key, **row))
     old_engine.dispose()
+
+
+def test_scores_that_are_there_begin_to_count(settings):
+    store = Store.open(settings)
+    key, row = DeploymentKey("uid-1", "shop", "wine"), PredictionRow("p", 0, "wine-1", 5.0, "{}", "{}")
+
+    def fill(connection):
+        write_log(connection, key, [row], [], now=5.0, max_rejected=0)
+        for monitor in ("near", "far"):
+            write_scores(connection, monitor, [(1, 0.5)])
+        connection.execute(update(t.deployment).values(log_bytes=7))
+        with Operations.context(MigrationContext.configure(connection)):
+            r0011_score_sizes.upgrade()
+        return connection.execute(select(t.deployment.c.log_bytes)).scalar_one()
+
+    try:
+        assert store.writer.submit(fill, 0).result(60) == 7 + 2 * 90
+    finally:
+        store.close()
 
 
 def is_ours(thing, name, kind, reflected, compared) -> bool:

@@ -6,7 +6,8 @@ from perennial_observer.store.log import register_deployment, write_feedback, wr
 from perennial_observer.store.references import write_reference
 from perennial_observer.store.retention import ROWS_PER_STEP, read_log_sizes
 from perennial_observer.store.rows import DeploymentKey, LabelRow, PredictionRow, RejectedRow, ShadowRow
-from perennial_observer.store.sizes import row_bytes
+from perennial_observer.store.scores import write_scores
+from perennial_observer.store.sizes import SCORE_BYTES, row_bytes
 from sqlalchemy import event, func, insert, select
 
 from .conftest import KEY, OTHER, deployment, run_observer
@@ -18,8 +19,13 @@ TABLES = (t.prediction, t.feedback, t.rejected_row, t.shadow_row)
 
 
 def sum_bytes(deployment_id):
-    """Sum over all rows of a deployment's log, in SQL."""
-    return sum(
+    """Sum over all rows of a deployment's log and their scores, in SQL."""
+    scores = (
+        select(SCORE_BYTES * func.count())
+        .select_from(t.outlier_score.join(t.prediction))
+        .where(t.prediction.c.deployment_id == deployment_id)
+    )
+    return scores.scalar_subquery() + sum(
         select(func.coalesce(func.sum(row_bytes(table)), 0))
         .where(table.c.deployment_id == deployment_id)
         .scalar_subquery()
@@ -53,6 +59,11 @@ class Log:
                 c, register_deployment(c, key), labels, now=now, max_pending=10, may_come=lambda _: True
             )
         )
+
+    def score(self, key, monitor):
+        p, d = t.prediction.c, t.deployment.c
+        mine = select(p.id).join(t.deployment).where(d.uid == key.uid)
+        self.write(lambda c: write_scores(c, monitor, [(id_, 0.5) for id_ in c.scalars(mine)]))
 
     def names(self, key):
         d = t.deployment.c
@@ -124,6 +135,29 @@ async def test_each_deployment_keeps_what_its_own_age_says(on_each, cluster, clo
         clock[0] = start + 10 * DAY + HOUR
         await expire(running)
         assert log.names(OTHER)[0] == log.names(GONE)[0] == {"c"}
+
+
+async def test_scores_of_rows_count_once_and_go_with_the_rows_in_the_size(on_each, cluster, clock):
+    async with run_observer(on_each, cluster, asking(maxSize="20k"), clock=lambda: clock[0]) as running:
+        log = Log(running.observer)
+        for i in range(10):
+            log.add(KEY, [f"p{i}"], clock[0] + i)
+        log.add(OTHER, ["other"], clock[0])
+        before, _ = log.sizes()
+        for monitor in [f"monitor-{i}" for i in range(20)] * 2:
+            log.score(KEY, monitor)
+        scored, real = log.sizes()
+        assert scored == real == [before[0] + 10 * 20 * SCORE_BYTES, before[1]]
+        await expire(running)
+        # No more went than had to.
+        kept, real = log.sizes()
+        assert kept == real
+        assert 16_000 < kept[0] <= 19_600
+        assert "p9" in log.names(KEY)[0]
+        clock[0] += 400 * DAY
+        log.observer.expiry.monotonic = lambda: clock[0]
+        await expire(running)
+        assert log.sizes() == ([0, 0], [0, 0])
 
 
 async def test_a_clock_that_jumps_ahead_makes_nothing_old_for_an_hour(settings, cluster, clock):
