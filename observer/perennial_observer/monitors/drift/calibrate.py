@@ -79,7 +79,8 @@ def block_bounds(n_rows: int, block_rows: int) -> list[tuple[int, int]]:
 def choose_block_rows(n_reference: int, n_window: int) -> int:
     """Rows of one block: a window's, or fewer where the reference would hold too few such blocks.
 
-    Smaller blocks differ more from the rest than a window would, so the threshold errs towards caution.
+    Smaller blocks differ more from the rest than a window would, so the threshold errs towards caution; not where the
+    reference's rows are thinned, whose blocks may take longer than a window does.
 
     Examples
     --------
