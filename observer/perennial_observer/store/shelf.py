@@ -30,34 +30,40 @@ class Shelf:
     folder
         On the volume; None for the system's own.
     max_bytes
-        Of the file. What has no room is not put aside.
+        Of the file. What has no room is not put aside. There are two such files on a volume of 10 GiB.
     """
 
     folder: Path | None = None
-    max_bytes: int = 1 << 30
+    max_bytes: int = 256 << 20
     _file: IO[bytes] | None = None
     _places: dict[Hashable, tuple[str, str, int, int]] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def put(self, name: Hashable, reference: StoredReference) -> None:
-        """Put a reference aside, if there is room and it is the same when it is read again."""
+        """Put a reference aside in place of an earlier one, if there is room and it is the same when it is read again."""
         body = zlib.compress(encode_reference(reference), 1)
-        if decode_reference(reference.revision, reference.digest, body) != reference:
-            return
+        is_same = decode_reference(reference.revision, reference.digest, body) == reference
         try:
             with self._lock:
-                self._append(name, reference.revision, reference.digest, body)
+                self._places.pop(name, None)
+                if is_same:
+                    self._append(name, reference.revision, reference.digest, body)
         except OSError as error:
             _LOG.warning("reference not put aside error=%s", error)
 
     def get(self, name: Hashable) -> StoredReference | None:
-        """Read a reference that was put aside; None if there is none."""
+        """Read a reference that was put aside; None if there is none, or it can't be read any more."""
         with self._lock:
             if name not in self._places or self._file is None:
                 return None
             revision, digest, start, size = self._places[name]
-            self._file.seek(start)
-            return decode_reference(revision, digest, self._file.read(size))
+            try:
+                body = _read(self._file, start, size)
+            except OSError as error:
+                _LOG.warning("reference put aside is lost error=%s", error)
+                del self._places[name]
+                return None
+        return decode_reference(revision, digest, body)
 
     def keep_only(self, is_wanted: Callable[[Hashable], bool]) -> None:
         """Forget those that are not wanted any more; the file is written anew once most of it is forgotten."""
@@ -70,24 +76,46 @@ class Shelf:
                 if 2 * used < self._file.seek(0, 2):
                     self._rewrite()
             except OSError as error:
-                _LOG.warning("references put aside are lost error=%s", error)
+                _LOG.warning("references put aside not written anew error=%s", error)
 
     def _append(self, name: Hashable, revision: str, digest: str, body: bytes) -> None:
         if self._file is None:
-            self._file = tempfile.TemporaryFile(dir=self.folder)  # noqa: SIM115  open as long as the shelf
+            # Without a buffer: what couldn't be written would be tried again at every use of the file.
+            self._file = tempfile.TemporaryFile(dir=self.folder, buffering=0)  # noqa: SIM115  open as long as the shelf
             weakref.finalize(self, self._file.close)
         start = self._file.seek(0, 2)
         if start + len(body) > self.max_bytes:
             return
-        self._file.write(body)
-        self._file.flush()
+        try:
+            left = memoryview(body)
+            while left:
+                left = left[self._file.write(left) :]
+        except OSError:
+            self._file.truncate(start)
+            raise
         self._places[name] = (revision, digest, start, len(body))
 
     def _rewrite(self) -> None:
         old, places = self._file, self._places
         assert old is not None, "there is something to write anew"
         self._file, self._places = None, {}
-        with old:
+        try:
             for name, (revision, digest, start, size) in places.items():
-                old.seek(start)
-                self._append(name, revision, digest, old.read(size))
+                self._append(name, revision, digest, _read(old, start, size))
+        except OSError:
+            if self._file is not None:
+                self._file.close()
+            self._file, self._places = old, places
+            raise
+        old.close()
+
+
+def _read(file: IO[bytes], start: int, size: int) -> bytes:
+    file.seek(start)
+    body = b""
+    while len(body) < size:
+        part = file.read(size - len(body))
+        if not part:
+            raise OSError(f"{size - len(body)} bytes are missing")
+        body += part
+    return body

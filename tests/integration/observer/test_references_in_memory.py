@@ -1,5 +1,7 @@
 """References that have no room in memory: what monitors find by them stays the same."""
 
+import os
+import resource
 from pathlib import Path
 
 import numpy as np
@@ -155,3 +157,59 @@ def test_a_shelf_keeps_to_its_bound_and_gives_back_what_is_forgotten(store, tmp_
     narrow = Shelf(tmp_path, max_bytes=100)
     narrow.put("a", first)
     assert narrow.get("a") is None
+
+
+def test_what_a_full_volume_has_no_room_for_is_not_put_aside_and_the_rest_is_read_on(store, tmp_path):
+    with store.read() as connection:
+        first, second = (read_reference(connection, key.uid, "r") for key in KEYS[:2])
+    shelf = Shelf(tmp_path)
+    shelf.put("a", first)
+    size, (soft, hard) = shelf._file.seek(0, 2), resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size + 100, hard))
+    try:
+        shelf.put("b", second)
+        got = shelf.get("a"), shelf.get("b")
+        assert shelf._file.seek(0, 2) == size
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert got == (first, None)
+    shelf.put("b", second)
+    assert shelf.get("b") == second
+
+
+def test_what_cannot_be_written_anew_stays_where_it_is(store, tmp_path):
+    with store.read() as connection:
+        first, second = (read_reference(connection, key.uid, "r") for key in KEYS[:2])
+    shelf = Shelf(tmp_path)
+    for name in ("a", "b", "c"):
+        shelf.put(name, second if name == "c" else first)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))
+    try:
+        shelf.keep_only(lambda name: name == "c")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert shelf.get("c") == second
+    size = shelf._file.seek(0, 2)
+    shelf.keep_only(lambda name: name == "c")
+    assert (shelf.get("c"), shelf._file.seek(0, 2) < size) == (second, True)
+
+
+def test_what_cannot_be_read_any_more_or_was_replaced_is_not_given(store, tmp_path):
+    with store.read() as connection:
+        first, second = (read_reference(connection, key.uid, "r") for key in KEYS[:2])
+    shelf = Shelf(tmp_path)
+    shelf.put("a", first)
+    shelf.put("b", second)
+    shelf._file.truncate(100)
+    assert (shelf.get("a"), shelf.get("b")) == (None, None)
+    shelf.put("a", first)
+    shelf.max_bytes = 100
+    shelf.put("a", second)
+    assert shelf.get("a") is None
+    shelf.max_bytes = 1 << 20
+    shelf.put("a", first)
+    unreadable = os.open(tmp_path / "written-only", os.O_WRONLY | os.O_CREAT)
+    os.dup2(unreadable, shelf._file.fileno())
+    os.close(unreadable)
+    assert shelf.get("a") is None
