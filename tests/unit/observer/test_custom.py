@@ -160,8 +160,12 @@ def slow(monkeypatch) -> Iterator[Slow]:
 
 
 @pytest.fixture
-def calls() -> CustomCalls:
-    return CustomCalls(CustomLimits(modules=("shop",)))
+def calls(slow) -> Iterator[CustomCalls]:
+    calls = CustomCalls(CustomLimits(modules=("shop",)))
+    yield calls
+    # What hasn't begun would ask the next test's function.
+    slow.go.set()
+    calls._pool.shutdown()
 
 
 def finish(calls: CustomCalls) -> None:
