@@ -1,14 +1,15 @@
 """Inserting what may be there already, as each database does it best.
 
-PostgreSQL takes many rows by COPY into a table of the connection's own and from there, skipping what is there: about
-three times as fast as INSERTs with values. SQLite is fastest when it is asked first.
+PostgreSQL takes many rows by COPY. Nearly always all of them are new and go straight into their table; where one is there
+already, all go into a table of the connection's own and from there, skipping what is there. SQLite skips by itself.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from operator import attrgetter
 from typing import Any, TypeVar
 
 import psycopg
-from sqlalchemy import Connection, Table, UniqueConstraint, insert, select
+from sqlalchemy import Connection, Table, UniqueConstraint, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError
 
@@ -68,16 +69,31 @@ def insert_new(
     """
     if not rows:
         return []
-    if connection.dialect.name != "postgresql":
-        fresh = find_new(connection, table, deployment_id, rows)
-        if fresh:
-            values = [{"deployment_id": deployment_id, **same, **vars(row)} for row in fresh]
-            connection.execute(insert(table), values)
-        return fresh
-    unique = _unique_columns(table)
-    first = _first_of_each(rows, unique)
-    inserted = _copy(connection, table, list(first.values()), {"deployment_id": deployment_id, **same})
+    first = _first_of_each(rows, _unique_columns(table))
+    insert_all = _copy if connection.dialect.name == "postgresql" else _insert_or_skip_many
+    inserted = insert_all(connection, table, list(first.values()), {"deployment_id": deployment_id, **same})
     return [row for key, row in first.items() if key in inserted]
+
+
+def _insert_or_skip_many(
+    connection: Connection, table: Table, rows: Sequence[Any], same: Mapping[str, Any]
+) -> set[_Key]:
+    """Insert those rows that are not there; return their keys. Who is the only writer knows new rows by their ids."""
+    unique = _unique_columns(table)
+    (row_id,) = table.primary_key
+    last = connection.execute(select(func.max(row_id))).scalar() or 0
+    names = _columns_of(table, rows)
+    places = ", ".join("?" * (len(same) + len(names)))
+    alike, read = tuple(same.values()), attrgetter(*names)
+    # As text and tuples: SQLAlchemy's way to the driver costs as much as the insert itself.
+    done = connection.exec_driver_sql(
+        f"INSERT INTO {table.name} ({_quote((*same, *names))}) VALUES ({places}) ON CONFLICT DO NOTHING",  # noqa: S608  names of our own tables
+        [(*alike, *read(row)) for row in rows],
+    )
+    if done.rowcount == len(rows):
+        return set(map(attrgetter(*unique), rows))
+    query = select(*(table.c[name] for name in unique)).where(row_id > last)
+    return {tuple(row) for row in connection.execute(query)}
 
 
 def _unique_columns(table: Table) -> list[str]:
@@ -87,9 +103,9 @@ def _unique_columns(table: Table) -> list[str]:
 
 
 def _first_of_each(rows: Sequence[_Row], unique: Sequence[str]) -> dict[_Key, _Row]:
-    first: dict[_Key, _Row] = {}
+    read, first = attrgetter(*unique), dict[_Key, _Row]()
     for row in rows:
-        first.setdefault(tuple(getattr(row, name) for name in unique), row)
+        first.setdefault(read(row), row)
     return first
 
 
@@ -106,8 +122,41 @@ def _stored_keys(connection: Connection, table: Table, deployment_id: int, rows:
 
 def _copy(connection: Connection, table: Table, rows: Sequence[Any], same: Mapping[str, Any]) -> set[_Key]:
     """Insert by COPY; return the keys of what was not there."""
-    names = [column.name for column in table.columns if column.name in vars(rows[0])]
-    columns = _quote(names)
+    unique = _unique_columns(table)
+    try:
+        try:
+            with connection.begin_nested():
+                _copy_straight(connection, table, rows, same)
+        except psycopg.errors.UniqueViolation:
+            return _copy_what_is_new(connection, table, rows, same)
+    except psycopg.Error as error:
+        # As SQLAlchemy does it for what goes through it.
+        raise DBAPIError.instance(
+            f"COPY {table.name}", None, error, psycopg.Error, hide_parameters=True, dialect=connection.dialect
+        ) from error
+    return set(map(attrgetter(*unique), rows))
+
+
+def _copy_straight(
+    connection: Connection, table: Table, rows: Sequence[Any], same: Mapping[str, Any]
+) -> None:
+    """Insert rows that are all new; raises UniqueViolation, with nothing inserted, where one is not."""
+    names = _columns_of(table, rows)
+    alike, read = tuple(same.values()), attrgetter(*names)
+    with (
+        _cursor(connection) as cursor,
+        cursor.copy(f"COPY {table.name} ({_quote((*same, *names))}) FROM STDIN") as copy,
+    ):
+        for row in rows:
+            copy.write_row((*alike, *read(row)))
+
+
+def _copy_what_is_new(
+    connection: Connection, table: Table, rows: Sequence[Any], same: Mapping[str, Any]
+) -> set[_Key]:
+    """Insert those rows that are not there, by way of a table of the connection's own; return their keys."""
+    names = _columns_of(table, rows)
+    columns, read = _quote(names), attrgetter(*names)
     incoming = f"incoming_{table.name}"
     # In the order in which they came, for ids rise with it.
     take_over = (
@@ -119,21 +168,23 @@ def _copy(connection: Connection, table: Table, rows: Sequence[Any], same: Mappi
         f"CREATE TEMPORARY TABLE IF NOT EXISTS {incoming} "  # noqa: S608  names of our own tables
         f"AS SELECT 0 AS place, {columns} FROM {table.name} WITH NO DATA"
     )
+    with _cursor(connection) as cursor:
+        cursor.execute(make)
+        cursor.execute(f"TRUNCATE {incoming}")
+        with cursor.copy(f"COPY {incoming} (place, {columns}) FROM STDIN") as copy:
+            for place, row in enumerate(rows):
+                copy.write_row((place, *read(row)))
+        cursor.execute(take_over, list(same.values()))
+        return set(cursor.fetchall())
+
+
+def _columns_of(table: Table, rows: Sequence[Any]) -> list[str]:
+    return [column.name for column in table.columns if column.name in vars(rows[0])]
+
+
+def _cursor(connection: Connection) -> Any:
     driver: Any = connection.connection.driver_connection
-    try:
-        with driver.cursor() as cursor:
-            cursor.execute(make)
-            cursor.execute(f"TRUNCATE {incoming}")
-            with cursor.copy(f"COPY {incoming} (place, {columns}) FROM STDIN") as copy:
-                for place, row in enumerate(rows):
-                    copy.write_row((place, *(getattr(row, name) for name in names)))
-            cursor.execute(take_over, list(same.values()))
-            return set(cursor.fetchall())
-    except psycopg.Error as error:
-        # As SQLAlchemy does it for what goes through it.
-        raise DBAPIError.instance(
-            take_over, None, error, psycopg.Error, hide_parameters=True, dialect=connection.dialect
-        ) from error
+    return driver.cursor()
 
 
 def _quote(names: Iterable[str]) -> str:
