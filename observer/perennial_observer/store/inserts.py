@@ -5,6 +5,7 @@ already, all go into a table of the connection's own and from there, skipping wh
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from operator import attrgetter
 from typing import Any, TypeVar
 
@@ -22,8 +23,8 @@ _Row = TypeVar("_Row")
 _Key = tuple[Any, ...]
 
 
-def parts(ids: Sequence[str]) -> Iterable[Sequence[str]]:
-    """Cut ids into pieces that fit into one statement."""
+def parts(ids: Sequence[_Row]) -> Iterable[Sequence[_Row]]:
+    """Cut ids, or what each goes with, into pieces that fit into one statement."""
     return (ids[i : i + IDS_PER_QUERY] for i in range(0, len(ids), IDS_PER_QUERY))
 
 
@@ -71,15 +72,15 @@ def insert_new(
         return []
     first = _first_of_each(rows, _unique_columns(table))
     insert_all = _copy if connection.dialect.name == "postgresql" else _insert_or_skip_many
-    inserted = insert_all(connection, table, list(first.values()), {"deployment_id": deployment_id, **same})
+    inserted = insert_all(connection, table, first, {"deployment_id": deployment_id, **same})
     return [row for key, row in first.items() if key in inserted]
 
 
 def _insert_or_skip_many(
-    connection: Connection, table: Table, rows: Sequence[Any], same: Mapping[str, Any]
-) -> set[_Key]:
+    connection: Connection, table: Table, by_key: Mapping[_Key, Any], same: Mapping[str, Any]
+) -> AbstractSet[_Key]:
     """Insert those rows that are not there; return their keys. Who is the only writer knows new rows by their ids."""
-    unique = _unique_columns(table)
+    rows = list(by_key.values())
     (row_id,) = table.primary_key
     last = connection.execute(select(func.max(row_id))).scalar() or 0
     names = _columns_of(table, rows)
@@ -91,8 +92,8 @@ def _insert_or_skip_many(
         [(*alike, *read(row)) for row in rows],
     )
     if done.rowcount == len(rows):
-        return set(map(attrgetter(*unique), rows))
-    query = select(*(table.c[name] for name in unique)).where(row_id > last)
+        return by_key.keys()
+    query = select(*(table.c[name] for name in _unique_columns(table))).where(row_id > last)
     return {tuple(row) for row in connection.execute(query)}
 
 
@@ -120,9 +121,11 @@ def _stored_keys(connection: Connection, table: Table, deployment_id: int, rows:
     return found
 
 
-def _copy(connection: Connection, table: Table, rows: Sequence[Any], same: Mapping[str, Any]) -> set[_Key]:
+def _copy(
+    connection: Connection, table: Table, by_key: Mapping[_Key, Any], same: Mapping[str, Any]
+) -> AbstractSet[_Key]:
     """Insert by COPY; return the keys of what was not there."""
-    unique = _unique_columns(table)
+    rows = list(by_key.values())
     try:
         try:
             with connection.begin_nested():
@@ -134,7 +137,7 @@ def _copy(connection: Connection, table: Table, rows: Sequence[Any], same: Mappi
         raise DBAPIError.instance(
             f"COPY {table.name}", None, error, psycopg.Error, hide_parameters=True, dialect=connection.dialect
         ) from error
-    return set(map(attrgetter(*unique), rows))
+    return by_key.keys()
 
 
 def _copy_straight(

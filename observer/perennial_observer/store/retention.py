@@ -4,13 +4,14 @@ Each step deletes by keys it has read and counts what the delete itself returns,
 observers) never count a row twice.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, ScalarSelect, Table, delete, exists, select
 
 from perennial_observer.store import tables as t
+from perennial_observer.store.inserts import parts
 from perennial_observer.store.scores import delete_scores, score_bytes
 from perennial_observer.store.sizes import LOG_TABLES, raise_log_bytes, row_bytes
 
@@ -27,7 +28,6 @@ __all__ = [
 ]
 
 ROWS_PER_STEP = 2_000
-IDS_PER_QUERY = 500
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ def delete_oldest(connection: Connection, deployment_id: int, *, before: float, 
     for number, table in enumerate(LOG_TABLES):
         ids = [each.id for each in chosen if each.table == number]
         if table is t.prediction:
-            scores_bytes = sum(delete_scores(connection, part) for part in _parts(ids))
+            scores_bytes = sum(delete_scores(connection, part) for part in parts(ids))
         deleted += _delete(connection, table, ids)
     size_bytes = sum(deleted) + scores_bytes
     raise_log_bytes(connection, deployment_id, -size_bytes)
@@ -135,14 +135,10 @@ def _read_candidates(connection: Connection, deployment_id: int) -> list[_Candid
 def _delete(connection: Connection, table: Table, ids: Sequence[int]) -> list[int]:
     """Delete rows by their ids; return the sizes of those that were still there."""
     sizes: list[int] = []
-    for part in _parts(ids):
+    for part in parts(ids):
         statement = delete(table).where(table.c.id.in_(part)).returning(row_bytes(table))
         sizes += connection.execute(statement).scalars()
     return sizes
-
-
-def _parts(ids: Sequence[int]) -> Iterable[Sequence[int]]:
-    return (ids[i : i + IDS_PER_QUERY] for i in range(0, len(ids), IDS_PER_QUERY))
 
 
 def settle_labels(connection: Connection, *, before: float) -> int:
@@ -165,7 +161,7 @@ def delete_old_windows(connection: Connection, *, before: float) -> int:
     w = t.window.c
     first = connection.execute(select(w.id, w.evaluated_at).order_by(w.id).limit(ROWS_PER_STEP))
     old = [row.id for row in first if row.evaluated_at < before]
-    return sum(connection.execute(delete(t.window).where(w.id.in_(part))).rowcount for part in _parts(old))
+    return sum(connection.execute(delete(t.window).where(w.id.in_(part))).rowcount for part in parts(old))
 
 
 def delete_idle_references(
@@ -197,5 +193,5 @@ def delete_idle_references(
             idle.append(row.id)
     return sum(
         connection.execute(delete(t.reference).where(r.id.in_(part))).rowcount
-        for part in _parts(idle[:ROWS_PER_STEP])
+        for part in parts(idle[:ROWS_PER_STEP])
     )

@@ -1,19 +1,17 @@
 """How odd single rows of the log are, by the monitors that judged them."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, Connection, Select, and_, delete, func, insert, or_, select
 
 from perennial_observer.store import tables as t
+from perennial_observer.store.inserts import parts
 from perennial_observer.store.reads import Position
 from perennial_observer.store.sizes import SCORE_BYTES, raise_log_bytes
 
 __all__ = ["RowScore", "delete_scores", "read_oddest", "read_scores", "score_bytes", "write_scores"]
-
-# Beside the monitor's name and the score, each is a parameter of the statement.
-_IDS_PER_QUERY = 500
 
 
 @dataclass(frozen=True)
@@ -33,7 +31,7 @@ def write_scores(connection: Connection, monitor: str, scores: Sequence[tuple[in
     """
     p, s = t.prediction.c, t.outlier_score.c
     added: Counter[int] = Counter()
-    for part in _parts(scores):
+    for part in parts(scores):
         ids = [id_ for id_, _ in part]
         # Held until the end, so that none of them expires before its score is there.
         here = select(p.id, p.deployment_id).where(p.id.in_(ids)).order_by(p.id)
@@ -124,7 +122,3 @@ def _select_scores() -> Select[str, int, str, float]:
 
 def _read(connection: Connection, query: Select[str, int, str, float]) -> list[RowScore]:
     return [RowScore(name, row, monitor, score) for name, row, monitor, score in connection.execute(query)]
-
-
-def _parts(scores: Sequence[tuple[int, float]]) -> Iterator[Sequence[tuple[int, float]]]:
-    return (scores[i : i + _IDS_PER_QUERY] for i in range(0, len(scores), _IDS_PER_QUERY))
