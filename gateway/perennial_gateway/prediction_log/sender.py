@@ -121,7 +121,7 @@ class LogSender:
                     waiting -= message.exchanges
             await self._deliver_strangers(session)
         except Exception:  # noqa: BLE001  the top of a loop
-            # The top of the sender's loop: what can't be written is lost, and the next batch goes all the same.
+            # What can't be written is lost, and the next batch goes all the same.
             reason = "Unwritable"
             _LOG.exception("exchanges not logged exchanges=%d", waiting)
         finally:

@@ -16,7 +16,7 @@ from perennial_observer.monitors.outlier import OutlierMonitor, make_detector
 from perennial_observer.monitors.references.beside import Maker, make_here
 from perennial_observer.monitors.references.encoding import Encoder, build_column_encoder, build_encoder
 from perennial_observer.monitors.references.kept import Kept, reckon_bytes
-from perennial_observer.monitors.references.packing import pack_column, pack_reference
+from perennial_observer.monitors.references.packing import pack_columns, pack_reference
 from perennial_observer.monitors.references.sources import MissingReference, Scope
 from perennial_observer.monitors.windows.slices import UnknownFeature
 from perennial_observer.store.references import StoredReference
@@ -83,7 +83,7 @@ class Prepared:
                 outputs = self._outputs(spec)
                 encoder = build_column_encoder(outputs.columns, outputs.values)
                 assert encoder is not None, "there is at least one output"
-                self._drifts[key] = self._build(spec, encoder, _pack(outputs.values), outputs)
+                self._drifts[key] = self._build(spec, encoder, pack_columns(outputs.values), outputs)
             else:
                 self._drifts[key] = self._build(spec, self.encoder, self.reference.columns, None)
         return self._drifts[key]
@@ -186,7 +186,3 @@ def prepare_reference(
 def _make_room(kept: dict[Any, Any]) -> None:
     while len(kept) >= MAX_MONITORS:
         del kept[next(iter(kept))]
-
-
-def _pack(columns: Columns) -> Columns:
-    return {name: pack_column(values) for name, values in columns.items()}

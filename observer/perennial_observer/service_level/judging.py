@@ -10,6 +10,7 @@ from perennial_api import ModelDeployment
 from perennial_api.modeldeployment.monitoring import Monitor, MonitorSettings, ServiceLevel
 from sqlalchemy import Connection
 
+from perennial_observer.monitors.alarms.rule import name_monitor
 from perennial_observer.monitors.alarms.step import step
 from perennial_observer.monitors.alarms.verdicts import Assessment, Memory, utc
 from perennial_observer.monitors.windows.records import (
@@ -56,7 +57,7 @@ class Promised:
     @property
     def name(self) -> str:
         """What breach ids are made of."""
-        return f"{self.monitor.name}/{self.deployment.metadata.uid}/{EVERY_REVISION}"
+        return name_monitor(self.monitor.name, self.deployment.metadata.uid, EVERY_REVISION)
 
     def digest(self) -> str:
         """Name all that a judgement depends on: with another it begins anew."""

@@ -3,7 +3,7 @@
 import hashlib
 from dataclasses import dataclass, replace
 
-__all__ = ["AlarmRule", "AlarmState", "name_breach", "step_alarm"]
+__all__ = ["AlarmRule", "AlarmState", "name_breach", "name_monitor", "step_alarm"]
 
 
 @dataclass(frozen=True)
@@ -54,13 +54,18 @@ def step_alarm(
     return AlarmState(recent=(), breach_id=name_breach(name, breaches[0]))
 
 
+def name_monitor(monitor: str, uid: str, revision: str) -> str:
+    """Name a monitor among those of all deployments and revisions: what breach ids are made of."""
+    return f"{monitor}/{uid}/{revision}"
+
+
 def name_breach(name: str, first_breach: float) -> str:
     """Name an episode for good: the monitor's name and a hash of `name` with the first breaching window.
 
     Parameters
     ----------
     name
-        ``<monitor>/<uid of the deployment>/<revision>``.
+        As :func:`name_monitor` makes it.
 
     Examples
     --------

@@ -11,7 +11,7 @@ from perennial_api.modeldeployment.monitoring import Monitor
 from perennial_api.monitorreport import MonitorState, MonitorVerdict
 
 from perennial_observer.monitors.alarms.hindrance import show_hindrance
-from perennial_observer.monitors.alarms.rule import name_breach
+from perennial_observer.monitors.alarms.rule import name_breach, name_monitor
 from perennial_observer.monitors.alarms.verdicts import MAX_MESSAGE, Memory, build_verdict, utc
 
 __all__ = ["name_silence", "show_monitor", "show_silence", "step_silence", "tell_silence"]
@@ -73,14 +73,14 @@ def show_monitor(monitor: Monitor, memory: Memory, uid: str) -> MonitorVerdict:
     max_silence = _max_silence(monitor)
     if max_silence is None:
         return verdict
-    return show_silence(verdict, memory, f"{monitor.name}/{uid}/{memory.revision}", max_silence)
+    return show_silence(verdict, memory, name_monitor(monitor.name, uid, memory.revision), max_silence)
 
 
 def name_silence(monitor: str, uid: str, memory: Memory) -> str | None:
     """Name the episode of silence that a memory holds, as :func:`show_silence` does; None if there is none."""
     if memory.silent_since is None:
         return None
-    return name_breach(f"{monitor}/{uid}/{memory.revision}", memory.silent_since)
+    return name_breach(name_monitor(monitor, uid, memory.revision), memory.silent_since)
 
 
 def tell_silence(since: float, monitor: Monitor | None) -> str:

@@ -48,6 +48,8 @@ def step(
         window_end=last.event_time,
         evaluated_at=now,
         silent_since=memory.silent_since,
+        # What is known of a breach is kept in mind for as long as the alarm stands.
+        explanation=memory.explanation if state is MonitorState.ALARM else "",
         severity=memory.severity,
         window_every_s=memory.window_every_s if settings.window_every_s is None else settings.window_every_s,
         rejected_until=memory.rejected_until

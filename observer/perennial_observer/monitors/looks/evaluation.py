@@ -312,7 +312,7 @@ class Evaluator:
             following = step(
                 memory, paced, assessment, first=closed.first, last=closed.last, name=name, now=now
             )
-            judged = Judged(memory, following, assessment, now)
+            judged = Judged(following, assessment, now)
             explainer = Explainer(self.store, self.assessors)
             judged = explain(explainer, subject, judged, monitor=monitor, scope=scope, rows=rows)
             self._store_window(subject, monitor, judged)

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from perennial_api.modeldeployment.monitoring import Monitor
-from perennial_api.monitorreport import MonitorState
 
 from perennial_observer.explaining.explain import render_explanation
 from perennial_observer.explaining.explainer import Breach, Explainer
@@ -25,11 +24,10 @@ def explain(
     scope: Scope,
     rows: Sequence[LoggedRow],
 ) -> Judged:
-    """Add what is known of a breach, and keep it in mind for as long as an alarm stands."""
-    before, after = judged.before, judged.after
+    """Add what is known of a breach."""
     if not judged.assessment.breached:
-        kept = before.explanation if after.state is MonitorState.ALARM else ""
-        return replace(judged, after=after.model_copy(update={"explanation": kept}))
+        return judged
+    after = judged.after
     assert subject.deployment_id is not None
     assert after.window_start is not None
     breach = Breach(

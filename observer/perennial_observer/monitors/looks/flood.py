@@ -5,7 +5,6 @@ by rows. The monitor's memory holds up to which arrival it has counted, so each 
 """
 
 from perennial_api.modeldeployment.monitoring import DataQuality, Monitor, MonitorSettings
-from perennial_api.monitorreport import MonitorState
 
 from perennial_observer.monitors.alarms.step import step
 from perennial_observer.monitors.alarms.verdicts import Memory
@@ -46,7 +45,4 @@ def judge_flood(
     assessment = assess_misfits(misfits.reasons, others, monitor.data_quality or DataQuality(), settings)
     first, last = Position(misfits.first, 0), Position(misfits.last, 0)
     after = step(memory, settings, assessment, first=first, last=last, name=name, now=now)
-    kept = memory.explanation if after.state is MonitorState.ALARM else ""
-    return after.model_copy(
-        update={"cursor": memory.cursor, "rejected_until": misfits.last, "explanation": kept}
-    )
+    return after.model_copy(update={"cursor": memory.cursor, "rejected_until": misfits.last})

@@ -1,6 +1,6 @@
 """Deployments that are left alone in a look because it would find what the last one found.
 
-Two statements at the beginning of a look tell of all deployments whether anything has changed. One of which something
+Three statements at the beginning of a look tell of all deployments whether anything has changed. One of which something
 has is read anew when its turn comes, so nothing is judged by what was read here.
 """
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from perennial_api import ModelDeployment
 from perennial_api.modeldeployment.monitoring import Monitor
 
+from perennial_observer.monitors.alarms.rule import name_monitor
 from perennial_observer.monitors.alarms.verdicts import Memory
 from perennial_observer.monitors.looks.rest import Rest
 from perennial_observer.store.rows import DeploymentKey
@@ -47,8 +48,8 @@ class Subject:
         return self.deployment.spec.logger.exclude
 
     def name_of(self, monitor: Monitor, memory: Memory) -> str:
-        """``<monitor>/<uid>/<revision>``, which breach ids are made of."""
-        return f"{monitor.name}/{self.key.uid}/{memory.revision}"
+        """Name one of its monitors, as breach ids begin."""
+        return name_monitor(monitor.name, self.key.uid, memory.revision)
 
 
 def revision_of(deployment: ModelDeployment) -> str | None:

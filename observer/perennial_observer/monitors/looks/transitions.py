@@ -14,9 +14,8 @@ _LOG = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Judged:
-    """One window that was judged, with what the monitor remembered before and does after it."""
+    """One window that was judged, with what the monitor remembers after it."""
 
-    before: Memory
     after: Memory
     assessment: Assessment
     now: float

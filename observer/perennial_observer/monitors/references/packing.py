@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from perennial_observer.store.references import StoredReference
 
-__all__ = ["PackedNumbers", "pack_column", "pack_reference"]
+__all__ = ["PackedNumbers", "pack_column", "pack_columns", "pack_reference"]
 
 # Beyond it not every whole number is a float.
 LARGEST_WHOLE = 2**53
@@ -91,14 +91,15 @@ def pack_reference(reference: StoredReference) -> StoredReference:
     times, labels = reference.event_time, reference.labels
     return replace(
         reference,
-        columns=_pack_columns(reference.columns),
-        outputs=_pack_columns(reference.outputs),
+        columns=pack_columns(reference.columns),
+        outputs=pack_columns(reference.outputs),
         event_time=None if times is None else pack_column(times),
         labels=None if labels is None else pack_column(labels),
     )
 
 
-def _pack_columns(columns: Mapping[str, Sequence[Any]]) -> dict[str, Sequence[Any]]:
+def pack_columns(columns: Mapping[str, Sequence[Any]]) -> dict[str, Sequence[Any]]:
+    """Pack columns by name."""
     return {name: pack_column(values) for name, values in columns.items()}
 
 
