@@ -13,13 +13,9 @@ by lot: nothing can have changed, so all alarms in it are false by construction.
 
 import argparse
 import asyncio
-import contextlib
 import math
-import os
-import subprocess
 import tempfile
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -46,9 +42,9 @@ from perennial_server.prediction_log.reference import render_reference
 
 from benchmarks.flights_facts import DAY_S, Facts, Finding
 from benchmarks.ingest import Anybody
+from tests.contract.detectors.process import make_python, run_sidecar
 
 ROOT = Path(__file__).parents[1]
-SIDECAR = ROOT / "observer" / "detector_sidecar"
 KEY = DeploymentKey("00000000-0000-0000-0000-000000000000", "flights", "flights")
 REVISION = "flights-00000001"
 HEADERS = {"Authorization": "Bearer t"}
@@ -118,29 +114,6 @@ def draw_winter_again(winter: pd.DataFrame, weeks: int) -> pd.DataFrame:
         "%Y-%m-%dT%H:%M:%SZ"
     )
     return stream
-
-
-@contextlib.contextmanager
-def run_detectors() -> Iterator[Path]:
-    """Run the detectors' sidecar as its image does; yield its socket."""
-    script = ["sh", SIDECAR / "make_venv.sh"]
-    venv = subprocess.run(script, check=True, capture_output=True, text=True, timeout=900).stdout.strip()
-    with tempfile.TemporaryDirectory() as folder:
-        socket = Path(folder) / "d.sock"
-        process = subprocess.Popen(
-            [f"{venv}/bin/python", "-m", "perennial_detectors.main", "--socket", socket],
-            env={**os.environ, "PYTHONPATH": str(SIDECAR)},
-        )
-        try:
-            until = time.monotonic() + START_S
-            while not socket.exists():
-                if process.poll() is not None or time.monotonic() > until:
-                    raise RuntimeError("the detectors' sidecar made no socket")
-                time.sleep(0.1)
-            yield socket
-        finally:
-            process.terminate()
-            process.wait(20)
 
 
 def render_day(rows: pd.DataFrame) -> tuple[dict[str, Any], list[dict[str, Any]]]:
@@ -304,7 +277,7 @@ def main() -> None:
     parser.add_argument("--model", type=Path, help="the demo's bundle, if it is there already")
     arguments = parser.parse_args()
     flights = load_flights()
-    with tempfile.TemporaryDirectory() as scratch, run_detectors() as socket:
+    with tempfile.TemporaryDirectory() as scratch, run_sidecar(make_python(), START_S) as socket:
         bundle = perennial_bundle.load(arguments.model or write_artefacts(Path(scratch)).model)
         reference = render_reference(bundle, REVISION, frozenset())
         assert reference is not None

@@ -9,23 +9,21 @@ import argparse
 import asyncio
 import json
 import multiprocessing
-import os
 import resource
 import statistics
 import time
 from concurrent.futures import ProcessPoolExecutor
-from pathlib import Path
 from typing import cast
 
 from aiohttp import web
 from perennial_gateway.model import Backend, Endpoint, RecordedPart
 
 from benchmarks.serving.client import Load, Tally, build_request, measure
+from benchmarks.serving.processes import cpu_s
 from tests.integration.gateway.harness import GatewayPod, free_port, route
 
 WAYS = {"not logged": None, "10 % logged": RecordedPart(percent=10), "all logged": RecordedPart()}
 PATH = "/shop/wine/v2/models/wine/infer"
-TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 
 def build_question(columns: int) -> bytes:
@@ -72,12 +70,6 @@ def serve(model_port: int, observer_port: int) -> None:
     asyncio.run(_serve(model_port, observer_port))
 
 
-def read_cpu_s(pid: int) -> float:
-    """Return the CPU time that a process has taken."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / TICKS_PER_S
-
-
 def read_own_cpu_s() -> float:
     """Return the agent's: it runs in this process."""
     used = resource.getrusage(resource.RUSAGE_SELF)
@@ -105,11 +97,15 @@ async def main(columns: int, connections: int, seconds: float, rounds: int) -> N
                     await pod.apply(route("wine", backend, generation=turn + 1))
                     # What the turn before has left is its own.
                     await pod.until(lambda: pod.collector.queue_bytes == 0, "the log is sent")
-                    cpu_s, own_s, started = read_cpu_s(pod.envoy.pid), read_own_cpu_s(), time.perf_counter()
+                    envoy_before_s, own_s, started = (
+                        cpu_s(pod.envoy.pid),
+                        read_own_cpu_s(),
+                        time.perf_counter(),
+                    )
                     port, requests = pod.envoy_settings.listen_port, [build_request(PATH, question)]
                     tally = await loop.run_in_executor(pool, measure, port, requests, load)
                     share = tally.seconds / (time.perf_counter() - started)
-                    envoy_s = (read_cpu_s(pod.envoy.pid) - cpu_s) * share
+                    envoy_s = (cpu_s(pod.envoy.pid) - envoy_before_s) * share
                     agent_s = (read_own_cpu_s() - own_s) * share
                     tallies[way].append((tally, envoy_s, agent_s))
                 async with pod.client.get(f"{pod.agent_url}/metrics") as response:

@@ -24,9 +24,7 @@ from pathlib import Path
 
 import orjson
 from perennial_api import ModelDeployment
-from perennial_api.monitorreport import MonitorReportStatus, MonitorState
-from perennial_observer.auth import Caller
-from perennial_observer.errors import Unauthenticated
+from perennial_api.monitorreport import MonitorState
 from perennial_observer.main import Observer, build_observer
 from perennial_observer.registry import Registry
 from perennial_observer.settings import Settings
@@ -36,22 +34,13 @@ from perennial_observer.store.log import register_deployment, write_feedback, wr
 from perennial_observer.store.rows import DeploymentKey, LabelRow, PredictionRow
 from sqlalchemy import insert
 
+from benchmarks.ingest import Anybody
+
 FEATURES, REFERENCE_ROWS, IDLE_LOOKS = 20, 5_000, 5
 REVISION = "many-1a2b3c4d"
 NAMES = [f"feature_{i}" for i in range(FEATURES)]
 START_S = 1_000_000.0
 MIB = 1 << 20
-
-
-class Nobody:
-    """Stands for the API server: knows no token, drops reports."""
-
-    async def read(self, token: str) -> Caller:  # noqa: ARG002  a Protocol's name
-        """Refuse."""
-        raise Unauthenticated("nobody is known here", "InvalidToken")
-
-    async def write(self, key: DeploymentKey, status: MonitorReportStatus) -> None:
-        """Drop it."""
 
 
 def key_of(number: int) -> DeploymentKey:
@@ -167,7 +156,7 @@ def opened(folder: Path, registry: Registry, max_references_bytes: int) -> Itera
         max_references_bytes=max_references_bytes,
         detector_socket=folder / "absent.sock",
     )
-    observer = build_observer(settings, identity=Nobody(), reports=Nobody(), registry=registry)
+    observer = build_observer(settings, identity=Anybody(), reports=Anybody(), registry=registry)
     try:
         yield observer
     finally:

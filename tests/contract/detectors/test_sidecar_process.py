@@ -12,7 +12,7 @@ import pytest
 from perennial_observer.detectors.sidecar import Sidecar
 from perennial_observer.errors import DetectorUnavailable
 
-SOURCE = Path(__file__).parents[3] / "observer" / "detector_sidecar"
+from tests.contract.detectors.process import SOURCE
 
 
 def test_it_runs_the_last_apache_release(sidecar):

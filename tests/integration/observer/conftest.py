@@ -1,10 +1,7 @@
 """A real observer on loopback: SQLite, HTTP and, where asked for, the detector sidecar as a process."""
 
 import asyncio
-import os
 import socket
-import subprocess
-import tempfile
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -26,10 +23,9 @@ from perennial_observer.registry import Registry
 from perennial_observer.settings import Settings
 from perennial_observer.store.rows import DeploymentKey
 
-from .postgres import Postgres, run_postgres
+from tests.contract.detectors.process import make_python, run_sidecar
 
-SIDECAR = Path(__file__).parents[3] / "observer" / "detector_sidecar"
-START_S = 90
+from .postgres import Postgres, run_postgres
 
 KEY = DeploymentKey(uid="uid-1", namespace="shop", name="wine")
 OTHER = DeploymentKey(uid="uid-2", namespace="bank", name="fraud")
@@ -38,26 +34,8 @@ OTHER = DeploymentKey(uid="uid-2", namespace="bank", name="fraud")
 @pytest.fixture(scope="session")
 def sidecar_socket() -> Iterator[Path]:
     """The sidecar's socket, with the process that its image runs."""
-    venv = subprocess.run(
-        [SIDECAR / "make_venv.sh"], check=True, capture_output=True, text=True
-    ).stdout.strip()
-    # A Unix socket's path may have 107 characters, which pytest's folders exceed.
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "d.sock"
-        process = subprocess.Popen(
-            [f"{venv}/bin/python", "-m", "perennial_detectors.main", "--socket", path],
-            env={**os.environ, "PYTHONPATH": str(SIDECAR)},
-        )
-        try:
-            deadline = time.monotonic() + START_S
-            while not path.exists():
-                assert process.poll() is None, "the sidecar ended"
-                assert time.monotonic() < deadline, "the sidecar made no socket"
-                time.sleep(0.1)
-            yield path
-        finally:
-            process.terminate()
-            process.wait(20)
+    with run_sidecar(make_python()) as path:
+        yield path
 
 
 @dataclass
