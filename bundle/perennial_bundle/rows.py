@@ -51,8 +51,16 @@ class Rows:
         )
 
 
-def join(parts: Sequence[Rows]) -> Rows:
+def join(parts: Sequence[Rows], *, order: Literal["C", "F"] = "C") -> Rows:
     """Join rows of one layout, in order.
+
+    Parameters
+    ----------
+    parts
+        At least one.
+    order
+        Of the joined matrix in memory: by rows (C), or by columns (F), for who takes it apart into columns. A single
+        part stays as it is.
 
     Examples
     --------
@@ -69,7 +77,14 @@ def join(parts: Sequence[Rows]) -> Rows:
         else:
             columns[name] = [value for some in values for value in _plain(some)]
     matrices = [part.matrix for part in parts if part.matrix is not None]
-    return Rows(sum(part.n for part in parts), columns, np.concatenate(matrices) if matrices else None)
+    matrix = _join_matrices(matrices, order) if matrices else None
+    return Rows(sum(part.n for part in parts), columns, matrix)
+
+
+def _join_matrices(matrices: Sequence[npt.NDArray[Any]], order: Literal["C", "F"]) -> npt.NDArray[Any]:
+    n = sum(len(matrix) for matrix in matrices)
+    joined = np.empty((n, matrices[0].shape[1]), matrices[0].dtype, order=order)
+    return np.concatenate(matrices, out=joined)
 
 
 def _plain(values: Values) -> Sequence[Any]:

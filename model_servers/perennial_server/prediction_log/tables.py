@@ -65,7 +65,7 @@ def _kind(batch: LoggedBatch) -> Hashable:
 
 
 def _join(batches: Sequence[LoggedBatch], selection: Selection) -> Table:
-    rows = join([batch.rows for batch in batches])
+    rows = join([batch.rows for batch in batches], order="F")
     inputs = selection.choose_inputs(rows)
     outputs = selection.choose_outputs(_join_outputs([batch.outputs for batch in batches]))
     return Table(

@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 from perennial_bundle import Rows, join
 
 
@@ -15,6 +16,16 @@ def test_rows_of_one_layout_join_and_cut_into_what_they_were():
     assert (cut.n, cut.columns) == (2, {"x": [2.0, None], "c": ["b", None]})
     assert cut.matrix is not None
     assert cut.matrix.tolist() == [[3.0, 4.0], [5.0, 6.0]]
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_a_joined_matrix_lies_in_memory_as_it_is_wanted(order):
+    got = join(
+        [Rows(1, {}, np.array([[1.0, 2.0]])), Rows(2, {}, np.array([[3.0, 4.0], [5.0, 6.0]]))], order=order
+    )
+    assert got.matrix is not None
+    assert got.matrix.tolist() == [[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]
+    assert got.matrix.flags[f"{order}_CONTIGUOUS"]
 
 
 def test_rows_of_other_columns_or_another_width_have_another_layout():
