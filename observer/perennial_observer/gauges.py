@@ -1,13 +1,13 @@
-"""The gauges of one scrape: what the latest look found, monitor by monitor.
+"""The figures of one scrape: what the latest look found, monitor by monitor, and how many windows it has judged.
 
 Labels are names and words of the API, and names of columns up to a bound; never a message, a value or a breach id.
 """
 
 from perennial_api.modeldeployment.monitoring import MonitorType
 from perennial_api.monitorreport import MonitorState, MonitorVerdict
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
-from perennial_observer.monitors.alarms.verdicts import MAX_FEATURES, Assessment, Memory
+from perennial_observer.monitors.alarms.verdicts import MAX_FEATURES, Assessment, Memory, Tally
 from perennial_observer.monitors.looks.reports import DeploymentReport
 
 __all__ = ["BY_MONITOR", "MonitorGauges"]
@@ -38,6 +38,12 @@ class MonitorGauges:
         self.evaluated = _gauge(
             "perennial_monitor_last_evaluation_timestamp_seconds", "When the latest window was judged."
         )
+        self.evaluations = _counter(
+            "perennial_monitor_evaluations",
+            "Windows judged since the monitor or its model was changed: passed, breached, insufficient or failed.",
+            "result",
+        )
+        self.breaches = _counter("perennial_monitor_breaches", "Windows of those that breached.")
         self.performance = _gauge(
             "perennial_model_performance",
             "Performance in the latest window, realised (by labels) or estimated (without).",
@@ -59,7 +65,7 @@ class MonitorGauges:
             labels=BY_DEPLOYMENT,
         )
 
-    def families(self) -> list[GaugeMetricFamily]:
+    def families(self) -> list[Metric]:
         """Return all of them."""
         return list(vars(self).values())
 
@@ -73,9 +79,16 @@ class MonitorGauges:
             for known in MonitorState:
                 self.state.add_metric([*place, known.value], float(verdict.state is known))
             memory = report.memories.get(verdict.name)
+            if verdict.type is not MonitorType.SERVICE_LEVEL:  # which has no windows
+                self._add_tally(place, Tally() if memory is None else memory.tally)
             if memory is not None and memory.latest is not None:
                 self._add_window(place, memory, memory.latest)
                 self._add_performance(place, verdict, memory.latest)
+
+    def _add_tally(self, place: list[str], tally: Tally) -> None:
+        for result, windows in tally:
+            self.evaluations.add_metric([*place, result], windows)
+        self.breaches.add_metric(place, tally.breached)
 
     def _add_window(self, place: list[str], memory: Memory, latest: Assessment) -> None:
         self.samples.add_metric(place, latest.samples)
@@ -101,6 +114,10 @@ class MonitorGauges:
         for gauge, end in ((self.lower, latest.lower), (self.upper, latest.upper)):
             if end is not None:
                 gauge.add_metric(series, end)
+
+
+def _counter(name: str, documentation: str, *labels: str) -> CounterMetricFamily:
+    return CounterMetricFamily(name, documentation, labels=(*BY_MONITOR, *labels))
 
 
 def _gauge(name: str, documentation: str, *labels: str) -> GaugeMetricFamily:

@@ -1,5 +1,6 @@
 import pytest
 from perennial_observer.monitors.alarms.rule import AlarmRule, AlarmState, name_breach, step_alarm
+from perennial_observer.monitors.alarms.verdicts import Assessment, Tally
 
 RULE = AlarmRule(breaches=2, of=3, consecutive=3)
 
@@ -44,3 +45,10 @@ def test_the_name_comes_from_the_first_breach_so_that_a_restart_gives_the_same()
 def test_one_of_one_alarms_at_once():
     assert run("x", AlarmRule(1, 1, 1))[0] is not None
     assert run("x.", AlarmRule(1, 1, 1))[1] is None
+
+
+def test_windows_are_tallied_by_what_came_of_them():
+    tally = Tally()
+    for breached, failed in [(True, False), (False, False), (False, False), (None, False), (None, True)]:
+        tally = tally.count(Assessment(breached=breached, failed=failed, reason="R", message="", samples=1))
+    assert tally == Tally(passed=2, breached=1, insufficient=1, failed=1)

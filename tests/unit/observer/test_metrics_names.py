@@ -1,5 +1,6 @@
 """Names and labels are an API: dashboards and alerts of others stand on them."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import pytest
 from perennial_api.monitorreport import LogCounts as ReportedCounts
 from perennial_api.monitorreport import MonitorReportStatus, MonitorVerdict
 from perennial_observer.metrics import Metrics
-from perennial_observer.monitors.alarms.verdicts import MAX_FEATURES, Assessment, Memory
+from perennial_observer.monitors.alarms.verdicts import MAX_FEATURES, Assessment, Memory, Tally
 from perennial_observer.monitors.looks.reports import DeploymentReport
 from perennial_observer.settings import Settings
 from perennial_observer.store.rows import Counts, DeploymentKey, FeedbackCounts, LogCounts
@@ -15,6 +16,7 @@ from perennial_observer.store.store import Store
 
 KEY = DeploymentKey("uid", "shop", "wine")
 OTHER = DeploymentKey("uid-2", "bank", "fraud")
+TALLY = Tally(passed=5, breached=2, insufficient=1)
 DEPLOYMENT = {"namespace", "deployment"}
 MONITOR = DEPLOYMENT | {"monitor", "type", "severity"}
 WANT = {
@@ -25,6 +27,8 @@ WANT = {
     "perennial_monitor_state": MONITOR | {"state"},
     "perennial_monitor_calibrated": MONITOR,
     "perennial_monitor_last_evaluation_timestamp_seconds": MONITOR,
+    "perennial_monitor_evaluations": MONITOR | {"result"},
+    "perennial_monitor_breaches": MONITOR,
     "perennial_model_performance": MONITOR | {"metric", "kind"},
     "perennial_model_performance_lower": MONITOR | {"metric", "kind"},
     "perennial_model_performance_upper": MONITOR | {"metric", "kind"},
@@ -55,7 +59,7 @@ def report(**changes) -> DeploymentReport:
         coverage=0.9,
         features=(("sugar", 0.4),),
     ).model_copy(update=changes)
-    memory = Memory(revision="wine-1", spec_digest="d", latest=latest, evaluated_at=5.0)
+    memory = Memory(revision="wine-1", spec_digest="d", latest=latest, evaluated_at=5.0, tally=TALLY)
     verdicts = (
         MonitorVerdict.model_validate(
             {
@@ -162,6 +166,20 @@ def test_performance_is_realised_or_estimated_by_the_monitors_type(metrics):
     assert {labels for labels in got if "realised" in labels and "auc" in labels}
     assert {labels for labels in got if "estimated" in labels and "guess" in labels}
     assert set(got.values()) == {0.6}
+
+
+def test_windows_are_counted_by_what_came_of_them(metrics):
+    place = 'deployment="wine",monitor="auc",namespace="shop",'
+    ends = 'severity="Page",type="Performance"} '
+    text = metrics.render().decode()
+    for result, windows in TALLY:
+        assert f'perennial_monitor_evaluations_total{{{place}result="{result}",{ends}{windows}.0' in text
+    assert f"perennial_monitor_breaches_total{{{place}{ends}2.0" in text
+
+
+def test_a_monitor_that_has_judged_nothing_yet_counts_from_zero(metrics, reports):
+    reports[KEY.uid] = replace(reports[KEY.uid], memories={})
+    assert set(values(metrics, "perennial_monitor_evaluations").values()) == {0}
 
 
 def test_one_state_is_1(metrics):

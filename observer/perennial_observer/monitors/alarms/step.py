@@ -51,6 +51,7 @@ def step(
         # What is known of a breach is kept in mind for as long as the alarm stands.
         explanation=memory.explanation if state is MonitorState.ALARM else "",
         severity=memory.severity,
+        tally=memory.tally.count(assessment),
         window_every_s=memory.window_every_s if settings.window_every_s is None else settings.window_every_s,
         rejected_until=memory.rejected_until
         if assessment.rejected_until is None

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from perennial_observer.monitors.alarms.rule import AlarmState
 from perennial_observer.store.reads import Position
 
-__all__ = ["Assessment", "Hindrance", "Memory", "assess_too_few", "build_verdict", "utc", "utc_text"]
+__all__ = ["Assessment", "Hindrance", "Memory", "Tally", "assess_too_few", "build_verdict", "utc", "utc_text"]
 
 MAX_FEATURES = 20
 MAX_MESSAGE = 1024
@@ -98,6 +98,27 @@ class Hindrance(BaseModel):
     since: float
 
 
+class Tally(BaseModel):
+    """How many windows a monitor has judged since it is what it is, by what came of them."""
+
+    model_config = ConfigDict(frozen=True)
+
+    passed: int = 0
+    breached: int = 0
+    insufficient: int = 0
+    failed: int = 0
+
+    def count(self, assessment: Assessment) -> "Tally":
+        """Count one more window."""
+        if assessment.failed:
+            name = "failed"
+        elif assessment.breached is None:
+            name = "insufficient"
+        else:
+            name = "breached" if assessment.breached else "passed"
+        return self.model_copy(update={name: getattr(self, name) + 1})
+
+
 class Memory(BaseModel):
     """What one monitor remembers between windows; written in the transaction that records the window.
 
@@ -137,6 +158,7 @@ class Memory(BaseModel):
     window_every_s: float | None = None
     hindrance: Hindrance | None = None
     severity: Severity | None = None
+    tally: Tally = Tally()
 
 
 def utc(seconds: float | None) -> datetime | None:
