@@ -100,7 +100,7 @@ def time_bare(observer: Observer, batches: list[list[PredictionRow]]) -> float:
     with engine.begin() as connection:
         deployment_id = register_deployment(connection, KEY)
     ready = [
-        [{"deployment_id": deployment_id, "arrival": time.time(), **vars(row)} for row in rows]
+        [{"deployment_id": deployment_id, "arrival": time.time(), **row._asdict()} for row in rows]
         for rows in batches
     ]
     names = [name for name in ready[0][0] if name != "id"]

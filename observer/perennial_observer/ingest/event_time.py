@@ -1,7 +1,7 @@
 """Which column holds a deployment's event time, and how far its time has come."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from perennial_bundle import Schema
 
@@ -67,7 +67,7 @@ class Placing:
         watermark = compute_watermark(latest_event, self.lateness_s, clock=now, is_arrival=self.is_arrival)
         if self.is_arrival and self.by_arrival:
             earliest = max(now, latest_event or now) - self.lateness_s / 2
-            rows = [row if row.event_time >= earliest else replace(row, event_time=earliest) for row in rows]
+            rows = [row if row.event_time >= earliest else row._replace(event_time=earliest) for row in rows]
         return Placed(rows, watermark)
 
 

@@ -64,7 +64,7 @@ def insert_new(
     Parameters
     ----------
     rows
-        Dataclasses with the table's columns.
+        Named tuples, the names being columns of the table.
     same
         Columns that all rows have alike.
     """
@@ -83,13 +83,12 @@ def _insert_or_skip_many(
     rows = list(by_key.values())
     (row_id,) = table.primary_key
     last = connection.execute(select(func.max(row_id))).scalar() or 0
-    names = _columns_of(table, rows)
+    names, alike = rows[0]._fields, tuple(same.values())
     places = ", ".join("?" * (len(same) + len(names)))
-    alike, read = tuple(same.values()), attrgetter(*names)
     # As text and tuples: SQLAlchemy's way to the driver costs as much as the insert itself.
     done = connection.exec_driver_sql(
         f"INSERT INTO {table.name} ({_quote((*same, *names))}) VALUES ({places}) ON CONFLICT DO NOTHING",  # noqa: S608  names of our own tables
-        [(*alike, *read(row)) for row in rows],
+        [(*alike, *row) for row in rows],
     )
     if done.rowcount == len(rows):
         return by_key.keys()
@@ -144,22 +143,20 @@ def _copy_straight(
     connection: Connection, table: Table, rows: Sequence[Any], same: Mapping[str, Any]
 ) -> None:
     """Insert rows that are all new; raises UniqueViolation, with nothing inserted, where one is not."""
-    names = _columns_of(table, rows)
-    alike, read = tuple(same.values()), attrgetter(*names)
+    names, alike = rows[0]._fields, tuple(same.values())
     with (
         _cursor(connection) as cursor,
         cursor.copy(f"COPY {table.name} ({_quote((*same, *names))}) FROM STDIN") as copy,
     ):
         for row in rows:
-            copy.write_row((*alike, *read(row)))
+            copy.write_row((*alike, *row))
 
 
 def _copy_what_is_new(
     connection: Connection, table: Table, rows: Sequence[Any], same: Mapping[str, Any]
 ) -> set[_Key]:
     """Insert those rows that are not there, by way of a table of the connection's own; return their keys."""
-    names = _columns_of(table, rows)
-    columns, read = _quote(names), attrgetter(*names)
+    columns = _quote(rows[0]._fields)
     incoming = f"incoming_{table.name}"
     # In the order in which they came, for ids rise with it.
     take_over = (
@@ -176,13 +173,9 @@ def _copy_what_is_new(
         cursor.execute(f"TRUNCATE {incoming}")
         with cursor.copy(f"COPY {incoming} (place, {columns}) FROM STDIN") as copy:
             for place, row in enumerate(rows):
-                copy.write_row((place, *read(row)))
+                copy.write_row((place, *row))
         cursor.execute(take_over, list(same.values()))
         return set(cursor.fetchall())
-
-
-def _columns_of(table: Table, rows: Sequence[Any]) -> list[str]:
-    return [column.name for column in table.columns if column.name in vars(rows[0])]
 
 
 def _cursor(connection: Connection) -> Any:

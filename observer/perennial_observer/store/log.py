@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, and_, exists, func, insert, select, update
+from sqlalchemy import Connection, Float, and_, bindparam, case, exists, func, insert, or_, select, update
 
 from perennial_observer.store import tables as t
 from perennial_observer.store.inserts import find_new, insert_new, insert_or_skip, parts
@@ -32,6 +32,30 @@ __all__ = [
 ]
 
 _Key = tuple[str, int]
+_D, _F = t.deployment.c, t.feedback.c
+
+# Statements of every message, made once: making one costs SQLAlchemy ten times what running it does.
+_FIND = select(
+    _D.id,
+    _D.latest_event,
+    exists().where(_F.deployment_id == _D.id, _F.known.is_(False)).label("has_waiting"),
+).where(_D.uid == bindparam("uid"))
+_LATEST = bindparam("latest", type_=Float)
+_RAISE_TOTALS = (
+    update(t.deployment)
+    .where(_D.id == bindparam("deployment"))
+    .values(
+        {
+            column: column + bindparam(f"more_{column.name}")
+            for column in (_D.predictions, _D.labels, _D.rejected, _D.late, _D.log_bytes)
+        }
+        | {
+            _D.latest_event: case(
+                (or_(_D.latest_event.is_(None), _D.latest_event < _LATEST), _LATEST), else_=_D.latest_event
+            )
+        }
+    )
+)
 
 
 def find_deployment_id(connection: Connection, uid: str) -> int | None:
@@ -74,29 +98,36 @@ def write_log(
         Settles where rows stand in the stream, given the latest event time so far: here, since until now the rows may
         have waited for long. Without it they stand where they say.
     """
-    deployment_id = register_deployment(connection, key)
+    found = connection.execute(_FIND, {"uid": key.uid}).first()
+    deployment_id = register_deployment(connection, key) if found is None else found.id
     late_before = None
     if place is not None and rows:
-        placed = place(rows, _find_latest_event(connection, deployment_id))
+        placed = place(rows, None if found is None else found.latest_event)
         rows, late_before = placed.rows, placed.late_before
     fresh = insert_new(connection, t.prediction, deployment_id, rows, arrival=now)
     late = 0 if late_before is None else sum(row.event_time < late_before for row in fresh)
-    if fresh:
-        latest = max(row.event_time for row in fresh)
-        _raise_totals(connection, deployment_id, predictions=len(fresh), late=late, latest=latest)
-        _match_waiting_labels(connection, deployment_id, {row.prediction_id for row in fresh})
+    labels = 0
+    if fresh and found is not None and found.has_waiting:
+        labels = _match_waiting_labels(connection, deployment_id, {row.prediction_id for row in fresh})
     misfits = find_new(connection, t.rejected_row, deployment_id, rejected)
     # The latest are kept: monitors count them, and would see an end of the trouble if no more were taken.
     kept = misfits[max(0, len(misfits) - max_rejected) :]
-    if misfits:
-        if kept:
-            delete_oldest_rejected(connection, deployment_id, keep=max_rejected - len(kept))
-            values = [{"deployment_id": deployment_id, "arrival": now, **vars(row)} for row in kept]
-            connection.execute(insert(t.rejected_row), values)
-        _raise_totals(connection, deployment_id, rejected=len(misfits))
+    if kept:
+        delete_oldest_rejected(connection, deployment_id, keep=max_rejected - len(kept))
+        values = [{"deployment_id": deployment_id, "arrival": now, **vars(row)} for row in kept]
+        connection.execute(insert(t.rejected_row), values)
     mirrored = insert_new(connection, t.shadow_row, deployment_id, shadow, arrival=now, state=0)
-    if fresh or kept or mirrored:
-        _raise_totals(connection, deployment_id, log_bytes=measure_rows(fresh, kept, mirrored))
+    if fresh or misfits or mirrored:
+        _raise_totals(
+            connection,
+            deployment_id,
+            predictions=len(fresh),
+            labels=labels,
+            rejected=len(misfits),
+            late=late,
+            log_bytes=measure_rows(fresh, kept, mirrored),
+            latest=max((row.event_time for row in fresh), default=None),
+        )
     duplicates = len(rows) - len(fresh) + len(rejected) - len(misfits) + len(shadow) - len(mirrored)
     return LogCounts(
         accepted=len(fresh),
@@ -106,12 +137,6 @@ def write_log(
         late=late,
         reasons=Counter(row.reason for row in misfits),
     )
-
-
-def _find_latest_event(connection: Connection, deployment_id: int) -> float | None:
-    d = t.deployment.c
-    found: float | None = connection.execute(select(d.latest_event).where(d.id == deployment_id)).scalar()
-    return found
 
 
 def _logged(connection: Connection, deployment_id: int, ids: Iterable[str]) -> set[_Key]:
@@ -137,24 +162,22 @@ def _raise_totals(
     log_bytes: int = 0,
     latest: float | None = None,
 ) -> None:
-    d = t.deployment.c
-    values: dict[Any, Any] = {
-        d.predictions: d.predictions + predictions,
-        d.labels: d.labels + labels,
-        d.rejected: d.rejected + rejected,
-        d.late: d.late + late,
-        d.log_bytes: d.log_bytes + log_bytes,
-    }
-    connection.execute(update(t.deployment).where(d.id == deployment_id).values(values))
-    if latest is not None:
-        later = (d.latest_event.is_(None)) | (d.latest_event < latest)
-        connection.execute(
-            update(t.deployment).where(d.id == deployment_id, later).values(latest_event=latest)
-        )
+    connection.execute(
+        _RAISE_TOTALS,
+        {
+            "deployment": deployment_id,
+            "more_predictions": predictions,
+            "more_labels": labels,
+            "more_rejected": rejected,
+            "more_late": late,
+            "more_log_bytes": log_bytes,
+            "latest": latest,
+        },
+    )
 
 
-def _match_waiting_labels(connection: Connection, deployment_id: int, ids: set[str]) -> None:
-    """Turn labels that came before their prediction into known ones."""
+def _match_waiting_labels(connection: Connection, deployment_id: int, ids: set[str]) -> int:
+    """Turn labels that came before their prediction into known ones; return how many."""
     f = t.feedback.c
     matched = 0
     for part in parts(sorted(ids)):
@@ -170,8 +193,7 @@ def _match_waiting_labels(connection: Connection, deployment_id: int, ids: set[s
             .where(f.deployment_id == deployment_id, f.known.is_(False), f.prediction_id.in_(part), is_logged)
             .values(known=True)
         ).rowcount
-    if matched:
-        _raise_totals(connection, deployment_id, labels=matched)
+    return matched
 
 
 def write_feedback(

@@ -18,6 +18,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    text,
 )
 
 __all__ = [
@@ -132,7 +133,14 @@ feedback = Table(
     Column("arrival", Float, nullable=False),
     Column("known", Boolean, nullable=False),
     UniqueConstraint("deployment_id", "prediction_id", "row"),
-    Index("feedback_by_known", "known", "arrival"),
+    # Nearly always it is empty, so that each message of the log learns at once that no label waits for it.
+    Index(
+        "feedback_waiting",
+        "deployment_id",
+        "arrival",
+        sqlite_where=text("known IS 0"),
+        postgresql_where=text("known IS false"),
+    ),
     Index("feedback_by_arrival", "deployment_id", "arrival"),
     sqlite_autoincrement=True,
 )
