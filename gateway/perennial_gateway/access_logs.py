@@ -1,17 +1,17 @@
 """What Envoy counts and tells of finished requests: slow ones, gRPC's failures, and the clients of sticky routes.
 
 They come from access loggers that never block a request: some add to counters of Envoy's own, which
-survive every change of endpoints; one has a bounded buffer and drops what the agent is too slow to take.
+survive every change of endpoints; one tells the agent, see `agent_calls.py`.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+from perennial_gateway.agent_calls import STATS_SCOPE, build_counting, build_sending
 from perennial_gateway.headers import BUDGET_HEADER, CLIENT_HEADER, GRPC_TIMEOUT_HEADER, TIMEOUT_HEADER
 from perennial_gateway.sticky import METADATA, SALT_KEY
 
-STATS_SCOPE = "perennial"
 SLOW_STAT = f"{STATS_SCOPE}.slow.cluster."
 """Prefix of the counters of slow requests; the cluster's name follows."""
 
@@ -36,10 +36,10 @@ FROM_SERVER = "via_upstream"
 """What Envoy says of an answer that isn't its own."""
 
 CLIENTS_CLUSTER = "clients"
-CLIENTS_LOST_STAT = f"access_logs.fluentd.{CLIENTS_CLUSTER}.entries_lost"
-CLIENTS_BUFFER_BYTES = 262_144
+CLIENTS_STAT = f"{STATS_SCOPE}.clients"
+"""How many requests on sticky routes the agent should have been told of."""
 
-_TYPE = "type.googleapis.com/envoy.extensions.access_loggers"
+_FILTERS = "type.googleapis.com/envoy.extensions.access_loggers.filters"
 
 # A server's time is counted, not that of a client who reads slowly; an answer that never came took all the time there was.
 _IS_SLOW = (
@@ -71,7 +71,7 @@ _IS_STICKY = f"'{SALT_KEY}' in xds.route_metadata.filter_metadata['{METADATA}']"
 
 def build_slow_log() -> dict[str, Any]:
     """Return the logger that counts, by cluster, requests above their route's latency budget."""
-    return _log("slow", _present(BUDGET_HEADER), _IS_SLOW, _counting("slow"))
+    return _log("slow", _present(BUDGET_HEADER), _IS_SLOW, _by_cluster("slow"))
 
 
 def build_unserved_log() -> dict[str, Any]:
@@ -83,44 +83,36 @@ def build_unserved_log() -> dict[str, Any]:
         }
     }
     either = {"or_filter": {"filters": [{"status_code_filter": failed}, _IS_GRPC]}}
-    return _log("unserved", either, _IS_UNSERVED, _counting("unserved", "route", "%ROUTE_NAME%"))
+    return _log("unserved", either, _IS_UNSERVED, build_counting("unserved", {"route": "%ROUTE_NAME%"}))
 
 
 def build_grpc_logs() -> list[dict[str, Any]]:
     """Return the loggers that count, by cluster, what gRPC hides from Envoy's own counters: its answers are all 200."""
     return [
-        _log("grpc_failed", _IS_GRPC, _HAS_FAILED, _counting("grpc_failed")),
-        _log("grpc_invalid", _IS_GRPC, _IS_INVALID, _counting("grpc_invalid")),
+        _log("grpc_failed", _IS_GRPC, _HAS_FAILED, _by_cluster("grpc_failed")),
+        _log("grpc_invalid", _IS_GRPC, _IS_INVALID, _by_cluster("grpc_invalid")),
     ]
 
 
-def build_clients_log() -> dict[str, Any]:
-    """Return the logger that tells the agent who was served by whom; only for sticky routes."""
-    return _log(
-        "clients",
-        _present(CLIENT_HEADER),
-        _IS_STICKY,
-        {
-            "@type": f"{_TYPE}.fluentd.v3.FluentdAccessLogConfig",
-            "cluster": CLIENTS_CLUSTER,
-            "tag": CLIENTS_CLUSTER,
-            "stat_prefix": CLIENTS_CLUSTER,
-            "buffer_flush_interval": "0.5s",
-            "buffer_size_bytes": CLIENTS_BUFFER_BYTES,
-            "record": {
-                "cluster": "%UPSTREAM_CLUSTER%",
-                "client": f"%REQ({CLIENT_HEADER})%",
-                "salt": f"%METADATA(ROUTE:{METADATA}:{SALT_KEY})%",
-                "status": "%RESPONSE_CODE%",
-                # In the headers where an answer is nothing but its status.
-                "grpc": "%TRAILER(grpc-status)%",
-                "grpc_only": "%RESP(grpc-status)%",
-                "from": "%RESPONSE_CODE_DETAILS%",
-                "deadline": f"%REQ({GRPC_TIMEOUT_HEADER})%",
-                "timeout_ms": f"%REQ({TIMEOUT_HEADER})%",
-            },
-        },
-    )
+def build_clients_logs() -> list[dict[str, Any]]:
+    """Return the loggers that count, and tell the agent, who was served by whom; only for sticky routes."""
+    attributes = {
+        "cluster": "%UPSTREAM_CLUSTER%",
+        "client": f"%REQ({CLIENT_HEADER})%",
+        "salt": f"%METADATA(ROUTE:{METADATA}:{SALT_KEY})%",
+        "status": "%RESPONSE_CODE%",
+        # In the headers where an answer is nothing but its status.
+        "grpc": "%TRAILER(grpc-status)%",
+        "grpc_only": "%RESP(grpc-status)%",
+        "from": "%RESPONSE_CODE_DETAILS%",
+        "deadline": f"%REQ({GRPC_TIMEOUT_HEADER})%",
+        "timeout_ms": f"%REQ({TIMEOUT_HEADER})%",
+    }
+    sending = build_sending(CLIENTS_CLUSTER, attributes, flush="0.5s")
+    return [
+        _log(f"clients_{name}", _present(CLIENT_HEADER), _IS_STICKY, config)
+        for name, config in (("counting", build_counting("clients")), ("sending", sending))
+    ]
 
 
 def _present(header: str) -> dict[str, Any]:
@@ -134,17 +126,12 @@ def _matching(header: str, match: dict[str, Any]) -> dict[str, Any]:
 _IS_GRPC = _matching("content-type", {"string_match": {"prefix": "application/grpc"}})
 
 
-def _counting(name: str, tag: str = "cluster", value: str = "%UPSTREAM_CLUSTER%") -> dict[str, Any]:
-    tags = [{"name": tag, "value_format": value}]
-    return {
-        "@type": f"{_TYPE}.stats.v3.Config",
-        "stats_scope": {"prefix": STATS_SCOPE},
-        "counters": [{"stat": {"name": name, "tags": tags}, "value_fixed": 1}],
-    }
+def _by_cluster(name: str) -> dict[str, Any]:
+    return build_counting(name, {"cluster": "%UPSTREAM_CLUSTER%"})
 
 
 def _log(name: str, cheap: dict[str, Any], expression: str, config: dict[str, Any]) -> dict[str, Any]:
     """Return a logger for requests that pass a filter, which is cheap to ask, and of which an expression is true."""
-    cel = {"@type": f"{_TYPE}.filters.cel.v3.ExpressionFilter", "expression": expression}
+    cel = {"@type": f"{_FILTERS}.cel.v3.ExpressionFilter", "expression": expression}
     true = {"extension_filter": {"name": "envoy.access_loggers.extension_filters.cel", "typed_config": cel}}
     return {"name": name, "filter": {"and_filter": {"filters": [cheap, true]}}, "typed_config": config}

@@ -13,7 +13,7 @@ from typing import Self
 import aiohttp
 
 from perennial_gateway.access_logs import (
-    CLIENTS_LOST_STAT,
+    CLIENTS_STAT,
     FAILED_STAT,
     INVALID_STAT,
     SLOW_STAT,
@@ -48,7 +48,7 @@ _STATS = "completed|5xx|active|400|422|pending_overflow|pending_failure_eject"
 _ACTIVE = rf"http\.({STAT_PREFIX}|{PIN_PREFIX})\.downstream_rq_active"
 _COUNTERS = (
     rf"^(cluster\.[^.]+\.upstream_rq_({_STATS})|({'|'.join(map(re.escape, (*_LOGGED, UNSERVED_STAT)))})[^.]+"
-    rf"|{re.escape(CLIENTS_LOST_STAT)}|{re.escape(CAPTURED_STAT)}|{_ACTIVE}|listener\.{EPOCH_PREFIX}[^.]+\.downstream_cx_active)$"
+    rf"|{re.escape(CLIENTS_STAT)}|{re.escape(CAPTURED_STAT)}|{_ACTIVE}|listener\.{EPOCH_PREFIX}[^.]+\.downstream_cx_active)$"
 )
 _CLUSTER = re.compile(rf"cluster\.(?P<cluster>[^.]+)\.upstream_rq_(?P<stat>{_STATS})")
 _EPOCH = re.compile(rf"listener\.{EPOCH_PREFIX}(?P<epoch>[^.]+)\.")
@@ -94,8 +94,8 @@ class EnvoyCounters:
         By cluster name; see `folded`.
     active_requests, active_connections
         Of clients.
-    lost_records
-        Of finished requests on sticky routes that the agent was too slow to take.
+    clients_offered
+        Finished requests on sticky routes, of which the agent was to be told.
     unserved
         Requests that no server was ready to take, by route; they are in no cluster's counters.
     captured
@@ -106,7 +106,7 @@ class EnvoyCounters:
     clusters: Mapping[str, ClusterCounters]
     active_requests: int
     active_connections: int
-    lost_records: int = 0
+    clients_offered: int = 0
     unserved: Mapping[str, int] = field(default_factory=dict)
     captured: int = 0
 
@@ -186,7 +186,7 @@ def parse_counters(text: str) -> EnvoyCounters:
     epoch = ""
     clusters: dict[str, dict[str, int]] = {}
     unserved: dict[str, int] = {}
-    requests = connections = lost = captured = 0
+    requests = connections = told = captured = 0
     for name, value in _parse(text):
         if match := _CLUSTER.fullmatch(name):
             clusters.setdefault(match["cluster"], {})[match["stat"]] = int(value)
@@ -194,8 +194,8 @@ def parse_counters(text: str) -> EnvoyCounters:
             clusters.setdefault(name.removeprefix(prefix), {})[_LOGGED[prefix]] = int(value)
         elif name.startswith(UNSERVED_STAT):
             unserved[name.removeprefix(UNSERVED_STAT)] = int(value)
-        elif name == CLIENTS_LOST_STAT:
-            lost = int(value)
+        elif name == CLIENTS_STAT:
+            told = int(value)
         elif name == CAPTURED_STAT:
             captured = int(value)
         elif match := _EPOCH.match(name):
@@ -221,7 +221,7 @@ def parse_counters(text: str) -> EnvoyCounters:
         },
         active_requests=requests,
         active_connections=connections,
-        lost_records=lost,
+        clients_offered=told,
         unserved=unserved,
         captured=captured,
     )

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
-from perennial_gateway.access_logs import CLIENTS_CLUSTER, STATS_SCOPE
-from perennial_gateway.capture import CAPTURE_CLUSTER, build_capture_limits
+from perennial_gateway.access_logs import CLIENTS_CLUSTER
+from perennial_gateway.agent_calls import STATS_SCOPE, build_call_limits
+from perennial_gateway.capture import CAPTURE_CLUSTER
 from perennial_gateway.clusters import CONNECT_TIMEOUT, http_protocol_options
 from perennial_gateway.listeners import AGENT_CLUSTER, build_listeners, file_source
 from perennial_gateway.routes import OBSERVER_CLUSTER
@@ -31,7 +33,6 @@ _KEPT_STATS = (
     "listener.",
     "overload.",
     f"{STATS_SCOPE}.",
-    "access_logs.fluentd.",
 )
 
 
@@ -55,9 +56,8 @@ def build_bootstrap(settings: EnvoySettings, epoch: str) -> dict[str, Any]:
             "clusters": [
                 _observer_cluster(settings),
                 _local_cluster(AGENT_CLUSTER, _loopback(settings.agent_port)),
-                _local_cluster(CLIENTS_CLUSTER, {"pipe": {"path": str(settings.clients_socket)}}),
-                _local_cluster(CAPTURE_CLUSTER, {"pipe": {"path": str(settings.capture_socket)}})
-                | build_capture_limits(),
+                _local_cluster(CLIENTS_CLUSTER, _pipe(settings.clients_socket)) | build_call_limits(),
+                _local_cluster(CAPTURE_CLUSTER, _pipe(settings.capture_socket)) | build_call_limits(),
             ],
         },
         "stats_config": {
@@ -76,6 +76,10 @@ def build_bootstrap(settings: EnvoySettings, epoch: str) -> dict[str, Any]:
 
 def _loopback(port: int) -> dict[str, Any]:
     return {"socket_address": {"address": "127.0.0.1", "port_value": port}}
+
+
+def _pipe(socket: Path) -> dict[str, Any]:
+    return {"pipe": {"path": str(socket)}}
 
 
 def _local_cluster(name: str, address: dict[str, Any]) -> dict[str, Any]:

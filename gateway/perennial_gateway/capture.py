@@ -1,9 +1,8 @@
 """Show the agent what clients ask and are answered, for revisions whose own servers keep no log.
 
-A script in Envoy keeps both bodies as they pass, and an access logger sends them to the agent, many at a time, in calls
-that no request waits for. The cluster of those calls has few connections and a short queue: what the agent is too slow to
-take, or isn't there for, is dropped there. Envoy's external processing has no such bound where it doesn't wait, its taps
-none in what the agent hasn't read, and a call for each request would cost several times as much.
+A script in Envoy keeps both bodies as they pass, and an access logger sends them to the agent, see `agent_calls.py`. Envoy's
+external processing has no bound where it doesn't wait, its taps none in what the agent hasn't read, and a call for each
+request would cost several times as much.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from perennial_gateway.access_logs import STATS_SCOPE
+from perennial_gateway.agent_calls import STATS_SCOPE, build_counting, build_sending
 from perennial_gateway.headers import CLIENT_HEADER, PREDICTION_HEADER, REVISION_HEADER, SHADOW_HEADER
 from perennial_gateway.model import Backend, Route
 from perennial_gateway.sticky import MOST_KEY_CHARACTERS
@@ -19,12 +18,6 @@ from perennial_gateway.sticky import MOST_KEY_CHARACTERS
 CAPTURE_CLUSTER = "capture"
 CAPTURED_STAT = f"{STATS_SCOPE}.captured"
 """How many exchanges the agent should have been given."""
-
-CAPTURE_PATH = "/v1/logs"
-MAX_CALLS = 4
-MAX_WAITING_CALLS = 8
-BUFFER_BYTES = 256 * 1024
-"""Of a worker thread, which are sent at once when they are full."""
 
 MOST_BYTES = 512 * 1024
 """Of a request and its answer together; of a larger one only that it was is told."""
@@ -45,7 +38,6 @@ NOTHING = "-"
 
 _FILTER = "envoy.filters.http.lua"
 _LUA = "type.googleapis.com/envoy.extensions.filters.http.lua.v3"
-_LOGGERS = "type.googleapis.com/envoy.extensions.access_loggers"
 _SCRIPT = Path(__file__).with_name("capture.lua")
 
 
@@ -67,39 +59,13 @@ def build_capture_logs() -> list[dict[str, Any]]:
     """Return the loggers of what the script has kept whole: one counts it, one sends it."""
     matcher = {"filter": METADATA, "path": [{"key": "answered"}], "value": {"present_match": True}}
     kept = {"metadata_filter": {"matcher": matcher, "match_if_key_not_found": False}}
-    uri = {"uri": f"http://agent{CAPTURE_PATH}", "cluster": CAPTURE_CLUSTER, "timeout": "2s"}
     attributes = {
         "told": "\n".join(TOLD),
         "asked": f"%DYNAMIC_METADATA({METADATA}:asked)%",
         "answered": f"%DYNAMIC_METADATA({METADATA}:answered)%",
     }
-    sending = {
-        "@type": f"{_LOGGERS}.open_telemetry.v3.OpenTelemetryAccessLogConfig",
-        "http_service": {"http_uri": uri},
-        "log_name": CAPTURE_CLUSTER,
-        "disable_builtin_labels": True,
-        "buffer_flush_interval": "0.2s",
-        "buffer_size_bytes": BUFFER_BYTES,
-        "attributes": {
-            "values": [{"key": key, "value": {"string_value": text}} for key, text in attributes.items()]
-        },
-    }
-    counting = {
-        "@type": f"{_LOGGERS}.stats.v3.Config",
-        "stats_scope": {"prefix": STATS_SCOPE},
-        "counters": [{"stat": {"name": "captured"}, "value_fixed": 1}],
-    }
+    sending = build_sending(CAPTURE_CLUSTER, attributes, flush="0.2s")
     return [
         {"name": f"captured_{name}", "filter": kept, "typed_config": config}
-        for name, config in (("counting", counting), ("sending", sending))
+        for name, config in (("counting", build_counting("captured")), ("sending", sending))
     ]
-
-
-def build_capture_limits() -> dict[str, Any]:
-    """Return what the cluster of the calls may hold: some 10 MiB."""
-    threshold = {
-        "max_connections": MAX_CALLS,
-        "max_pending_requests": MAX_WAITING_CALLS,
-        "max_requests": MAX_CALLS + MAX_WAITING_CALLS,
-    }
-    return {"circuit_breakers": {"thresholds": [threshold]}}

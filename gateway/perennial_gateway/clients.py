@@ -17,13 +17,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from perennial_gateway.access_logs import FROM_SERVER, GRPC_FAULTS, GRPC_TIME_UP
+from perennial_gateway.agent_calls import BUFFER_BYTES, serve_calls
 from perennial_gateway.clusters import cluster_name, fold_name
 from perennial_gateway.files import write_atomically
-from perennial_gateway.fluentd import Malformed, Record, RecordReader
 from perennial_gateway.model import Route, RouteKey
+from perennial_gateway.otlp import Record
 
 SAVE_EVERY_S = 5.0
-READ_BYTES = 65_536
+MOST_CALL_BYTES = 2 * BUFFER_BYTES
+"""A full buffer with its last entry, whose client may have a name as long as a head may be."""
+
 SERVER_ERROR = 500
 _GRPC_FAULTS = frozenset(map(str, GRPC_FAULTS))
 
@@ -62,7 +65,7 @@ class ClientCounter:
         self._seen: dict[str, _Seen] = _load(path)
         self._kept = sum(len(seen.users) for seen in self._seen.values())
         self._changed = False
-        self._connections: set[asyncio.StreamWriter] = set()
+        self.taken = 0
         self.dropped = 0
 
     def follow(self, routes: Mapping[RouteKey, Route]) -> None:
@@ -81,11 +84,14 @@ class ClientCounter:
 
     def add(self, record: Record) -> None:
         """Count one finished request; one under an older salt counts no more."""
-        seen = self._seen.get(fold_name(str(record.get("cluster"))))
-        status = record.get("status")
-        if seen is None or seen.salt != record.get("salt") or not isinstance(status, int) or not status:
+        self.taken += 1
+        told = {name: value.decode("utf-8", "replace") for name, value in record.attributes.items()}
+        seen = self._seen.get(fold_name(told.get("cluster", "")))
+        status = told.get("status", "")
+        # No status: the client went away before there was one.
+        if seen is None or seen.salt != told.get("salt") or not status.isdecimal() or not int(status):
             return
-        client = _hash(seen.salt, str(record.get("client")))
+        client = _hash(seen.salt, record.attributes.get("client", b""))
         if client not in seen.users:
             if self._kept >= self._most:
                 self.dropped += 1
@@ -93,7 +99,7 @@ class ClientCounter:
             seen.users.add(client)
             self._kept += 1
             self._changed = True
-        if (status >= SERVER_ERROR or _has_failed(record)) and client not in seen.failing:
+        if (int(status) >= SERVER_ERROR or _has_failed(told)) and client not in seen.failing:
             seen.failing.add(client)
             self._changed = True
 
@@ -103,16 +109,12 @@ class ClientCounter:
 
     async def run(self, socket: Path) -> None:
         """Take Envoy's records from a Unix socket, and save the counts now and then and at the end, until cancelled."""
-        await asyncio.to_thread(socket.unlink, missing_ok=True)
-        server = await asyncio.start_unix_server(self._receive, socket)
         try:
-            while True:
-                await asyncio.sleep(SAVE_EVERY_S)
-                await self._save()
+            async with serve_calls(socket, self.add, MOST_CALL_BYTES):
+                while True:
+                    await asyncio.sleep(SAVE_EVERY_S)
+                    await self._save()
         finally:
-            server.close()
-            for connection in tuple(self._connections):
-                connection.close()
             await self._save()
 
     async def _save(self) -> None:
@@ -126,19 +128,6 @@ class ClientCounter:
             self._changed = True
             _LOG.warning("clients' counts not saved path=%s error=%s", self._path, error)
 
-    async def _receive(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        records = RecordReader()
-        self._connections.add(writer)
-        try:
-            while data := await reader.read(READ_BYTES):
-                for record in records.feed(data):
-                    self.add(record)
-        except (Malformed, OSError) as error:
-            _LOG.warning("clients' log broken error=%s", error)
-        finally:
-            self._connections.discard(writer)
-            writer.close()
-
     def _dump(self) -> bytes:
         return json.dumps(
             {
@@ -148,18 +137,18 @@ class ClientCounter:
         ).encode()
 
 
-def _has_failed(record: Record) -> bool:
+def _has_failed(told: Mapping[str, str]) -> bool:
     """Return whether a gRPC answer says that the server is at fault; its HTTP status never does."""
-    statuses = {str(record.get(name)) for name in ("grpc", "grpc_only")}
+    statuses = {told.get(name) for name in ("grpc", "grpc_only")}
     if str(GRPC_TIME_UP) in statuses:
-        had_routes_time = record.get("deadline") == f"{record.get('timeout_ms')}m"
-        return record.get("from") != FROM_SERVER or had_routes_time
+        had_routes_time = told.get("deadline") == f"{told.get('timeout_ms')}m"
+        return told.get("from") != FROM_SERVER or had_routes_time
     return bool(statuses & _GRPC_FAULTS)
 
 
-def _hash(salt: str, client: str) -> int:
+def _hash(salt: str, client: bytes) -> int:
     """Return 64 bits that stand for a client; two of a million clients share them once in 37 million cases."""
-    digest = hashlib.blake2b(client.encode(), digest_size=8, key=salt.encode()).digest()
+    digest = hashlib.blake2b(client, digest_size=8, key=salt.encode()).digest()
     return int.from_bytes(digest, "big")
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from perennial_gateway.access_logs import (
-    build_clients_log,
+    build_clients_logs,
     build_grpc_logs,
     build_slow_log,
     build_unserved_log,
@@ -56,7 +56,7 @@ def build_listeners(settings: EnvoySettings, epoch: str) -> list[dict[str, Any]]
             build_slow_log(),
             *build_grpc_logs(),
             build_unserved_log(),
-            build_clients_log(),
+            *build_clients_logs(),
             *build_capture_logs(),
         ],
         "early_header_mutation_extensions": _early([{"remove": REVISION_HEADER}]),

@@ -11,6 +11,7 @@ from prometheus_client.registry import Collector
 
 from perennial_gateway.admin import EnvoyCounters
 from perennial_gateway.agent import RouteState, RouteStatus
+from perennial_gateway.clients import ClientCounter
 from perennial_gateway.clusters import Traffic
 from perennial_gateway.prediction_log.collector import Collector as LogCollector
 
@@ -22,14 +23,14 @@ class _Reading(Collector):
         counters: EnvoyCounters | None,
         watch_failures: Mapping[str, int],
         *,
-        dropped_clients: int,
+        clients: ClientCounter,
         log: LogCollector,
         ready: bool,
     ) -> None:
         self._states = Tally(status.state for status in statuses)
         self._counters = counters
         self._watch_failures = watch_failures
-        self._dropped_clients = dropped_clients
+        self._clients = clients
         self._log = log
         self._ready = ready
 
@@ -47,18 +48,29 @@ class _Reading(Collector):
         for kind, count in self._watch_failures.items():
             failures.add_metric([kind], count)
         yield failures
-        dropped = CounterMetricFamily(
-            "perennial_router_clients_dropped",
-            "Requests on sticky routes whose client isn't counted: too many clients, or too many at once",
-            labels=["reason"],
-        )
-        dropped.add_metric(["limit"], self._dropped_clients)
-        if self._counters:
-            dropped.add_metric(["overload"], self._counters.lost_records)
-        yield dropped
+        yield from _of_clients(self._clients, self._counters)
         yield from _of_log(self._log, self._counters)
         if self._counters:
             yield from _per_revision(self._counters)
+
+
+def _of_clients(clients: ClientCounter, counters: EnvoyCounters | None) -> Iterator[Metric]:
+    if counters:
+        yield CounterMetricFamily(
+            "perennial_router_clients_offered",
+            "Requests on sticky routes that Envoy had for the agent; those that it hasn't taken were dropped",
+            value=counters.clients_offered,
+        )
+    yield CounterMetricFamily(
+        "perennial_router_clients_taken", "Those that the agent has taken", value=clients.taken
+    )
+    dropped = CounterMetricFamily(
+        "perennial_router_clients_dropped",
+        "Those whose client isn't counted, as there are too many clients",
+        labels=["reason"],
+    )
+    dropped.add_metric(["limit"], clients.dropped)
+    yield dropped
 
 
 def _of_log(log: LogCollector, counters: EnvoyCounters | None) -> Iterator[Metric]:
@@ -131,13 +143,11 @@ def render_metrics(
     counters: EnvoyCounters | None,
     watch_failures: Mapping[str, int],
     *,
-    dropped_clients: int,
+    clients: ClientCounter,
     log: LogCollector,
     ready: bool,
 ) -> bytes:
     """Return the metrics in Prometheus' text format; without Envoy's counters if it doesn't answer."""
     registry = CollectorRegistry()
-    registry.register(
-        _Reading(statuses, counters, watch_failures, dropped_clients=dropped_clients, log=log, ready=ready)
-    )
+    registry.register(_Reading(statuses, counters, watch_failures, clients=clients, log=log, ready=ready))
     return generate_latest(registry)

@@ -121,7 +121,7 @@ class Pages:
             facts.agent.statuses().values(),
             counters,
             facts.watch_failures(),
-            dropped_clients=facts.clients.dropped,
+            clients=facts.clients,
             log=facts.log,
             ready=facts.agent.ready() and not facts.is_outdated(),
         )

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
-import logging
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from aiohttp import web
-
-from perennial_gateway.capture import BUFFER_BYTES, CAPTURE_PATH, MOST_BYTES, NOTHING
+from perennial_gateway.agent_calls import BUFFER_BYTES, serve_calls
+from perennial_gateway.capture import MOST_BYTES, NOTHING
 from perennial_gateway.model import RecordedPart, Route, RouteKey
+from perennial_gateway.otlp import Record
 from perennial_gateway.prediction_log.choosing import is_sampled, name_client
 from perennial_gateway.prediction_log.exchanges import Exchange, Told, read_told
-from perennial_gateway.prediction_log.otlp import Record, read_records
 from perennial_gateway.prediction_log.queue import ExchangeQueue, LogCounts
 from perennial_gateway.prediction_log.sender import LogSender, SenderOptions
 from perennial_gateway.settings import AgentSettings
@@ -23,8 +20,6 @@ MOST_MESSAGE_BYTES = BUFFER_BYTES + 2 * MOST_BYTES
 """A full buffer with the last exchange, whose bodies may be written as text."""
 
 FLUSH_S = 5.0
-
-_LOG = logging.getLogger(__name__)
 
 
 class Collector:
@@ -67,30 +62,13 @@ class Collector:
 
     async def run(self, socket: Path) -> None:
         """Take and send until cancelled, and then send what is left."""
-        await asyncio.to_thread(socket.unlink, missing_ok=True)
-        app = web.Application(client_max_size=MOST_MESSAGE_BYTES)
-        app.router.add_post(CAPTURE_PATH, self._take)
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
-        await runner.setup()
         try:
-            await web.UnixSite(runner, str(socket)).start()
-            await self._sender.run()
+            async with serve_calls(socket, self._put, MOST_MESSAGE_BYTES):
+                await self._sender.run()
         finally:
-            await runner.cleanup()
             await self._sender.flush(FLUSH_S)
 
-    async def _take(self, request: web.Request) -> web.Response:
-        body = await request.read()
-        now = self._clock()
-        try:
-            for record in read_records(body):
-                self._put(record, now)
-        except ValueError as error:
-            _LOG.warning("exchanges not understood error=%s", error)
-            return web.Response(status=400)
-        return web.Response()
-
-    def _put(self, record: Record, now: float) -> None:
+    def _put(self, record: Record) -> None:
         """Queue an exchange if it is to be logged; count it in any case."""
         self.counts.taken += 1
         found = record.attributes
@@ -106,7 +84,7 @@ class Collector:
         elif NOTHING.encode() in {asked, answered}:
             self.counts.dropped["TooLarge"] += 1
         else:
-            self._queue.put(_build(told, log, record.time_s or now, asked, answered))
+            self._queue.put(_build(told, log, record.time_s or self._clock(), asked, answered))
 
 
 def _build(told: Told, log: RecordedPart, time_s: float, asked: bytes, answered: bytes) -> Exchange:

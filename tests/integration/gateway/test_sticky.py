@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import re
 from http.cookies import SimpleCookie
 
 import pytest
@@ -187,9 +189,55 @@ async def test_users_stay_counted_when_the_agent_restarts(pod, servers) -> None:
     saved = pod.agent_settings.clients_path
     await pod.until(lambda: '"shop/wine-a"' in saved.read_text(), "the route's counts are saved")
     await pod.stop_agent()
-    await pod.arms("/shop/wine/v2", USERS[:60], "x-user")
     await pod.start_agent()
+    await pod.arms("/shop/wine/v2", USERS[40:60], "x-user")
     await pod.until_counts("shop/wine-a", users=60)
+
+
+async def test_agent_that_hangs_costs_counts_and_neither_a_request_nor_memory_without_bound(
+    pod, servers
+) -> None:
+    await pod.apply(wine(servers, 0, 1))
+    await pod.stop_agent()
+    pod.agent_settings.clients_socket.unlink(missing_ok=True)
+    over = asyncio.Event()
+
+    async def hang(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await over.wait()
+        writer.close()
+
+    # Takes connections, reads what fits into its buffer and never answers.
+    server = await asyncio.start_unix_server(hang, pod.agent_settings.clients_socket, limit=1024)
+    before = await allocated_bytes(pod)
+    name = "x" * 7_000
+    for _ in range(3):
+        got = await pod.call_many("/shop/wine/v2", 2_000, headers={"x-user": name})
+        assert {status for status, _, _ in got} == {200}
+    # Of 40 MiB and more that were told, Envoy holds a dozen calls of 256 KiB, in two copies.
+    assert await allocated_bytes(pod) - before < 20 * 2**20
+    over.set()
+    server.close()
+    await pod.start_agent()
+    await pod.apply(wine(servers, 0, 2))
+
+    async def is_counted() -> bool:
+        await pod.arms("/shop/wine/v2", USERS[:5], "x-user")
+        # And perhaps the one of before, of whom some calls may be left.
+        return (await pod.counts("shop/wine-a")).get("users", 0) >= 5
+
+    await pod.until(is_counted, "the next clients are counted")
+    async with pod.client.get(f"{pod.agent_url}/metrics") as response:
+        found = dict(
+            re.findall(
+                r"^perennial_router_clients_(\w+)_total ([0-9.]+)", await response.text(), re.MULTILINE
+            )
+        )
+    assert float(found["taken"]) < float(found["offered"]) - 1_000
+
+
+async def allocated_bytes(pod: GatewayPod) -> int:
+    """Return what Envoy has allocated."""
+    return int(json.loads(await pod.admin._call("GET", "/memory", {}))["allocated"])
 
 
 async def test_client_can_not_choose_how_it_is_counted_or_drawn(pod, servers) -> None:

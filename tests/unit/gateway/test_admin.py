@@ -25,7 +25,7 @@ cluster.shop/wine-b.upstream_rq_completed: 7
 http.ingress.downstream_rq_active: 3
 http.pin.downstream_rq_active: 1
 listener.epoch-abc123.downstream_cx_active: 5
-access_logs.fluentd.clients.entries_lost: 8
+perennial.clients: 8
 perennial.slow.cluster.shop/wine-a: 6
 perennial.slow.cluster.shop/wine-b/shadow: 2
 perennial.unserved.route.shop/wine: 5
@@ -36,7 +36,7 @@ perennial.unserved.route.shop/wine:preview: 1
 def test_counters_come_with_their_epoch() -> None:
     got = parse_counters(STATS)
     assert (got.epoch, got.active_requests, got.active_connections) == ("abc123", 4, 5)
-    assert got.lost_records == 8
+    assert got.clients_offered == 8
     assert got.unserved == {"shop/wine": 5, "shop/wine:preview": 1}
     assert got.clusters["shop/wine-a"] == ClusterCounters(40, 2, 1, slow=6, invalid=7)
     assert got.clusters["shop/wine-b"] == ClusterCounters(7, 0, 0)

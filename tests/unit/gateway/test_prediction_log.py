@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 from perennial_gateway.model import RecordedPart, RouteKey
+from perennial_gateway.otlp import Malformed, Record, read_records
 from perennial_gateway.prediction_log.bodies import PART_BYTES, Message, render_messages
 from perennial_gateway.prediction_log.exchanges import EXCHANGE_BYTES, Exchange, read_told
-from perennial_gateway.prediction_log.otlp import Malformed, Record, read_records
 from perennial_gateway.prediction_log.queue import ExchangeQueue, LogCounts
 from perennial_gateway.prediction_log.reading import (
     MAX_COLUMNS,
