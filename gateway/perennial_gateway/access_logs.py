@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from perennial_gateway.agent_calls import STATS_SCOPE, build_counting, build_sending
+from perennial_gateway.agent_calls import STATS_SCOPE, build_counting, build_telling
 from perennial_gateway.headers import BUDGET_HEADER, CLIENT_HEADER, GRPC_TIMEOUT_HEADER, TIMEOUT_HEADER
 from perennial_gateway.sticky import METADATA, SALT_KEY
 
@@ -108,11 +108,8 @@ def build_clients_logs() -> list[dict[str, Any]]:
         "deadline": f"%REQ({GRPC_TIMEOUT_HEADER})%",
         "timeout_ms": f"%REQ({TIMEOUT_HEADER})%",
     }
-    sending = build_sending(CLIENTS_CLUSTER, attributes, flush="0.5s")
-    return [
-        _log(f"clients_{name}", _present(CLIENT_HEADER), _IS_STICKY, config)
-        for name, config in (("counting", build_counting("clients")), ("sending", sending))
-    ]
+    configs = build_telling("clients", CLIENTS_CLUSTER, attributes, flush="0.5s")
+    return [_log(name, _present(CLIENT_HEADER), _IS_STICKY, config) for name, config in configs.items()]
 
 
 def _present(header: str) -> dict[str, Any]:

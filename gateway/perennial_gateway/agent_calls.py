@@ -32,16 +32,24 @@ _LOGGERS = "type.googleapis.com/envoy.extensions.access_loggers"
 _LOG = logging.getLogger(__name__)
 
 
-def build_sending(cluster: str, attributes: Mapping[str, str], *, flush: str) -> dict[str, Any]:
-    """Return the configuration of an access logger that posts these attributes of each request to the agent.
+def build_telling(
+    stat: str, cluster: str, attributes: Mapping[str, str], *, flush: str
+) -> dict[str, dict[str, Any]]:
+    """Return the configurations of two access loggers, by name: one counts requests, one posts these attributes of them.
 
     Parameters
     ----------
+    stat
+        Name of the counter, in `STATS_SCOPE`.
     attributes
         Name to Envoy's format string.
     flush
         Longest that an entry waits, as Envoy writes durations.
     """
+    return {f"{stat}_counting": build_counting(stat), f"{stat}_sending": _sending(cluster, attributes, flush)}
+
+
+def _sending(cluster: str, attributes: Mapping[str, str], flush: str) -> dict[str, Any]:
     uri = {"uri": f"http://agent{CALLS_PATH}", "cluster": cluster, "timeout": CALL_TIMEOUT}
     return {
         "@type": f"{_LOGGERS}.open_telemetry.v3.OpenTelemetryAccessLogConfig",

@@ -10,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from perennial_gateway.agent_calls import STATS_SCOPE, build_counting, build_sending
+from perennial_gateway.agent_calls import STATS_SCOPE, build_telling
 from perennial_gateway.headers import CLIENT_HEADER, PREDICTION_HEADER, REVISION_HEADER, SHADOW_HEADER
 from perennial_gateway.model import Backend, Route
 from perennial_gateway.sticky import MOST_KEY_CHARACTERS
@@ -64,8 +64,5 @@ def build_capture_logs() -> list[dict[str, Any]]:
         "asked": f"%DYNAMIC_METADATA({METADATA}:asked)%",
         "answered": f"%DYNAMIC_METADATA({METADATA}:answered)%",
     }
-    sending = build_sending(CAPTURE_CLUSTER, attributes, flush="0.2s")
-    return [
-        {"name": f"captured_{name}", "filter": kept, "typed_config": config}
-        for name, config in (("counting", build_counting("captured")), ("sending", sending))
-    ]
+    configs = build_telling("captured", CAPTURE_CLUSTER, attributes, flush="0.2s")
+    return [{"name": name, "filter": kept, "typed_config": config} for name, config in configs.items()]

@@ -189,6 +189,8 @@ async def test_users_stay_counted_when_the_agent_restarts(pod, servers) -> None:
     saved = pod.agent_settings.clients_path
     await pod.until(lambda: '"shop/wine-a"' in saved.read_text(), "the route's counts are saved")
     await pod.stop_agent()
+    # Some of these may be lost, but none of them is refused.
+    assert len(await pod.arms("/shop/wine/v2", USERS[:60], "x-user")) == 60
     await pod.start_agent()
     await pod.arms("/shop/wine/v2", USERS[40:60], "x-user")
     await pod.until_counts("shop/wine-a", users=60)
