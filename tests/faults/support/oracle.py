@@ -141,13 +141,19 @@ def _deployment_status(status: Json) -> Json:
     command: Json = status.get("lastCommand") or {}
     return {
         "observedGeneration": status.get("observedGeneration"),
-        "conditions": {c["type"]: f"{c['status']} {c['reason']}" for c in conditions},
+        "conditions": {c["type"]: f"{c['status']} {_reason(c)}" for c in conditions},
         "model": {k: v for k, v in model.items() if k != "lastFailureInfo"},
         "rollout": {k: v for k, v in rollout.items() if k in _ROLLOUT_FIELDS},
         "evidence": _verdicts(rollout.get("evidence", [])),
         "experiment": {k: v for k, v in experiment.items() if k in _EXPERIMENT_FIELDS} | {"arms": arms},
         "command": {k: v for k, v in command.items() if k in _COMMAND_FIELDS},
     }
+
+
+def _reason(condition: Json) -> str:
+    """Which of the limits on errors spoke first depends on the traffic; that the gate failed doesn't."""
+    reason: str = condition["reason"]
+    return "<limit on errors>" if reason in _LIMITS_ON_ERRORS else reason
 
 
 def _revision_status(status: Json) -> Json:
@@ -169,6 +175,7 @@ _ROLLOUT_FIELDS = frozenset(
     | {"draining", "failedRevision", "held", "pinned", "preview"}
 )
 _EXPERIMENT_FIELDS = frozenset({"phase", "reason", "winner", "attempt", "stable", "promote"})
+_LIMITS_ON_ERRORS = frozenset({"Breaker", "RateExceeded", "RatioExceeded"})
 _ARM_FIELDS = frozenset({"name", "revision", "state", "weightPercent"})
 _COMMAND_FIELDS = frozenset({"verb", "accepted", "reason"})
 _SPECS: dict[str, Callable[[Json], Json]] = {"Service": _service_spec, "ModelRoute": _route_spec}
