@@ -27,6 +27,7 @@ from perennial_server.loading.progress import Progress
 from perennial_server.loading.sample import build_mixed_rows, build_rows, render_request
 from perennial_server.metrics import Metrics
 from perennial_server.observer_client import ObserverClient
+from perennial_server.outliers import learn_outliers
 from perennial_server.prediction_log.log import build_log
 from perennial_server.prediction_log.reference import post_reference
 from perennial_server.rest.app import V2App
@@ -89,7 +90,8 @@ async def start_runtime(settings: Settings, progress: Progress | None = None) ->
         log = build_log(settings, model.schema, metrics, client, rng)
         if log is not None:
             stack.push_async_callback(log.close, settings.flush_timeout_s)
-        predictor = Predictor(model, settings, metrics, log)
+        rate = await asyncio.to_thread(learn_outliers, bundle, settings)
+        predictor = Predictor(model, settings, metrics, log, rate=rate)
         sample = None
         if bundle is not None:
             sample = await rehearse(predictor, bundle)

@@ -14,6 +14,7 @@ from perennial_bundle import Rows
 from perennial_server.engine.predictor import Predictor
 from perennial_server.errors import ModelError, RequestError
 from perennial_server.origin import read_origin
+from perennial_server.outliers import describe_outliers
 from perennial_server.rest.asgi import Receive, Scope, Send
 from perennial_server.runtime import Runtime, start_runtime
 from perennial_server.settings import Settings
@@ -87,6 +88,7 @@ async def predict_columns(predictor: Predictor, rows: dict[str, list[Any]], ctx:
     except RequestError as error:
         kind = ServiceUnavailable if error.status == 429 else InvalidArgument  # noqa: PLR2004
         raise kind(error.message) from error
+    ctx.response.headers.update(dict(describe_outliers(prediction.outlier_scores)))
     return {name: values.tolist() for name, values in prediction.outputs.items()}
 
 

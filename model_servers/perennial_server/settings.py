@@ -55,6 +55,13 @@ class Settings(BaseSettings):
         pattern=r"^https?://\S+$",
         description="Where predictions go as CloudEvents, beside the observer; none: nowhere.",
     )
+    outlier_detector: Literal["Mahalanobis", "KNN"] | None = Field(
+        default=None,
+        description="By what each answer says how odd its rows are: Mahalanobis or KNN; none: it doesn't.",
+    )
+    outlier_contamination: float = Field(
+        default=0.01, gt=0, le=0.5, description="Share of the reference rows that counts as odd."
+    )
     host: str = Field(default="0.0.0.0", description="Address to listen on.")  # noqa: S104  a pod's own network
     port: int = Field(default=3000, ge=1, le=65535, description="Port to listen on.")
     grpc_port: int = Field(
@@ -195,6 +202,7 @@ class Settings(BaseSettings):
     @field_validator(
         "bundle_sha256",
         "observer_url",
+        "outlier_detector",
         "sink_url",
         "token_file",
         "store_secret_dir",

@@ -22,7 +22,7 @@ def served(
     namespace = f"serving-{uuid.uuid4().hex[:6]}"
     kube.run("create", "namespace", namespace)
     uri = push(save_classifier(tmp_path_factory.mktemp("bundle") / "world").path)
-    kube.apply(deployment(NAME, namespace, uri))
+    kube.apply(deployment(NAME, namespace, uri, server={"outlierScores": {"detector": "Mahalanobis"}}))
     kube.wait_condition(NAME, namespace, "Ready", "True", timeout_s=180)
     return f"{gateway_url}/{namespace}/{NAME}"
 
@@ -54,6 +54,15 @@ def test_prediction_ids_are_never_the_clients(served: str) -> None:
     ids = {answer.headers["x-prediction-id"] for answer in answers}
     assert len(ids) == 3
     assert "mine" not in ids
+
+
+def test_answers_say_which_rows_are_odd_if_the_spec_asks(served: str) -> None:
+    frame, _ = make_rows(3)
+    frame.loc[1, "a"] = 50.0
+    answer = httpx.post(f"{served}/v2/models/{NAME}/infer", json=request_body(frame), timeout=20)
+    assert answer.headers["x-perennial-outliers"] == "1"
+    scores = [float(score) for score in answer.headers["x-perennial-outlier-scores"].split(",")]
+    assert [score > 0 for score in scores] == [False, True, False]
 
 
 @pytest.mark.parametrize(

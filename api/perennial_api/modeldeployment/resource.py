@@ -10,7 +10,7 @@ from perennial_api.labels import API_VERSION
 from perennial_api.modeldeployment.analysis import MetricType
 from perennial_api.modeldeployment.experiment import Experiment, Reward
 from perennial_api.modeldeployment.logger import Logger, LoggerMode
-from perennial_api.modeldeployment.model import PERENNIAL_SCHEME, ModelSource
+from perennial_api.modeldeployment.model import PERENNIAL_SCHEME, RUNTIME_SCHEME, ModelSource
 from perennial_api.modeldeployment.monitoring import Monitoring, MonitorType
 from perennial_api.modeldeployment.retraining import Retraining
 from perennial_api.modeldeployment.rollout import Rollout
@@ -120,6 +120,13 @@ class ModelDeploymentSpec(Model):
             cel="!has(self.retraining) || self.model.uri.startsWith('perennial://')",
             message="retraining needs a model in the bundle store: push it with `kubectl perennial push DIR` and set model.uri to the perennial:// uri",
             holds=lambda self: self.retraining is None or self.model.uri.startswith(PERENNIAL_SCHEME),
+        ),
+        Rule(
+            cel="!has(self.server.outlierScores) || !self.model.uri.startsWith('runtime://')",
+            message="server.outlierScores needs a bundle, whose reference sample says what is odd: remove it, and let an Outlier monitor learn from the log",
+            holds=lambda self: (
+                self.server.outlier_scores is None or not self.model.uri.startswith(RUNTIME_SCHEME)
+            ),
         ),
         Rule(
             cel="self.logger.mode in ['All', 'Request'] || !has(self.retraining)",

@@ -9,9 +9,9 @@ from perennial_api.base import Model, Rule
 from perennial_api.durations import Duration
 from perennial_api.pods import LocalObjectReference, NodeSelector, Resources, Toleration
 from perennial_api.request_limits import body_rule, fits_body, fits_timeout, timeout_rule
-from perennial_api.types import AtLeast, Int, KeyedBy, Name, PositiveDuration, Quantity
+from perennial_api.types import AtLeast, Float, Int, KeyedBy, Name, PositiveDuration, Quantity
 
-__all__ = ["OnTooSlow", "ScaleMetric", "Server"]
+__all__ = ["OnTooSlow", "OutlierScores", "ScaleMetric", "ScoreDetector", "Server"]
 
 
 class ScaleMetric(StrEnum):
@@ -28,6 +28,23 @@ class OnTooSlow(StrEnum):
 
     WARN = "Warn"
     REFUSE = "Refuse"
+
+
+class ScoreDetector(StrEnum):
+    """Detector of single odd rows that is fast enough for a request."""
+
+    MAHALANOBIS = "Mahalanobis"
+    KNN = "KNN"
+
+
+class OutlierScores(Model):
+    """How odd each row is by the measure of the bundle's reference sample, told in the answer's headers."""
+
+    detector: ScoreDetector = ScoreDetector.MAHALANOBIS
+    """Mahalanobis tells how far a row is from the mean in units of the spread, KNN how far it is from the nearest rows;
+    an Outlier monitor with the same detector and contamination logs the same scores."""
+    contamination: Annotated[Float, Field(gt=0, le=0.5)] = 0.01
+    """Share of the reference rows that counts as odd, a fraction above 0, at most 0.5; it sets the score's cut."""
 
 
 class Server(Model):
@@ -82,6 +99,9 @@ class Server(Model):
     on_too_slow: OnTooSlow = OnTooSlow.WARN
     """What happens to a new revision whose own warm-up is slower than latencyBudget: Warn shows the figures, Refuse
     rolls it back."""
+    outlier_scores: OutlierScores | None = None
+    """Answers say in x-perennial-outliers how many of their rows are odd, and in x-perennial-outlier-scores each row's
+    score. Left out, they don't; an Outlier monitor needs it not."""
     request_timeout: PositiveDuration = Duration("60s")
     """How long the gateway waits for an answer before it gives 504, at most 5m."""
     max_request_size: Quantity = "16Mi"

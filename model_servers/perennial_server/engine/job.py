@@ -4,6 +4,7 @@ import asyncio
 from dataclasses import dataclass
 
 from perennial_bundle import Flag, Outputs, Rows
+from perennial_bundle.oddness import Floats
 
 from perennial_server.origin import Origin
 
@@ -18,10 +19,13 @@ class Prediction:
         Every output of the schema; arrays may be views of a batch's.
     flags
         What the schema let through; a flag's row counts from the request's first.
+    outlier_scores
+        float64 (n,): how odd each row is, odd above 0; None where it isn't asked.
     """
 
     outputs: Outputs
     flags: tuple[Flag, ...] = ()
+    outlier_scores: Floats | None = None
 
 
 @dataclass(slots=True, eq=False)

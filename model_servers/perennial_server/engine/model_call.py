@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from perennial_bundle import Checked, Flag, InvalidInput, Outputs, Rows, join
+from perennial_bundle.oddness import Floats, Rate
 
 from perennial_server.engine.job import Job
 from perennial_server.engine.model import Model
@@ -27,7 +28,7 @@ class Answered:
         In the order of their rows.
     time_s
         When, in seconds since 1970.
-    rows, outputs, flags
+    rows, outputs, flags, outlier_scores
         Of all of them; rows as they were sent.
     duration_s
         Of the model alone.
@@ -39,6 +40,7 @@ class Answered:
     outputs: Outputs
     flags: tuple[Flag, ...]
     duration_s: float
+    outlier_scores: Floats | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,30 +51,30 @@ class Outcome:
     failed: tuple[tuple[Job, Exception], ...] = ()
 
 
-def call_model(model: Model, jobs: Sequence[Job]) -> Outcome:
-    """Check and predict requests of one layout together; never raises.
+def call_model(model: Model, rate: Rate | None, jobs: Sequence[Job]) -> Outcome:
+    """Check, predict and rate requests of one layout together; never raises.
 
     Where the joined rows break the schema, each request is checked alone and the sound ones are predicted together.
     Where the model raises, each request is predicted alone, unless nothing answered at all.
     """
     try:
-        return Outcome(answered=(_call(model, jobs),))
+        return Outcome(answered=(_call(model, rate, jobs),))
     except InvalidInput as error:
         if len(jobs) == 1:
             return Outcome(failed=((jobs[0], refuse_rows(error)),))
         sound, failed = _sift(model, jobs)
         if not failed:
-            return _call_each(model, jobs)
-        rest = call_model(model, sound) if sound else Outcome()
+            return _call_each(model, rate, jobs)
+        rest = call_model(model, rate, sound) if sound else Outcome()
         return Outcome(rest.answered, (*failed, *rest.failed))
     except Exception as error:  # noqa: BLE001  the top of a batch: whatever was raised is one request's answer
         if len(jobs) == 1 or isinstance(error, ModelUnreachable):
             return Outcome(failed=tuple((job, error) for job in jobs))
-        return _call_each(model, jobs)
+        return _call_each(model, rate, jobs)
 
 
-def _call_each(model: Model, jobs: Sequence[Job]) -> Outcome:
-    outcomes = [call_model(model, [job]) for job in jobs]
+def _call_each(model: Model, rate: Rate | None, jobs: Sequence[Job]) -> Outcome:
+    outcomes = [call_model(model, rate, [job]) for job in jobs]
     return Outcome(
         tuple(answered for outcome in outcomes for answered in outcome.answered),
         tuple(failed for outcome in outcomes for failed in outcome.failed),
@@ -94,7 +96,7 @@ def _sift(model: Model, jobs: Sequence[Job]) -> tuple[list[Job], list[tuple[Job,
     return sound, failed
 
 
-def _call(model: Model, jobs: Sequence[Job]) -> Answered:
+def _call(model: Model, rate: Rate | None, jobs: Sequence[Job]) -> Answered:
     time_s = time.time()
     rows = join([job.rows for job in jobs])
     checked = model.schema.check(rows)
@@ -111,7 +113,18 @@ def _call(model: Model, jobs: Sequence[Job]) -> Answered:
         raise ModelError(
             f"the model failed on this request: {type(error).__name__}: {str(error)[:500]}"
         ) from error
-    return Answered(jobs, time_s, rows, outputs, checked.flags, time.perf_counter() - start_s)
+    duration_s = time.perf_counter() - start_s
+    scores = None if rate is None else _rate(rate, rows)
+    return Answered(jobs, time_s, rows, outputs, checked.flags, duration_s, scores)
+
+
+def _rate(rate: Rate, rows: Rows) -> Floats | None:
+    """Say how odd rows are, or nothing: the predictions are there, and go out without it."""
+    try:
+        return rate(rows)
+    except Exception:
+        logger.exception("rows can't be rated rows=%d", rows.n)
+        return None
 
 
 def _predict(model: Model, checked: Checked) -> Outputs:

@@ -6,6 +6,7 @@ import time
 from functools import partial
 
 from perennial_bundle import Rows
+from perennial_bundle.oddness import Rate
 
 from perennial_server.engine.admission import LONGEST_RETRY_S, Admission
 from perennial_server.engine.batcher import Batcher, Estimate
@@ -33,9 +34,19 @@ class Predictor:
         Of this process.
     log
         Where predictions are logged; None for nowhere.
+    rate
+        Says how odd rows are; None if nobody asks.
     """
 
-    def __init__(self, model: Model, settings: Settings, metrics: Metrics, log: PredictionLog | None) -> None:
+    def __init__(
+        self,
+        model: Model,
+        settings: Settings,
+        metrics: Metrics,
+        log: PredictionLog | None,
+        *,
+        rate: Rate | None = None,
+    ) -> None:
         self.model = model
         self.settings = settings
         self.metrics = metrics
@@ -45,7 +56,7 @@ class Predictor:
         metrics.in_flight.set_function(lambda: self._admission.requests)
         metrics.in_flight_bytes.set_function(lambda: self._admission.size_bytes)
         self._batcher = Batcher(
-            partial(call_model, model),
+            partial(call_model, model, rate),
             self._settle,
             max_rows=settings.max_batch_rows,
             max_call_s=settings.max_batch_s,

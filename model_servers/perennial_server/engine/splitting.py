@@ -12,10 +12,10 @@ from perennial_server.engine.model_call import Answered
 
 
 def split(answered: Answered) -> Iterator[tuple[Job, Prediction]]:
-    """Give each request its rows of the outputs, as views, and its flags."""
-    jobs, outputs = answered.jobs, answered.outputs
+    """Give each request its rows of the outputs, as views, its flags and its scores."""
+    jobs, outputs, scores = answered.jobs, answered.outputs, answered.outlier_scores
     if len(jobs) == 1:
-        yield jobs[0], Prediction(outputs, answered.flags)
+        yield jobs[0], Prediction(outputs, answered.flags, answered.outlier_scores)
         return
     flags = _split_flags(answered) if answered.flags else None
     columns = list(outputs.items())
@@ -23,7 +23,8 @@ def split(answered: Answered) -> Iterator[tuple[Job, Prediction]]:
     for index, job in enumerate(jobs):
         stop = start + job.rows.n
         part = {name: values[start:stop] for name, values in columns}
-        yield job, Prediction(part, () if flags is None else tuple(flags[index]))
+        rated = None if scores is None else scores[start:stop]
+        yield job, Prediction(part, () if flags is None else tuple(flags[index]), rated)
         start = stop
 
 

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import re
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -17,6 +17,7 @@ from perennial_server.errors import RequestError, TooBusy
 from perennial_server.explaining.answers import ExplanationWriter
 from perennial_server.explaining.desk import Desk
 from perennial_server.origin import Origin, read_origin
+from perennial_server.outliers import describe_outliers
 from perennial_server.protocol.answers import Answer, AnswerWriter
 from perennial_server.protocol.metadata import describe_model, describe_server, render_error
 from perennial_server.protocol.query import THREAD_FROM_BYTES, THREAD_FROM_ROWS, Query
@@ -59,10 +60,19 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What a verb answers; `flags` is how many values the schema let through."""
+    """What a verb answers.
+
+    Parameters
+    ----------
+    flags
+        How many values the schema let through.
+    outliers
+        Headers that say how odd the rows are.
+    """
 
     answer: Answer
     flags: int = 0
+    outliers: Sequence[tuple[str, str]] = ()
 
 
 class V2App:
@@ -194,6 +204,7 @@ class V2App:
             status, answer = 200, reply.answer
             if reply.flags:
                 answer_headers.append((b"x-perennial-flags", b"%d" % reply.flags))
+            answer_headers += [(name.encode(), value.encode()) for name, value in reply.outliers]
             if len(answer.body) >= COMPRESS_FROM_BYTES and wants_gzip(headers):
                 answer = Answer(await asyncio.to_thread(compress, answer.body), answer.json_bytes)
                 answer_headers.append((b"content-encoding", b"gzip"))
@@ -249,7 +260,7 @@ class V2App:
             answer = self._writer.write(*arguments)
         else:
             answer = await asyncio.to_thread(self._writer.write, *arguments)
-        return Reply(answer, len(prediction.flags))
+        return Reply(answer, len(prediction.flags), describe_outliers(prediction.outlier_scores))
 
     async def _explain(self, asked: Asked) -> Reply:
         if self._desk is None:

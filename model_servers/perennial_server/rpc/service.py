@@ -13,6 +13,7 @@ from perennial_server.engine.job import Prediction
 from perennial_server.engine.predictor import Predictor
 from perennial_server.errors import RequestError, TooBusy
 from perennial_server.origin import PREDICTION_ID_HEADER, Origin, read_origin
+from perennial_server.outliers import describe_outliers
 from perennial_server.protocol.metadata import describe_model, describe_server
 from perennial_server.protocol.query import THREAD_FROM_BYTES, THREAD_FROM_ROWS, Query
 from perennial_server.rpc import inference_pb2 as pb
@@ -133,7 +134,8 @@ class InferenceService:
         trailers = [(REVISION_KEY, self._settings.revision), (PREDICTION_ID_HEADER, origin.prediction_id)]
         status, message, answer = CLIENT_GONE, "", b""
         try:
-            answer = await self._answer(data, origin, _read_deadline(context))
+            answer, outliers = await self._answer(data, origin, _read_deadline(context))
+            trailers += outliers
             status = OK
         except RequestError as error:
             status, message = error.status, error.message
@@ -151,7 +153,9 @@ class InferenceService:
         context.set_trailing_metadata(tuple(trailers))
         return answer if status == OK else _refuse(context, status, message)
 
-    async def _answer(self, data: bytes, origin: Origin, deadline_s: float | None) -> bytes:
+    async def _answer(
+        self, data: bytes, origin: Origin, deadline_s: float | None
+    ) -> tuple[bytes, list[tuple[str, str]]]:
         predictor = self._predictor
         predictor.admit(len(data), deadline_s=deadline_s)
         try:
@@ -162,8 +166,10 @@ class InferenceService:
             await self._gathering.join()
             prediction = await predictor.predict(query.rows, origin, deadline_s=deadline_s)
             if query.rows.n < THREAD_FROM_ROWS:
-                return self._write(prediction, query, origin)
-            return await asyncio.to_thread(self._write, prediction, query, origin)
+                answer = self._write(prediction, query, origin)
+            else:
+                answer = await asyncio.to_thread(self._write, prediction, query, origin)
+            return answer, describe_outliers(prediction.outlier_scores)
         finally:
             predictor.release(len(data))
 

@@ -8,24 +8,23 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from perennial_api.modeldeployment.monitoring import MonitorSettings, Outlier, OutlierDetector
+from perennial_bundle.encoding import Encoder
+from perennial_bundle.oddness import LEAST_REFERENCE_ROWS, Mahalanobis, Neighbours
 from scipy.stats import binomtest
 
 from perennial_observer.detectors.base import Floats, RowDetector
 from perennial_observer.detectors.isolation_forest import IsolationForestDetector
-from perennial_observer.detectors.native.oddness import Mahalanobis, Neighbours, OddRows
+from perennial_observer.detectors.native.oddness import OddRows
 from perennial_observer.detectors.sidecar import Sidecar
 from perennial_observer.errors import DetectorFailure
 from perennial_observer.monitors.alarms.false_alarms import chance_of_breach, largest_count
 from perennial_observer.monitors.alarms.verdicts import Assessment, assess_too_few
 from perennial_observer.monitors.references.beside import Maker, make_here
-from perennial_observer.monitors.references.encoding import Encoder
 from perennial_observer.store.rows import LoggedRow
 
 __all__ = ["OutlierMonitor", "make_detector"]
 
 CONFIDENCE = 0.95
-# The cut is a quantile of held-out rows' scores; of fewer rows it is the largest of a handful.
-MIN_REFERENCE_ROWS = 50
 
 
 def make_detector(spec: Outlier, sidecar: Sidecar) -> RowDetector:
@@ -83,9 +82,9 @@ class OutlierMonitor:
         Preparing
             The detector is still learning.
         """
-        if self.n_rows < MIN_REFERENCE_ROWS:
+        if self.n_rows < LEAST_REFERENCE_ROWS:
             raise DetectorFailure(
-                f"the reference has {self.n_rows} rows, {MIN_REFERENCE_ROWS} are needed to say what is odd:"
+                f"the reference has {self.n_rows} rows, {LEAST_REFERENCE_ROWS} are needed to say what is odd:"
                 " give a larger one",
                 "ReferenceTooSmall",
             )

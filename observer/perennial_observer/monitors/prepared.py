@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from perennial_api.modeldeployment.monitoring import Drift, DriftDetector, Outlier, Seasonality
+from perennial_bundle.encoding import Encoder, build_column_encoder, build_encoder
 
 from perennial_observer.detectors.sidecar import Sidecar
 from perennial_observer.monitors.drift.methods import choose_method
@@ -14,7 +15,6 @@ from perennial_observer.monitors.drift.outputs import Outputs, choose_outputs
 from perennial_observer.monitors.drift.yardstick import Compared
 from perennial_observer.monitors.outlier import OutlierMonitor, make_detector
 from perennial_observer.monitors.references.beside import Maker, make_here
-from perennial_observer.monitors.references.encoding import Encoder, build_column_encoder, build_encoder
 from perennial_observer.monitors.references.kept import Kept, reckon_bytes
 from perennial_observer.monitors.references.packing import pack_columns, pack_reference
 from perennial_observer.monitors.references.sources import MissingReference, Scope

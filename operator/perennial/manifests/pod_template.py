@@ -170,12 +170,23 @@ def _build_server_environment(
             "PERENNIAL_LOG_PERCENT": str(spec.logger.percent),
             "PERENNIAL_LOG_EXCLUDE": ",".join(spec.logger.exclude),
             **({} if spec.logger.sink is None else {"PERENNIAL_SINK_URL": spec.logger.sink.url}),
+            **_ask_for_scores(spec.server),
             "PERENNIAL_PORT": str(runtime.port),
             "PERENNIAL_GRPC_PORT": str(runtime.grpc_port or 0),
             "PERENNIAL_DRAIN_TIMEOUT_S": f"{spec.server.request_timeout.seconds:g}",
         },
         runtime,
     )
+
+
+def _ask_for_scores(server: Server) -> dict[str, str | None]:
+    scores = server.outlier_scores
+    if scores is None:
+        return {}
+    return {
+        "PERENNIAL_OUTLIER_DETECTOR": scores.detector.value,
+        "PERENNIAL_OUTLIER_CONTAMINATION": f"{scores.contamination:g}",
+    }
 
 
 def _build_probe(path: str, period_s: int, failures: int) -> Manifest:

@@ -122,6 +122,12 @@ BAD_ADAPTERS = (
         "a label like a path", {"spec/model": {"uri": "runtime://v1/../x"}}, "uri must be", MINIMAL
     ),
     bad_deployment("an image without a label", {"spec/model": {"uri": "runtime://"}}, base=MINIMAL),
+    bad_deployment(
+        "scores by an image",
+        {"spec/model": IN_IMAGE, "spec/server": {"outlierScores": {}}},
+        "server.outlierScores needs a bundle",
+        MINIMAL,
+    ),
     Case(
         "retraining of a model in an image",
         with_changes(FULL, {"spec/model": IN_IMAGE}),

@@ -56,6 +56,9 @@ GOOD_ROLLOUTS = (
         with_changes(MINIMAL, {"spec/server": {**SCALED, "scaleMetric": "Cpu", "scaleTarget": 80}}),
     ),
     Case(
+        "scores of odd rows", with_changes(MINIMAL, {"spec/server": {"outlierScores": {"detector": "KNN"}}})
+    ),
+    Case(
         "pods that follow memory, within one",
         with_changes(MINIMAL, {"spec/server": {**SCALED, "maxReplicas": 1, "scaleMetric": "Memory"}}),
     ),

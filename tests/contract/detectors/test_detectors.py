@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from perennial_bundle.oddness import Mahalanobis, Neighbours
 from perennial_observer.detectors.alibi import AlibiClassifier, AlibiColumns, AlibiUncertainty
 from perennial_observer.detectors.base import Detector
 from perennial_observer.detectors.isolation_forest import IsolationForestDetector
@@ -12,7 +13,7 @@ from perennial_observer.detectors.native.certainty import Probabilities
 from perennial_observer.detectors.native.dependence import DependenceDetector
 from perennial_observer.detectors.native.distances import ColumnDetector, cvm_distance, ks_distance
 from perennial_observer.detectors.native.mmd import MMDDetector
-from perennial_observer.detectors.native.oddness import Mahalanobis, Neighbours, OddRows
+from perennial_observer.detectors.native.oddness import OddRows
 from perennial_observer.detectors.native.shares import chi_square_distance, psi
 from perennial_observer.detectors.sidecar import Sidecar
 from perennial_observer.errors import DetectorFailure, DetectorUnavailable

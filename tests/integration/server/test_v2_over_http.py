@@ -5,7 +5,7 @@ import sys
 import httpx
 import pytest
 
-from .conftest import INFER, Process, build_environment, build_request, find_port, read_metric
+from .conftest import INFER, Process, build_environment, build_request, find_port, read_metric, run_server
 
 
 @pytest.fixture
@@ -147,3 +147,22 @@ def test_a_server_answers_the_sample_that_it_hands_out(shared_server):
     assert got.status_code == 200
     assert got.json()["outputs"][0]["shape"] == [1]
     assert httpx.get(f"{shared_server.url}/sample", headers={"x-prediction-id": "p"}).status_code == 404
+
+
+@pytest.mark.parametrize("detector", ["Mahalanobis", "KNN"])
+def test_answers_say_how_odd_their_rows_are(bundle, tmp_path, detector):
+    request = build_request(4)
+    request["inputs"][0]["data"] = [10.0, 11.0, 500.0, 9.0]
+    rows = {t["name"]: t["data"] for t in request["inputs"]}
+    with run_server(tmp_path, f"file://{bundle.path}", OUTLIER_DETECTOR=detector) as server:
+        answers = [
+            httpx.post(server.url + path, json=body, timeout=60)
+            for path, body in ((INFER, request), ("/predict", {"rows": rows}))
+        ]
+    told = {
+        (got.headers["x-perennial-outliers"], got.headers["x-perennial-outlier-scores"]) for got in answers
+    }
+    assert len(told) == 1
+    n_odd, scores = told.pop()
+    assert n_odd == "1"
+    assert [float(score) > 0 for score in scores.split(",")] == [False, False, True, False]

@@ -9,9 +9,9 @@ from perennial_api.modeldeployment.monitoring import (
     MonitorSettings,
 )
 from perennial_bundle import Schema
+from perennial_bundle.encoding import build_encoder
 from perennial_observer.monitors.estimates.lessons import Lessons, choose_lessons, lessons_of
 from perennial_observer.monitors.estimates.monitor import assess_estimated, learn
-from perennial_observer.monitors.references.encoding import build_encoder
 from perennial_observer.store.references import StoredReference
 from perennial_observer.store.rows import LoggedRow
 

@@ -6,7 +6,7 @@ import weakref
 import numpy as np
 import pytest
 from perennial_api.modeldeployment.monitoring import Outlier
-from perennial_observer.detectors.native.oddness import Neighbours
+from perennial_bundle.oddness import Neighbours
 from perennial_observer.monitors.references.kept import Kept, reckon_bytes
 from perennial_observer.monitors.references.packing import pack_column, pack_reference
 from sklearn.ensemble import IsolationForest

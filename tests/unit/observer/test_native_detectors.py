@@ -2,12 +2,13 @@
 
 import numpy as np
 import pytest
+from perennial_bundle.oddness import Mahalanobis, Neighbours
 from perennial_observer.detectors.native.bins import Binned, choose_edges, to_codes
 from perennial_observer.detectors.native.certainty import Probabilities
 from perennial_observer.detectors.native.dependence import DependenceDetector
 from perennial_observer.detectors.native.distances import ColumnDetector, cvm_distance, ks_distance
 from perennial_observer.detectors.native.mmd import MMDDetector
-from perennial_observer.detectors.native.oddness import Mahalanobis, Neighbours, OddRows
+from perennial_observer.detectors.native.oddness import OddRows
 from perennial_observer.detectors.native.shares import (
     chi_square_distance,
     cramers_v,
@@ -15,6 +16,8 @@ from perennial_observer.detectors.native.shares import (
     stability_index,
 )
 from scipy.stats import chi2_contingency, cramervonmises_2samp, ks_2samp
+from sklearn.covariance import LedoitWolf
+from sklearn.preprocessing import StandardScaler
 
 
 @pytest.fixture
@@ -148,6 +151,15 @@ def test_odd_rows_are_flagged_and_others_about_as_often_as_asked(scorer, random)
     rows = random.normal(size=(10, 4))
     rows[3] = 9.0
     assert detector.flag(rows).tolist() == [i == 3 for i in range(10)]
+
+
+def test_mahalanobis_is_scikit_learns_on_standardized_columns(random):
+    units = [1.0, 50.0, 0.01]
+    reference, rows = correlated(random, 500, 0.8) * units, random.normal(size=(20, 3)) * units
+    ours = fit(Mahalanobis(), reference).score_rows(rows)
+    scaler = StandardScaler().fit(reference)
+    theirs = LedoitWolf().fit(scaler.transform(reference)).mahalanobis(scaler.transform(rows))
+    np.testing.assert_allclose(ours**2, theirs)
 
 
 def test_a_row_that_breaks_a_correlation_is_odd_to_mahalanobis(random):

@@ -1,4 +1,4 @@
-"""How long a pod may take to end, and what of the logger its server is told."""
+"""How long a pod may take to end, and what its server is told."""
 
 from typing import Any
 
@@ -13,8 +13,11 @@ from tests.unit.operator.builders import spec_of
 RUNTIME = ModelRuntimeSpec.model_validate({"role": "Server", "image": "fast:1"})
 
 
-def pod_of(request_timeout: str = "60s", **changes: Any) -> dict[str, Any]:
-    spec = spec_of(server={"runtime": "fast", "requestTimeout": request_timeout}, **changes)
+def pod_of(
+    request_timeout: str = "60s", server: dict[str, Any] | None = None, **changes: Any
+) -> dict[str, Any]:
+    base = {"runtime": "fast", "requestTimeout": request_timeout}
+    spec = spec_of(server={**base, **(server or {})}, **changes)
     wanted = choose_wanted(spec, None, (), {})
     installation = Installation(gateway_host="gateway", observer_url="http://observer")
     template = build_pod_template(Subject("shop", "wine", "wine-1"), spec, wanted, RUNTIME, installation)
@@ -48,3 +51,9 @@ def test_server_is_told_what_to_log_and_where() -> None:
     assert got["PERENNIAL_LOG_EXCLUDE"] == "ssn,street"
     assert got["PERENNIAL_SINK_URL"] == sink
     assert "PERENNIAL_SINK_URL" not in environment_of(pod_of())
+
+
+def test_server_is_told_by_what_rows_are_odd() -> None:
+    got = environment_of(pod_of(server={"outlierScores": {"detector": "KNN", "contamination": 0.02}}))
+    assert (got["PERENNIAL_OUTLIER_DETECTOR"], got["PERENNIAL_OUTLIER_CONTAMINATION"]) == ("KNN", "0.02")
+    assert "PERENNIAL_OUTLIER_DETECTOR" not in environment_of(pod_of())

@@ -1,3 +1,4 @@
+import asyncio
 import gzip
 import json
 import struct
@@ -10,7 +11,7 @@ from perennial_server.engine.predictor import Predictor
 from perennial_server.errors import TooLate
 from perennial_server.rest.app import V2App
 
-from .conftest import build_settings
+from .conftest import build_settings, rate_acid
 
 INFER = "/v2/models/wine/infer"
 BODY = {
@@ -430,3 +431,53 @@ async def test_a_server_that_ends_is_unready_but_still_answers(client):
     assert (await client.call("GET", "/v2/models/wine/ready"))[0] == 503
     assert (await client.call("GET", "/v2/health/live"))[0] == 200
     assert (await client.call("POST", INFER, json.dumps(BODY).encode()))[0] == 200
+
+
+def rows_of_acid(*acid):
+    n = len(acid)
+    columns = {"alcohol": [12.0] * n, "acid": list(acid)}
+    return json.dumps(
+        {
+            "inputs": [
+                {"name": k, "shape": [n], "datatype": "FP64", "data": values} for k, values in columns.items()
+            ]
+        }
+    ).encode()
+
+
+@pytest.fixture
+def rating_client(bundle, metrics):
+    predictor = Predictor(bundle, build_settings(), metrics, None, rate=rate_acid)
+    yield Client(V2App(predictor))
+    predictor.close()
+
+
+async def test_answers_say_how_odd_their_own_rows_are(rating_client):
+    """Also those of requests that were answered by one call of the model."""
+    got = await asyncio.gather(
+        *(rating_client.call("POST", INFER, rows_of_acid(*acid)) for acid in ([4.5, 7.0], [6.0], [1.0]))
+    )
+    told = [(headers["x-perennial-outliers"], headers["x-perennial-outlier-scores"]) for _, _, headers in got]
+    assert told == [("1", "-0.5,2"), ("1", "1"), ("0", "-4")]
+
+
+async def test_many_rows_are_counted_only(rating_client):
+    _, _, headers = await rating_client.call("POST", INFER, rows_of_acid(*[7.0] * 101))
+    assert headers["x-perennial-outliers"] == "101"
+    assert "x-perennial-outlier-scores" not in headers
+
+
+async def test_nobody_is_told_who_does_not_ask(client):
+    _, _, headers = await client.call("POST", INFER, rows_of_acid(7.0))
+    assert not [name for name in headers if "outlier" in name]
+
+
+async def test_a_rater_that_fails_takes_no_prediction_along(bundle, metrics):
+    def fail(rows):
+        raise FloatingPointError
+
+    predictor = Predictor(bundle, build_settings(), metrics, None, rate=fail)
+    status, got, headers = await Client(V2App(predictor)).call("POST", INFER, rows_of_acid(7.0))
+    predictor.close()
+    assert (status, len(got["outputs"][0]["data"])) == (200, 1)
+    assert not [name for name in headers if "outlier" in name]

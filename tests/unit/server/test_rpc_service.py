@@ -11,7 +11,7 @@ from perennial_server.rpc.server import build_address, build_options
 from perennial_server.rpc.service import InferenceService
 from perennial_server.settings import MIB
 
-from .conftest import build_settings
+from .conftest import build_settings, rate_acid
 
 
 class Context:
@@ -245,3 +245,12 @@ def test_an_address_of_either_family_is_as_grpc_reads_it():
 
 def test_a_message_may_be_as_large_as_a_body():
     assert dict(build_options(build_settings(max_body_bytes=MIB)))["grpc.max_receive_message_length"] == MIB
+
+
+async def test_trailers_say_how_odd_the_rows_are(bundle, settings, metrics):
+    predictor = Predictor(bundle, settings, metrics, None, rate=rate_acid)
+    server = Server(predictor)
+    await server.call("ModelInfer", build_request())
+    predictor.close()
+    told = {key: value for key, value in server.context.trailers.items() if "outlier" in key}
+    assert told == {"x-perennial-outliers": "0", "x-perennial-outlier-scores": "-2"}

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from perennial_api.modeldeployment.monitoring import Drift, DriftDetector, Engine
+from perennial_bundle.encoding import Encoder
 
 from perennial_observer.detectors.alibi import AlibiClassifier, AlibiColumns, AlibiUncertainty
 from perennial_observer.detectors.base import Detector
@@ -16,7 +17,6 @@ from perennial_observer.detectors.native.distances import ColumnDetector, cvm_di
 from perennial_observer.detectors.native.mmd import MMDDetector
 from perennial_observer.detectors.native.shares import chi_square_distance, psi
 from perennial_observer.detectors.sidecar import Sidecar
-from perennial_observer.monitors.references.encoding import Encoder
 
 __all__ = ["Form", "Method", "choose_method"]
 

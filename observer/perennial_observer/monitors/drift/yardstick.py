@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from perennial_api.modeldeployment.monitoring import Seasonality
+from perennial_bundle.encoding import Encoder
 
 from perennial_observer.detectors.base import Detector, Floats
 from perennial_observer.detectors.native.distances import ColumnDetector, ks_distance
@@ -22,7 +23,6 @@ from perennial_observer.monitors.drift.seasons import (
     is_in_phase,
     span_seasons,
 )
-from perennial_observer.monitors.references.encoding import Encoder
 
 __all__ = [
     "Calibration",

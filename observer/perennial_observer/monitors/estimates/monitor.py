@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from perennial_api.modeldeployment.monitoring import EstimatedPerformance, EstimationMethod, MonitorSettings
+from perennial_bundle.encoding import Encoder
 
 from perennial_observer.monitors.alarms.verdicts import Assessment, assess_too_few
 from perennial_observer.monitors.estimates.estimators import CBPE, DLE, Estimate
@@ -22,7 +23,6 @@ from perennial_observer.monitors.labels.labelled import (
     sort_classes,
 )
 from perennial_observer.monitors.labels.performance import assess_bound
-from perennial_observer.monitors.references.encoding import Encoder
 from perennial_observer.store.rows import LoggedRow
 
 __all__ = ["Learnt", "assess_estimated", "learn"]

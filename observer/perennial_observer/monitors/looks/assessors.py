@@ -21,6 +21,7 @@ from perennial_api.modeldeployment.monitoring import (
     ReferenceSource,
 )
 from perennial_api.where import Condition
+from perennial_bundle.oddness import LEAST_REFERENCE_ROWS
 
 from perennial_observer.detectors.sidecar import Sidecar
 from perennial_observer.monitors.alarms.verdicts import Assessment, assess_too_few
@@ -32,7 +33,6 @@ from perennial_observer.monitors.labels.concept import assess_concept, history_r
 from perennial_observer.monitors.labels.fairness import assess_fairness
 from perennial_observer.monitors.labels.labelled import Unusable, assess_unusable
 from perennial_observer.monitors.labels.performance import assess_performance
-from perennial_observer.monitors.outlier import MIN_REFERENCE_ROWS
 from perennial_observer.monitors.prepared import Prepared, prepare_reference
 from perennial_observer.monitors.quality.assess import assess_quality
 from perennial_observer.monitors.quality.rejections import counts_misfits, read_rejected
@@ -241,16 +241,17 @@ def _prepare_large(assessors: Assessors, scope: Scope) -> Prepared:
     """
     prepared = assessors.prepare(scope)
     n = prepared.n_rows
-    if n >= MIN_REFERENCE_ROWS:
+    if n >= LEAST_REFERENCE_ROWS:
         return prepared
     if scope.condition is not None:
         raise MissingReference(
-            f"{n} of the reference's rows are in the slice, {MIN_REFERENCE_ROWS} are needed: give a reference that has"
+            f"{n} of the reference's rows are in the slice, {LEAST_REFERENCE_ROWS} are needed: give a reference that has"
             " it, or a wider slice",
             "SliceNotInReference",
         )
     raise MissingReference(
-        f"the reference has {n} rows, {MIN_REFERENCE_ROWS} are needed: give a larger one", "ReferenceTooSmall"
+        f"the reference has {n} rows, {LEAST_REFERENCE_ROWS} are needed: give a larger one",
+        "ReferenceTooSmall",
     )
 
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 from perennial_bundle import Schema
-from perennial_observer.monitors.references.encoding import build_encoder
+from perennial_bundle.encoding import build_encoder
 
 SCHEMA = Schema.model_validate(
     {

@@ -7,13 +7,13 @@ that value's share; missing values are a 0/1 column of their own, hence tested a
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
-from perennial_bundle import Column, Schema
 
-from perennial_observer.monitors.references.packing import PackedNumbers
+from perennial_bundle.rows import Values
+from perennial_bundle.schema import Column, Schema
 
 __all__ = ["Encoder", "build_column_encoder", "build_encoder"]
 
@@ -23,6 +23,15 @@ MAX_CATEGORIES = 20
 LARGEST_NUMBER = 1e100
 # Of one feature in a compact matrix: its value, and whether that is missing.
 PARTS = 2
+
+
+@runtime_checkable
+class Packed(Protocol):
+    """Numbers and None in less memory than a list."""
+
+    def to_floats(self) -> Floats:
+        """Return a copy as float64 (n,), NaN for None."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -36,7 +45,7 @@ class _Feature:
         """How many columns it has."""
         return len(self.categories) + 2 if self.is_category else 2
 
-    def encode(self, values: Sequence[Any]) -> list[Floats]:
+    def encode(self, values: Values) -> list[Floats]:
         if not self.is_category:
             numbers = _read_numbers(values)
             # Infinity is no measurement: it counts as missing, which is tested too.
@@ -78,7 +87,7 @@ class Encoder:
         """The features' names."""
         return tuple(feature.name for feature in self.features)
 
-    def encode(self, columns: Mapping[str, Sequence[Any]]) -> Floats:
+    def encode(self, columns: Mapping[str, Values]) -> Floats:
         """Encode columns of equal length: float64 (rows, d), NaN where a number is missing."""
         parts = [part for feature in self.features for part in feature.encode(columns[feature.name])]
         return np.column_stack(parts)
@@ -154,9 +163,11 @@ def build_column_encoder(
     return Encoder(features, fill)
 
 
-def _read_numbers(values: Sequence[Any]) -> Floats:
-    if isinstance(values, PackedNumbers):
+def _read_numbers(values: Values) -> Floats:
+    if isinstance(values, Packed):
         return values.to_floats()
+    if isinstance(values, np.ndarray) and values.dtype.kind in "biuf":
+        return values.astype(np.float64)
     # Before its schema is known a revision's rows are logged as they come: a text is no measurement either.
     return np.array(
         [float(value) if isinstance(value, int | float) else np.nan for value in values], np.float64
