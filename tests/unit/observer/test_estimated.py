@@ -139,7 +139,7 @@ def changed(rows, **outputs) -> list[LoggedRow]:
     [
         ({"probability": None}, "OutputMissing"),
         ({"predict": None}, "OutputMissing"),
-        ({"probability": [0.2, 0.3, 0.5]}, "MetricNotDefined"),
+        ({"probability": [0.2, 0.3, 0.5]}, "ClassesUnknown"),
         ({"probability": 1.5}, "MetricNotDefined"),
         ({"probability": "high"}, "MetricNotDefined"),
         ({"predict": "perhaps"}, "MetricNotDefined"),

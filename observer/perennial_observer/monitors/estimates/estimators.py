@@ -16,21 +16,23 @@ import numpy.typing as npt
 from perennial_api.modeldeployment.monitoring import PerformanceMetric
 from scipy.stats import rankdata
 from sklearn.ensemble import RandomForestRegressor
-from sklearn.isotonic import IsotonicRegression
 from sklearn.metrics import roc_auc_score
+
+from perennial_observer.monitors.estimates.calibration import (
+    CALIBRATIONS,
+    DRAWS,
+    INTERVAL_PERCENT,
+    SEED,
+    SURE,
+    Curve,
+    fit_curve,
+)
 
 __all__ = ["CBPE", "DLE", "ESTIMATED_BY_CBPE", "ESTIMATED_BY_DLE", "Estimate"]
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 
-# A probability of 0 or 1 would make the log loss of a single row infinite.
-SURE = 1e-6
-SEED = 0
-# Other calibrations that other labelled rows of the same number might have given, and labels drawn from them.
-CALIBRATIONS = 30
-DRAWS = 300
-INTERVAL_PERCENT = (2.5, 97.5)
 NORMAL_95 = 1.96
 TREES = 30
 LEAF_ROWS = 20
@@ -57,24 +59,6 @@ class Estimate:
     upper: float
 
 
-@dataclass(frozen=True)
-class _Curve:
-    """A calibration: straight lines from score to chance. Without any points the score is the chance."""
-
-    scores: Floats = field(default_factory=lambda: np.array([0.0, 1.0]))
-    chances: Floats = field(default_factory=lambda: np.array([0.0, 1.0]))
-
-    def read(self, probability: Floats) -> Floats:
-        chance: Floats = np.clip(np.interp(probability, self.scores, self.chances), SURE, 1 - SURE)
-        return chance
-
-
-def _fit_curve(probability: Floats, is_positive: Bools) -> _Curve:
-    isotonic = IsotonicRegression(y_min=0.0, y_max=1.0, out_of_bounds="clip")
-    isotonic.fit(probability, is_positive.astype(np.float64))
-    return _Curve(isotonic.X_thresholds_, isotonic.y_thresholds_)
-
-
 @dataclass
 class CBPE:
     """Estimates metrics of a classifier with two classes.
@@ -83,8 +67,8 @@ class CBPE:
     Until it has learnt, probabilities are taken as they are.
     """
 
-    _curve: _Curve = field(default_factory=_Curve)
-    _others: tuple[_Curve, ...] = ()
+    _curve: Curve = field(default_factory=Curve)
+    _others: tuple[Curve, ...] = ()
 
     def fit(self, probability: Floats, is_positive: Bools) -> None:
         """Learn how often a score is right.
@@ -97,9 +81,9 @@ class CBPE:
             bool (n,): the labels.
         """
         random = np.random.default_rng(SEED)
-        self._curve = _fit_curve(probability, is_positive)
+        self._curve = fit_curve(probability, is_positive)
         chosen = (random.integers(0, len(probability), len(probability)) for _ in range(CALIBRATIONS))
-        self._others = tuple(_fit_curve(probability[rows], is_positive[rows]) for rows in chosen)
+        self._others = tuple(fit_curve(probability[rows], is_positive[rows]) for rows in chosen)
 
     def estimate(self, metric: PerformanceMetric, probability: Floats, predicted: Bools) -> Estimate:
         """Estimate a metric of a window.

@@ -6,21 +6,32 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from perennial_api.modeldeployment.monitoring import EstimatedPerformance, EstimationMethod, MonitorSettings
+from perennial_api.modeldeployment.monitoring import (
+    EstimatedPerformance,
+    EstimationMethod,
+    MonitorSettings,
+    PerformanceMetric,
+)
 from perennial_bundle.encoding import Encoder
 
 from perennial_observer.monitors.alarms.verdicts import Assessment, assess_too_few
+from perennial_observer.monitors.estimates.answers import (
+    code_classes,
+    find_classes,
+    find_two_classes,
+    read_predicted,
+    read_probabilities,
+)
 from perennial_observer.monitors.estimates.estimators import CBPE, DLE, Estimate
 from perennial_observer.monitors.estimates.lessons import Lessons
+from perennial_observer.monitors.estimates.multiclass import ESTIMATED_FOR_MANY, MulticlassCBPE
 from perennial_observer.monitors.labels.chance import chance_of_breach
 from perennial_observer.monitors.labels.labelled import (
     Unusable,
     assess_unusable,
-    clip_chances,
     comparable,
     read_numbers,
     read_output,
-    sort_classes,
 )
 from perennial_observer.monitors.labels.performance import assess_bound
 from perennial_observer.store.rows import LoggedRow
@@ -40,12 +51,12 @@ class Learnt:
     source, count, is_final
         See `Lessons`; the rows themselves aren't kept.
     classes
-        Of the labels, the positive one last; empty for a regression.
+        In the order of the probabilities, of two the positive one last; empty for a regression.
     failure
         Why nothing could be learnt from the lessons, if so.
     """
 
-    estimator: CBPE | DLE
+    estimator: CBPE | MulticlassCBPE | DLE
     source: str
     count: int
     is_final: bool
@@ -61,15 +72,11 @@ def learn(lessons: Lessons, spec: EstimatedPerformance, encoder: Encoder | None)
     encoder
         Of the inputs, for DLE.
     """
-    cbpe = CBPE()
     about = (lessons.source, len(lessons.rows), lessons.is_final)
     try:
         if spec.method is EstimationMethod.CBPE:
-            probability = _read_probabilities(lessons.rows, spec)
-            truth = [comparable(row.label) for row in lessons.rows]
-            classes = _two_classes(truth, spec)
-            cbpe.fit(probability, np.array([label == classes[-1] for label in truth], dtype=np.bool_))
-            return Learnt(cbpe, *about, classes)
+            estimator, classes = _learn_classes(lessons.rows, spec.metric)
+            return Learnt(estimator, *about, classes)
         assert encoder is not None, "DLE has the reference's"
         predicted = read_numbers(read_output(lessons.rows, "predict", spec.metric.value), "predict")
         labels = read_numbers([row.label for row in lessons.rows], "label")
@@ -77,8 +84,26 @@ def learn(lessons: Lessons, spec: EstimatedPerformance, encoder: Encoder | None)
         dle.fit(encoder.encode_rows([row.inputs for row in lessons.rows]), predicted, labels)
     except Unusable as why:
         place = f"in the labelled rows of the {lessons.source} that it learns from, {why.message}"
-        return Learnt(cbpe, *about, failure=Unusable(why.reason, place))
+        return Learnt(CBPE(), *about, failure=Unusable(why.reason, place))
     return Learnt(dle, *about)
+
+
+def _learn_classes(
+    rows: Sequence[LoggedRow], metric: PerformanceMetric
+) -> tuple[CBPE | MulticlassCBPE, tuple[Any, ...]]:
+    probabilities = read_probabilities(rows, metric)
+    truth = [comparable(row.label) for row in rows]
+    if probabilities.ndim > 1:
+        classes = find_classes(probabilities, read_predicted(rows, metric), truth)
+        many = MulticlassCBPE(len(classes))
+        many.fit(probabilities, code_classes(truth, classes))
+        return many, classes
+    classes = find_two_classes(truth, metric)
+    if len(classes) < TWO:
+        raise Unusable("SingleClass", f"all labels are {classes[0]!r}, so no probability can be calibrated")
+    two = CBPE()
+    two.fit(probabilities, np.array([label == classes[-1] for label in truth], dtype=np.bool_))
+    return two, classes
 
 
 def assess_estimated(
@@ -126,20 +151,42 @@ def assess_estimated(
 def _estimate_by_cbpe(
     rows: Sequence[LoggedRow], spec: EstimatedPerformance, learnt: Learnt | None
 ) -> Estimate:
-    probability = _read_probabilities(rows, spec)
-    predicted = [comparable(answer) for answer in read_output(rows, "predict", spec.metric.value)]
-    estimator = learnt.estimator if learnt is not None else CBPE()
-    assert isinstance(estimator, CBPE)
+    probabilities = read_probabilities(rows, spec.metric)
+    predicted = read_predicted(rows, spec.metric)
     known = learnt.classes if learnt is not None else ()
-    classes = sort_classes([*known, *predicted])
-    if len(classes) > TWO:
-        raise _too_many(spec, classes)
+    if probabilities.ndim > 1:
+        return _estimate_for_many(probabilities, predicted, spec.metric, learnt)
+    estimator = learnt.estimator if learnt is not None else CBPE()
+    classes = find_two_classes([*known, *predicted], spec.metric)
+    assert isinstance(estimator, CBPE), "more than two classes are known otherwise"
     if len(classes) == TWO:
         is_positive = np.array([answer == classes[-1] for answer in predicted], dtype=np.bool_)
     else:
         # All answers are alike and no label tells the other class: the probabilities say which it is.
-        is_positive = np.full(len(rows), float(np.mean(probability)) > 0.5)  # noqa: PLR2004  the more probable one
-    return estimator.estimate(spec.metric, probability, is_positive)
+        is_positive = np.full(len(rows), float(np.mean(probabilities)) > 0.5)  # noqa: PLR2004  the more probable one
+    return estimator.estimate(spec.metric, probabilities, is_positive)
+
+
+def _estimate_for_many(
+    probabilities: Floats, predicted: Sequence[Any], metric: PerformanceMetric, learnt: Learnt | None
+) -> Estimate:
+    if metric not in ESTIMATED_FOR_MANY:
+        possible = ", ".join(sorted(ESTIMATED_FOR_MANY))
+        raise Unusable(
+            "MetricNotDefined",
+            f"{metric.value} is estimated for two classes, and the model has {probabilities.shape[1]}; use one of"
+            f" {possible}",
+        )
+    if learnt is None:
+        classes = find_classes(probabilities, predicted, ())
+        return MulticlassCBPE(len(classes)).estimate(metric, probabilities, code_classes(predicted, classes))
+    estimator = learnt.estimator
+    if not isinstance(estimator, MulticlassCBPE) or estimator.n_classes != probabilities.shape[1]:
+        raise Unusable(
+            "ClassesUnknown",
+            f"the rows have {probabilities.shape[1]} probabilities each, those that it learnt from had another number",
+        )
+    return estimator.estimate(metric, probabilities, code_classes(predicted, learnt.classes))
 
 
 def _estimate_by_dle(
@@ -155,27 +202,3 @@ def _estimate_by_dle(
     assert encoder is not None, "DLE has the reference's"
     predicted = read_numbers(read_output(rows, "predict", spec.metric.value), "predict")
     return learnt.estimator.estimate(encoder.encode_rows([row.inputs for row in rows]), predicted)
-
-
-def _read_probabilities(rows: Sequence[LoggedRow], spec: EstimatedPerformance) -> Floats:
-    values = read_output(rows, "probability", f"CBPE of {spec.metric.value}")
-    if any(isinstance(value, list) for value in values):
-        raise Unusable("MetricNotDefined", "CBPE is computed for two classes, and the model has more")
-    return clip_chances(read_numbers(values, "probability"))
-
-
-def _two_classes(truth: Sequence[Any], spec: EstimatedPerformance) -> tuple[Any, ...]:
-    classes = sort_classes(truth)
-    if len(classes) < TWO:
-        raise Unusable("SingleClass", f"all labels are {classes[0]!r}, so no probability can be calibrated")
-    if len(classes) > TWO:
-        raise _too_many(spec, classes)
-    return tuple(classes)
-
-
-def _too_many(spec: EstimatedPerformance, classes: Sequence[Any]) -> Unusable:
-    shown = ", ".join(repr(label) for label in classes[:5])
-    return Unusable(
-        "MetricNotDefined",
-        f"CBPE estimates {spec.metric.value} for two classes, and there are {len(classes)}: {shown}",
-    )

@@ -1,0 +1,128 @@
+"""What a classifier answered, as estimates read it: probabilities, and which class each of them is of. Pure."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from perennial_api.modeldeployment.monitoring import PerformanceMetric
+
+from perennial_observer.monitors.labels.labelled import (
+    Unusable,
+    clip_chances,
+    comparable,
+    read_numbers,
+    read_output,
+    sort_classes,
+)
+from perennial_observer.store.rows import LoggedRow
+
+__all__ = ["code_classes", "find_classes", "find_two_classes", "read_predicted", "read_probabilities"]
+
+Floats = npt.NDArray[np.float64]
+TWO = 2
+MOST_SHOWN = 5
+
+
+def read_probabilities(rows: Sequence[LoggedRow], metric: PerformanceMetric) -> Floats:
+    """Read the output `probability`: float64 (n,), of the positive class, or (n, k) for k > 2 classes.
+
+    Raises
+    ------
+    Unusable
+        It is missing, or no probability.
+    """
+    values = read_output(rows, "probability", f"CBPE of {metric.value}")
+    if not any(isinstance(value, list) for value in values):
+        return clip_chances(read_numbers(values, "probability"))
+    widths = {len(value) if isinstance(value, list) else 1 for value in values}
+    if len(widths) > 1 or min(widths) < TWO:
+        raise Unusable("MetricNotDefined", "the probability values are not one number for each class")
+    flat = [chance for value in values for chance in value]
+    chances = clip_chances(read_numbers(flat, "probability")).reshape(len(rows), -1)
+    return chances[:, 1] if chances.shape[1] == TWO else chances
+
+
+def read_predicted(rows: Sequence[LoggedRow], metric: PerformanceMetric) -> list[Any]:
+    """Read the class that was answered.
+
+    Raises
+    ------
+    Unusable
+        It is missing.
+    """
+    return [comparable(answer) for answer in read_output(rows, "predict", metric.value)]
+
+
+def find_two_classes(values: Sequence[Any], metric: PerformanceMetric) -> tuple[Any, ...]:
+    """Return what classes there are among comparable values, one or two, the positive one last.
+
+    Raises
+    ------
+    Unusable
+        There are more.
+    """
+    classes = sort_classes(values)
+    if len(classes) > TWO:
+        raise Unusable(
+            "MetricNotDefined",
+            f"the model answers one probability, as for two classes, so {metric.value} can't be estimated for"
+            f" {len(classes)}: {_show(classes)}",
+        )
+    return tuple(classes)
+
+
+def find_classes(probabilities: Floats, predicted: Sequence[Any], seen: Sequence[Any]) -> tuple[Any, ...]:
+    """Tell which class each column of the probabilities is of: as in scikit-learn, they are sorted.
+
+    Parameters
+    ----------
+    probabilities
+        float64 (n, k).
+    predicted
+        The answers of the same rows.
+    seen
+        Other values that are classes: the labels.
+
+    Raises
+    ------
+    Unusable
+        Not all classes are among the values yet, or more than k, or most answers aren't the most probable class in this
+        order.
+    """
+    k = probabilities.shape[1]
+    classes = sort_classes([*predicted, *seen])
+    if len(classes) != k:
+        raise Unusable(
+            "ClassesUnknown",
+            f"the model answers {k} probabilities, and its answers and labels are of {len(classes)} classes:"
+            f" {_show(classes)}",
+        )
+    likeliest = probabilities.argmax(axis=1)
+    agreeing = sum(classes[place] == answer for place, answer in zip(likeliest, predicted, strict=True))
+    if 2 * agreeing <= len(predicted):
+        raise Unusable(
+            "ClassesUnknown",
+            f"the probabilities don't seem to be in the order of the classes ({_show(classes)}): only {agreeing} of"
+            f" {len(predicted)} answers are the most probable class",
+        )
+    return tuple(classes)
+
+
+def code_classes(values: Sequence[Any], classes: Sequence[Any]) -> npt.NDArray[np.int64]:
+    """Return each value's place among the classes, int64 (n,).
+
+    Raises
+    ------
+    Unusable
+        There is another value.
+    """
+    places = {name: place for place, name in enumerate(classes)}
+    if others := sort_classes(value for value in values if value not in places):
+        raise Unusable("ClassesUnknown", f"{_show(others)} is none of the classes {_show(classes)}")
+    return np.array([places[value] for value in values], dtype=np.int64)
+
+
+def _show(classes: Sequence[Any]) -> str:
+    more = ", …" if len(classes) > MOST_SHOWN else ""
+    return ", ".join(repr(name) for name in classes[:MOST_SHOWN]) + more

@@ -1,0 +1,170 @@
+"""Estimates for three classes against what their labels say, and what stops them."""
+
+import numpy as np
+import pytest
+from perennial_api.modeldeployment.monitoring import PerformanceMetric
+from perennial_observer.monitors.estimates.lessons import Lessons
+from perennial_observer.monitors.estimates.monitor import assess_estimated, learn
+from perennial_observer.monitors.estimates.multiclass import ESTIMATED_FOR_MANY, MulticlassCBPE
+from perennial_observer.monitors.labels.performance import assess_performance
+from perennial_observer.store.rows import LoggedRow
+from sklearn import metrics
+
+from .test_estimated import settings, spec
+
+CENTRES = np.array([[0.0, 1.0], [1.0, -1.0], [-1.2, -0.8]])
+NAMES = ("ale", "lager", "stout")
+TRUE = {
+    PerformanceMetric.ACCURACY: metrics.accuracy_score,
+    PerformanceMetric.BALANCED_ACCURACY: metrics.balanced_accuracy_score,
+    PerformanceMetric.F1: lambda y, p: metrics.f1_score(y, p, average="macro"),
+}
+
+
+def softmax(scores):
+    powers = np.exp(scores - scores.max(axis=1, keepdims=True))
+    return powers / powers.sum(axis=1, keepdims=True)
+
+
+def draw(rng, n, shift=0.0):
+    """Probabilities that are too sure of themselves, and labels; `shift` moves rows to where classes meet."""
+    x = rng.normal(size=(n, 2)) * (1 - shift) + [0.3, 0.0]
+    scores = 1.5 * x @ CENTRES.T
+    labels = (rng.random((n, 1)) > np.cumsum(softmax(scores), axis=1)).sum(axis=1)
+    return softmax(2.5 * scores), labels
+
+
+def fitted(rng, n):
+    estimator = MulticlassCBPE(3)
+    estimator.fit(*draw(rng, n))
+    return estimator
+
+
+@pytest.mark.parametrize("metric", sorted(ESTIMATED_FOR_MANY))
+@pytest.mark.parametrize("shift", [0.0, 0.6])
+def test_an_estimate_without_labels_is_near_what_they_say(metric, shift):
+    rng = np.random.default_rng(3)
+    estimator = fitted(rng, 20_000)
+    probabilities, labels = draw(rng, 20_000, shift)
+    predicted = probabilities.argmax(axis=1)
+    got = estimator.estimate(metric, probabilities, predicted)
+    assert got.value == pytest.approx(TRUE[metric](labels, predicted), abs=0.02)
+
+
+@pytest.mark.parametrize("metric", sorted(ESTIMATED_FOR_MANY))
+def test_the_interval_holds_the_realised_metric_in_most_windows(metric):
+    rng = np.random.default_rng(6)
+    inside = []
+    for _ in range(4):
+        estimator = fitted(rng, 1000)
+        for shift in (0.0, 0.3, 0.5):
+            probabilities, labels = draw(rng, 300, shift)
+            predicted = probabilities.argmax(axis=1)
+            got = estimator.estimate(metric, probabilities, predicted)
+            assert got.lower <= got.value <= got.upper
+            inside.append(got.lower <= TRUE[metric](labels, predicted) <= got.upper)
+    assert np.mean(inside) >= 10 / 12
+
+
+def test_a_class_that_no_row_has_is_left_out_as_with_labels():
+    sure = np.tile([1.0, 0.0, 0.0], (50, 1))
+    for metric in ESTIMATED_FOR_MANY:
+        assert MulticlassCBPE(3).estimate(metric, sure, np.zeros(50, np.int64)).value == pytest.approx(
+            1.0, abs=1e-3
+        )
+
+
+def logged(probabilities, labels=None, names=NAMES, answers=None):
+    answers = probabilities.argmax(axis=1) if answers is None else answers
+    return [
+        LoggedRow(
+            i,
+            float(i),
+            {},
+            {"predict": names[answer], "probability": chances},
+            None if labels is None else names[labels[i]],
+            labels is not None,
+        )
+        for i, (chances, answer) in enumerate(zip(probabilities.tolist(), answers.tolist(), strict=True))
+    ]
+
+
+def learn_from(rows, **metric):
+    return learn(Lessons(rows, "reference", is_final=True), spec(**metric), None)
+
+
+@pytest.mark.parametrize("names", [NAMES, (0, 1, 2), (1.0, 2.0, 3.0)])
+@pytest.mark.parametrize("metric", sorted(ESTIMATED_FOR_MANY))
+def test_a_window_is_judged_as_its_labels_judge_it_later(names, metric):
+    rng = np.random.default_rng(1)
+    learnt = learn_from(logged(*draw(rng, 3000), names), metric=metric)
+    for shift, breached in ((0.0, False), (0.8, True)):
+        rows = logged(*draw(rng, 1000, shift), names)
+        got = assess_estimated(rows, spec(metric=metric, min=0.6), settings(), learnt, None)
+        realised = assess_performance(rows, spec(metric=metric, min=0.6), settings())
+        assert got.lower <= realised.statistic <= got.upper
+        assert (got.breached, realised.breached, got.calibrated) == (breached, breached, True)
+
+
+def test_before_there_are_labels_the_order_of_the_answers_is_taken():
+    rng = np.random.default_rng(2)
+    probabilities, _ = draw(rng, 500)
+    got = assess_estimated(logged(probabilities), spec(), settings(), None, None)
+    assert got.calibrated is False
+    assert got.statistic == pytest.approx(probabilities.max(axis=1).mean(), abs=0.02)
+
+
+def assess(rows, learnt=None, **metric):
+    got = assess_estimated(rows, spec(**metric), settings(), learnt, None)
+    assert got.breached is None
+    return got
+
+
+def test_what_cannot_be_told_is_insufficient_with_a_reason():
+    rng = np.random.default_rng(4)
+    rows = logged(*draw(rng, 500))
+    learnt = learn_from(rows)
+    probabilities, _ = draw(rng, 200)
+    never_stout = logged(probabilities[probabilities.argmax(axis=1) < 2])
+    backwards = logged(probabilities[:, ::-1], answers=probabilities.argmax(axis=1))
+    porter = logged(probabilities, names=("ale", "lager", "porter"))
+    ragged = [*rows[:150], *logged(probabilities[:, :2] / 2)]
+    four = logged(np.column_stack([probabilities * 0.9, np.full(200, 0.1)]))
+    for got, reason, says in (
+        (
+            assess(never_stout),
+            "ClassesUnknown",
+            "3 probabilities, and its answers and labels are of 2 classes",
+        ),
+        (assess(backwards), "ClassesUnknown", "don't seem to be in the order"),
+        (assess(porter, learnt), "ClassesUnknown", "'porter' is none of the classes 'ale', 'lager', 'stout'"),
+        (assess(four, learnt), "ClassesUnknown", "had another number"),
+        (assess(ragged), "MetricNotDefined", "not one number for each class"),
+        (assess(rows, metric="roc_auc"), "MetricNotDefined", "use one of accuracy, balanced_accuracy, f1"),
+        (assess(logged(probabilities * 3)), "MetricNotDefined", "between 0 and 1"),
+    ):
+        assert got.reason == reason
+        assert says in got.message
+
+
+def test_labels_of_more_classes_than_probabilities_teach_nothing():
+    rng = np.random.default_rng(5)
+    rows = logged(*draw(rng, 300))
+    odd = [
+        LoggedRow(r.id, r.event_time, {}, r.outputs, "porter" if r.id % 50 == 0 else r.label, True)
+        for r in rows
+    ]
+    got = assess(rows, learn_from(odd))
+    assert (got.reason, "labelled rows of the reference" in got.message) == ("ClassesUnknown", True)
+
+
+def test_two_probabilities_in_a_list_are_those_of_two_classes():
+    rng = np.random.default_rng(8)
+    positive = rng.random(400)
+    pairs = np.column_stack([1 - positive, positive])
+    single = [
+        LoggedRow(i, float(i), {}, {"predict": NAMES[int(p > 0.5)], "probability": p})
+        for i, p in enumerate(positive.tolist())
+    ]
+    one, other = (assess_estimated(rows, spec(), settings(), None, None) for rows in (logged(pairs), single))
+    assert one == other
