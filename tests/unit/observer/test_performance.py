@@ -1,9 +1,11 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from perennial_api.modeldeployment.monitoring import MonitorDefaults, MonitorSettings, Performance
 from perennial_observer.monitors.labels.performance import assess_performance
 from perennial_observer.store.rows import LoggedRow
-from sklearn.metrics import roc_auc_score
+from sklearn.metrics import log_loss, roc_auc_score
 
 
 def rows(labels, predictions, probabilities=None) -> list[LoggedRow]:
@@ -104,6 +106,40 @@ def test_more_than_two_classes_are_averaged(metric):
     got = assess_performance(rows(["a", "b", "c"] * 10, ["a", "b", "b"] * 10), spec(metric), settings())
     want = {"balanced_accuracy": 2 / 3, "f1": (1 + 2 / 3 + 0) / 3}[metric]
     assert got.statistic == pytest.approx(want)
+
+
+PROBABILITIES = np.random.default_rng(3).dirichlet([1.0, 1.0, 1.0], 60)
+ORDERED = [
+    LoggedRow(
+        i,
+        float(i),
+        {},
+        {"predict": "abc"[p.argmax()], "probability": p.tolist()},
+        "abc"[i % 3],
+        has_label=True,
+    )
+    for i, p in enumerate(PROBABILITIES)
+]
+
+
+@pytest.mark.parametrize(
+    ("metric", "bound", "theirs"),
+    [
+        ("log_loss", {"max": 9.0}, log_loss),
+        ("roc_auc", {"min": 0.0}, lambda y, p: roc_auc_score(y, p, multi_class="ovr")),
+    ],
+)
+def test_probabilities_of_more_than_two_classes_are_scored_as_scikit_learn_does(metric, bound, theirs):
+    got = assess_performance(ORDERED, spec(metric, **bound), settings())
+    assert got.statistic == pytest.approx(theirs([row.label for row in ORDERED], PROBABILITIES))
+    assert got.lower < got.statistic < got.upper
+
+
+def test_classes_that_no_probability_is_of_are_named():
+    other = [*ORDERED[:-1], replace(ORDERED[-1], label="d")]
+    got = assess_performance(other, spec("log_loss", max=9.0), settings())
+    assert (got.breached, got.reason) == (None, "ClassesUnknown")
+    assert "4 classes: 'a', 'b', 'c', 'd'" in got.message
 
 
 @pytest.mark.parametrize(

@@ -15,16 +15,16 @@ from perennial_api.modeldeployment.monitoring import (
 from perennial_bundle.encoding import Encoder
 
 from perennial_observer.monitors.alarms.verdicts import Assessment, assess_too_few
-from perennial_observer.monitors.estimates.answers import (
+from perennial_observer.monitors.estimates.estimators import CBPE, DLE, Estimate
+from perennial_observer.monitors.estimates.lessons import Lessons
+from perennial_observer.monitors.estimates.multiclass import MulticlassCBPE
+from perennial_observer.monitors.labels.answers import (
     code_classes,
     find_classes,
     find_two_classes,
     read_predicted,
     read_probabilities,
 )
-from perennial_observer.monitors.estimates.estimators import CBPE, DLE, Estimate
-from perennial_observer.monitors.estimates.lessons import Lessons
-from perennial_observer.monitors.estimates.multiclass import ESTIMATED_FOR_MANY, MulticlassCBPE
 from perennial_observer.monitors.labels.chance import chance_of_breach
 from perennial_observer.monitors.labels.labelled import (
     Unusable,
@@ -170,23 +170,20 @@ def _estimate_by_cbpe(
 def _estimate_for_many(
     probabilities: Floats, predicted: Sequence[Any], metric: PerformanceMetric, learnt: Learnt | None
 ) -> Estimate:
-    if metric not in ESTIMATED_FOR_MANY:
-        possible = ", ".join(sorted(ESTIMATED_FOR_MANY))
-        raise Unusable(
-            "MetricNotDefined",
-            f"{metric.value} is estimated for two classes, and the model has {probabilities.shape[1]}; use one of"
-            f" {possible}",
-        )
     if learnt is None:
         classes = find_classes(probabilities, predicted, ())
-        return MulticlassCBPE(len(classes)).estimate(metric, probabilities, code_classes(predicted, classes))
-    estimator = learnt.estimator
+        estimator: CBPE | MulticlassCBPE | DLE = MulticlassCBPE(len(classes))
+    else:
+        classes, estimator = learnt.classes, learnt.estimator
     if not isinstance(estimator, MulticlassCBPE) or estimator.n_classes != probabilities.shape[1]:
         raise Unusable(
             "ClassesUnknown",
             f"the rows have {probabilities.shape[1]} probabilities each, those that it learnt from had another number",
         )
-    return estimator.estimate(metric, probabilities, code_classes(predicted, learnt.classes))
+    estimate = estimator.estimate(metric, probabilities, code_classes(predicted, classes))
+    if np.isnan(estimate.value):
+        raise Unusable("SingleClass", f"all rows are surely of one class, so {metric.value} is not defined")
+    return estimate
 
 
 def _estimate_by_dle(

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 from perennial_api.modeldeployment.monitoring import PerformanceMetric
+from scipy.stats import rankdata
 
 from perennial_observer.monitors.estimates.calibration import (
     CALIBRATIONS,
@@ -16,8 +17,9 @@ from perennial_observer.monitors.estimates.calibration import (
     fit_curve,
 )
 from perennial_observer.monitors.estimates.estimators import Estimate
+from perennial_observer.monitors.labels.many_classes import mean_auc, mean_log_loss
 
-__all__ = ["ESTIMATED_FOR_MANY", "MulticlassCBPE"]
+__all__ = ["MulticlassCBPE"]
 
 Floats = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.int64]
@@ -66,29 +68,31 @@ class MulticlassCBPE:
         probabilities, predicted
             float64 (n, k), int64 (n,): the model's, and the place of its answer among the k.
 
+        Returns
+        -------
+        Estimate
+            NaN where all rows are so surely of one class that the metric isn't defined.
+
         Raises
         ------
         KeyError
-            The metric isn't one of `ESTIMATED_FOR_MANY`.
+            The metric isn't one of `ESTIMATED_BY_CBPE`.
         """
         measure = _MEASURES[metric]
+        window = _Window(probabilities, predicted, rankdata(probabilities, axis=0))
         random = np.random.default_rng(SEED)
 
         def draw(curves: Curves, n: int) -> list[float]:
             upto = np.cumsum(_read(curves, probabilities)[:, :-1], axis=1)
-            return [measure(self._pair(_draw_labels(random, upto), predicted)) for _ in range(n)]
+            figures = (measure(_draw_labels(random, upto), window) for _ in range(n))
+            return [figure for figure in figures if figure is not None]
 
         curves = self._curves or (Curve(),) * self.n_classes
         others = self._others or [curves]
-        value = float(np.mean(draw(curves, DRAWS)))
-        figures = [figure for some in others for figure in draw(some, DRAWS // len(others))]
+        value = float(np.mean(draw(curves, DRAWS) or [np.nan]))
+        figures = [figure for some in others for figure in draw(some, DRAWS // len(others))] or [value]
         lower, upper = np.percentile(figures, INTERVAL_PERCENT)
         return Estimate(value, float(np.std(figures)), min(float(lower), value), max(float(upper), value))
-
-    def _pair(self, labels: Codes, predicted: Codes) -> Codes:
-        """Count rows by class and answer, int64 (k, k)."""
-        counts = np.bincount(labels * self.n_classes + predicted, minlength=self.n_classes**2)
-        return counts.reshape(self.n_classes, self.n_classes)
 
     def _fit_curves(self, probabilities: Floats, labels: Codes) -> Curves:
         return tuple(fit_curve(probabilities[:, k], labels == k) for k in range(self.n_classes))
@@ -106,26 +110,49 @@ def _draw_labels(random: np.random.Generator, upto: Floats) -> Codes:
     return drawn
 
 
-def _accuracy(pairs: Codes) -> float:
-    return float(np.trace(pairs) / pairs.sum())
+@dataclass(frozen=True)
+class _Window:
+    probabilities: Floats
+    predicted: Codes
+    ranks: Floats
+
+    def pair(self, labels: Codes) -> Codes:
+        """Count rows by class and answer, int64 (k, k)."""
+        k = self.probabilities.shape[1]
+        return np.bincount(labels * k + self.predicted, minlength=k**2).reshape(k, k)
 
 
-def _balanced_accuracy(pairs: Codes) -> float:
+def _accuracy(labels: Codes, window: _Window) -> float | None:
+    return float(np.mean(labels == window.predicted))
+
+
+def _balanced_accuracy(labels: Codes, window: _Window) -> float | None:
     """Mean recall over the classes that occur."""
+    pairs = window.pair(labels)
     real = pairs.sum(axis=1)
     return float(np.mean(np.diag(pairs)[real > 0] / real[real > 0]))
 
 
-def _macro_f1(pairs: Codes) -> float:
+def _macro_f1(labels: Codes, window: _Window) -> float | None:
     """Mean over the classes that occur or are answered."""
+    pairs = window.pair(labels)
     both = pairs.sum(axis=1) + pairs.sum(axis=0)
     return float(np.mean(2 * np.diag(pairs)[both > 0] / both[both > 0]))
 
 
-# Of a table (k, k) that counts rows by class and answer: what Performance computes for as many classes.
-_MEASURES: Mapping[PerformanceMetric, Callable[[Codes], float]] = {
+def _log_loss(labels: Codes, window: _Window) -> float | None:
+    return mean_log_loss(labels, window.probabilities)
+
+
+def _roc_auc(labels: Codes, window: _Window) -> float | None:
+    return mean_auc(labels, window.ranks)
+
+
+# Of labels that were drawn: what Performance computes of labels that came back.
+_MEASURES: Mapping[PerformanceMetric, Callable[[Codes, _Window], float | None]] = {
     PerformanceMetric.ACCURACY: _accuracy,
     PerformanceMetric.BALANCED_ACCURACY: _balanced_accuracy,
     PerformanceMetric.F1: _macro_f1,
+    PerformanceMetric.LOG_LOSS: _log_loss,
+    PerformanceMetric.ROC_AUC: _roc_auc,
 }
-ESTIMATED_FOR_MANY = frozenset(_MEASURES)

@@ -15,15 +15,23 @@ from perennial_api.modeldeployment.monitoring import (
     Performance,
     PerformanceMetric,
 )
+from scipy.stats import rankdata
 from sklearn import metrics
 
 from perennial_observer.monitors.alarms.verdicts import Assessment
+from perennial_observer.monitors.labels.answers import (
+    code_classes,
+    find_classes,
+    find_two_classes,
+    read_predicted,
+    read_probabilities,
+    read_scores,
+)
 from perennial_observer.monitors.labels.chance import chance_of_breach, deviations
 from perennial_observer.monitors.labels.labelled import (
     Unusable,
     assess_shortage,
     assess_unusable,
-    clip_chances,
     comparable,
     measure_coverage,
     pick_labelled,
@@ -31,6 +39,7 @@ from perennial_observer.monitors.labels.labelled import (
     read_output,
     sort_classes,
 )
+from perennial_observer.monitors.labels.many_classes import mean_auc, mean_log_loss
 from perennial_observer.store.rows import LoggedRow
 
 __all__ = ["assess_bound", "assess_performance"]
@@ -124,31 +133,26 @@ def _prepare(
     rows: Sequence[LoggedRow], metric: PerformanceMetric
 ) -> tuple[Array, Array, Callable[[Array, Array], float]]:
     """Choose what is compared, and the function that compares it."""
-    output = "probability" if metric in NEEDS_PROBABILITY else "predict"
-    answers = read_output(rows, output, metric.value)
     if metric in REGRESSION:
         truths = read_numbers([row.label for row in rows], "label")
-        return truths, read_numbers(answers, output), _MEASURES[metric]
-    truth = np.array([comparable(row.label) for row in rows], dtype=object)
+        return truths, read_numbers(read_output(rows, "predict", metric.value), "predict"), _MEASURES[metric]
+    truth = [comparable(row.label) for row in rows]
     if metric is PerformanceMetric.ACCURACY:
-        return truth, np.array([comparable(answer) for answer in answers], dtype=object), _accuracy
+        answers = read_predicted(rows, metric)
+        return np.array(truth, dtype=object), np.array(answers, dtype=object), _accuracy
     classes = sort_classes(truth)
     if len(classes) < 2:  # noqa: PLR2004
         raise Unusable("SingleClass", f"all labels are {classes[0]!r}, so {metric.value} is not defined")
     if metric in NEEDS_PROBABILITY:
-        if len(classes) > 2:  # noqa: PLR2004
-            raise Unusable(
-                "MetricNotDefined", f"{metric.value} is computed for two classes; use balanced_accuracy"
-            )
-        positive = np.array([label == classes[-1] for label in truth], dtype=np.int64)
-        chances = read_numbers(answers, output)
         # Of a rank it doesn't matter whether it is a probability.
-        return (
-            positive,
-            clip_chances(chances) if metric is PerformanceMetric.LOG_LOSS else chances,
-            _MEASURES[metric],
-        )
-    predicted = [comparable(answer) for answer in answers]
+        read = read_probabilities if metric is PerformanceMetric.LOG_LOSS else read_scores
+        chances = read(rows, metric)
+        if chances.ndim > 1:
+            classes = list(find_classes(chances, read_predicted(rows, metric), truth))
+            return code_classes(truth, classes), chances, _OF_MANY[metric]
+        positive = find_two_classes(truth, metric)[-1]
+        return np.array([label == positive for label in truth], dtype=np.int64), chances, _MEASURES[metric]
+    predicted = read_predicted(rows, metric)
     codes = {label: i for i, label in enumerate(sort_classes([*classes, *predicted]))}
     measure = _MEASURES[metric]
     if metric is PerformanceMetric.F1 and len(codes) > 2:  # noqa: PLR2004
@@ -181,6 +185,12 @@ def _roc_auc(truth: Array, answer: Array) -> float:
     return float(metrics.roc_auc_score(truth, answer))
 
 
+def _roc_auc_of_many(truth: Array, answer: Array) -> float:
+    auc = mean_auc(truth, rankdata(answer, axis=0))
+    assert auc is not None, "two classes are there"
+    return auc
+
+
 def _mae(truth: Array, answer: Array) -> float:
     return float(metrics.mean_absolute_error(truth, answer))
 
@@ -198,6 +208,7 @@ _MEASURES: dict[PerformanceMetric, Callable[[Array, Array], float]] = {
     PerformanceMetric.RMSE: _rmse,
     PerformanceMetric.ROC_AUC: _roc_auc,
 }
+_OF_MANY = {PerformanceMetric.LOG_LOSS: mean_log_loss, PerformanceMetric.ROC_AUC: _roc_auc_of_many}
 _NEEDS_TWO_CLASSES = {PerformanceMetric.BALANCED_ACCURACY, PerformanceMetric.F1, PerformanceMetric.ROC_AUC}
 
 

@@ -1,4 +1,4 @@
-"""What a classifier answered, as estimates read it: probabilities, and which class each of them is of. Pure."""
+"""What a classifier answered: probabilities, and which class each of them is of. Pure."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -17,7 +17,14 @@ from perennial_observer.monitors.labels.labelled import (
 )
 from perennial_observer.store.rows import LoggedRow
 
-__all__ = ["code_classes", "find_classes", "find_two_classes", "read_predicted", "read_probabilities"]
+__all__ = [
+    "code_classes",
+    "find_classes",
+    "find_two_classes",
+    "read_predicted",
+    "read_probabilities",
+    "read_scores",
+]
 
 Floats = npt.NDArray[np.float64]
 TWO = 2
@@ -25,22 +32,33 @@ MOST_SHOWN = 5
 
 
 def read_probabilities(rows: Sequence[LoggedRow], metric: PerformanceMetric) -> Floats:
-    """Read the output `probability`: float64 (n,), of the positive class, or (n, k) for k > 2 classes.
+    """Read the output `probability` as `read_scores` does.
 
     Raises
     ------
     Unusable
         It is missing, or no probability.
     """
-    values = read_output(rows, "probability", f"CBPE of {metric.value}")
+    return clip_chances(read_scores(rows, metric))
+
+
+def read_scores(rows: Sequence[LoggedRow], metric: PerformanceMetric) -> Floats:
+    """Read the output `probability`, of which only the order may matter: float64 (n,), of the positive class, or (n, k).
+
+    Raises
+    ------
+    Unusable
+        It is missing, or isn't one number, or one for each of the k > 2 classes.
+    """
+    values = read_output(rows, "probability", metric.value)
     if not any(isinstance(value, list) for value in values):
-        return clip_chances(read_numbers(values, "probability"))
+        return read_numbers(values, "probability")
     widths = {len(value) if isinstance(value, list) else 1 for value in values}
     if len(widths) > 1 or min(widths) < TWO:
         raise Unusable("MetricNotDefined", "the probability values are not one number for each class")
     flat = [chance for value in values for chance in value]
-    chances = clip_chances(read_numbers(flat, "probability")).reshape(len(rows), -1)
-    return chances[:, 1] if chances.shape[1] == TWO else chances
+    scores = read_numbers(flat, "probability").reshape(len(rows), -1)
+    return scores[:, 1] if scores.shape[1] == TWO else scores
 
 
 def read_predicted(rows: Sequence[LoggedRow], metric: PerformanceMetric) -> list[Any]:
@@ -66,7 +84,7 @@ def find_two_classes(values: Sequence[Any], metric: PerformanceMetric) -> tuple[
     if len(classes) > TWO:
         raise Unusable(
             "MetricNotDefined",
-            f"the model answers one probability, as for two classes, so {metric.value} can't be estimated for"
+            f"the model answers one probability, as for two classes, so {metric.value} isn't defined for"
             f" {len(classes)}: {_show(classes)}",
         )
     return tuple(classes)
