@@ -46,6 +46,19 @@ def _rule(
     }
 
 
+def _lost(what: str) -> str:
+    """Ask for pods where more than 1 % of what Envoy offered wasn't taken, or more than 1 % was dropped after that.
+
+    In two parts: before anything is dropped there may be no series of it, and a sum with nothing is nothing.
+    """
+
+    def grown(name: str) -> str:
+        return f"increase({what}_{name}_total[15m])"
+
+    much = f"> 0.01 * {grown('offered')}"
+    return f"{grown('offered')} - {grown('taken')} {much} or sum without (reason) ({grown('dropped')}) {much}"
+
+
 def build_rules() -> dict[str, Any]:
     """Return the groups of rules."""
     alarms = [
@@ -138,7 +151,40 @@ def build_rules() -> dict[str, Any]:
             "The observer's log has the event's id and the receiver's answer.",
         ),
     ]
-    names = {"perennial-monitors": alarms + broken, "perennial-observer": observer}
+    gateway = [
+        _rule(
+            "PerennialRouterStale",
+            "perennial_router_ready == 0",
+            "critical",
+            "A gateway pod doesn't serve the current routes",
+            "Changes of weights, roll-backs included, don't reach the requests that it answers. Its log says what it waits"
+            " for.",
+            hold="10m",
+        ),
+        _rule(
+            "PerennialGatewayLogLost",
+            _lost("perennial_router_log"),
+            "warning",
+            "A gateway pod loses one in a hundred of the answers that it should log",
+            "Monitors of models whose own servers keep no log see fewer rows than there were. Either the pod has too"
+            " little processor, or the observer doesn't take what it is sent: perennial_router_log_dropped_total says"
+            " which.",
+            hold="15m",
+        ),
+        _rule(
+            "PerennialClientsLost",
+            _lost("perennial_router_clients"),
+            "warning",
+            "A gateway pod doesn't count one in a hundred of the requests on sticky routes",
+            "A/B tests and gates that count clients go by fewer than there were.",
+            hold="15m",
+        ),
+    ]
+    names = {
+        "perennial-monitors": alarms + broken,
+        "perennial-observer": observer,
+        "perennial-gateway": gateway,
+    }
     return {"groups": [{"name": name, "rules": rules} for name, rules in names.items()]}
 
 

@@ -1,4 +1,4 @@
-"""What the alert rules and dashboards ask for, the observer's exporter has: every metric, and every label."""
+"""What the alert rules and dashboards ask for, observer and gateway export: every metric, and every label."""
 
 import importlib.util
 import json
@@ -9,6 +9,11 @@ from types import ModuleType
 
 import pytest
 from perennial_api.monitorreport import MonitorState
+from perennial_gateway.admin import EnvoyCounters
+from perennial_gateway.clients import ClientCounter
+from perennial_gateway.metrics import render_metrics
+from perennial_gateway.prediction_log.collector import build_collector
+from perennial_gateway.settings import AgentSettings
 from perennial_observer.gauges import MonitorGauges
 from perennial_observer.metrics import Metrics
 from perennial_observer.registry import Registry
@@ -16,6 +21,7 @@ from perennial_observer.service_level.judging import ServiceLevels
 from perennial_observer.service_level.metrics import BudgetMetrics
 from perennial_observer.settings import Settings
 from perennial_observer.store.store import Store
+from prometheus_client.parser import text_string_to_metric_families
 
 ROOT = Path(__file__).resolve().parents[2]
 # Names that aren't metrics: PromQL's own words, functions and the labels of a grouping.
@@ -71,6 +77,20 @@ def expressions() -> Iterator[str]:
                 yield found[1]
 
 
+def routers(directory: Path) -> dict[str, set[str]]:
+    """Names in the exposition of a gateway pod, with their labels."""
+    log = build_collector(AgentSettings(name="a", pod_address="10.0.0.1"))
+    log.counts.dropped["QueueFull"] += 1
+    counters = EnvoyCounters("epoch", {}, 0, 0)
+    clients = ClientCounter(directory / "clients", 10)
+    text = render_metrics([], counters, {}, clients=clients, log=log, ready=True).decode()
+    return {
+        sample.name: set(sample.labels)
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory) -> dict[str, set[str]]:
     """Names in the exposition, with their labels."""
@@ -85,7 +105,7 @@ def exported(tmp_path_factory) -> dict[str, set[str]]:
         for counter in (metrics.log_rows, metrics.labels, metrics.looks, metrics.webhooks):
             (family,) = counter.collect()
             found[f"{family.name}_total"] = set(counter._labelnames)
-        return found
+        return found | routers(tmp_path_factory.mktemp("router"))
     finally:
         store.close()
 
@@ -169,6 +189,14 @@ def test_every_metric_of_the_error_budget_is_shown(exported):
 def test_an_observer_that_is_down_and_one_that_is_stuck_are_alarms():
     assert rule("PerennialObserverDown")["expr"].startswith("absent(")
     assert rule("PerennialLooksStopped")["labels"] == {"severity": "critical"}
+
+
+def test_what_a_gateway_pod_loses_is_an_alarm_also_before_it_has_ever_dropped_anything():
+    for alert in ("PerennialGatewayLogLost", "PerennialClientsLost"):
+        untaken, dropped = rule(alert)["expr"].split(" or ")
+        assert "offered" in untaken
+        assert "dropped" not in untaken
+        assert dropped.startswith("sum without (reason) (increase(")
 
 
 def test_the_files_in_the_chart_are_those_that_are_generated():
