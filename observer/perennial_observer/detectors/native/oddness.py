@@ -1,6 +1,6 @@
 """Single odd rows by Mahalanobis distance, and by distance to the nearest neighbours."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -14,29 +14,19 @@ __all__ = ["OddRows"]
 
 @dataclass
 class OddRows:
-    """Implements :class:`~perennial_observer.detectors.base.RowDetector` by a scorer of rows; no NaN.
-
-    Parameters
-    ----------
-    make_scorer
-        Class of a fresh scorer.
-    contamination
-        Share of the reference's own rows beyond the cut.
-    """
+    """Implements :class:`~perennial_observer.detectors.base.RowDetector` by a `Cut`, whose parameters it has; no NaN."""
 
     make_scorer: type[Mahalanobis] | type[Neighbours]
     contamination: float
     _columns: int = 0
-    _cut: Cut = field(init=False)
-
-    def __post_init__(self) -> None:
-        self._cut = Cut(self.make_scorer, self.contamination)
+    _cut: Cut | None = None
 
     def fit(self, reference: Floats) -> None:
-        """Fit."""
+        """Fit anew: a copy made before shares nothing with what is learnt."""
         require_known(reference)
-        self._columns = reference.shape[1]
-        self._cut.fit(reference)
+        cut = Cut(self.make_scorer, self.contamination)
+        cut.fit(reference)
+        self._columns, self._cut = reference.shape[1], cut
 
     def score(self, window: Floats) -> Result:
         """Share of the window's rows beyond the cut."""
@@ -44,6 +34,7 @@ class OddRows:
 
     def rate_rows(self, window: Floats) -> Floats:
         """Tell by how much each of the window's rows is beyond the cut, float64 (n,)."""
+        assert self._cut is not None, "fit comes first"
         require_shape(window, self._columns)
         require_known(window)
         return self._cut.rate_rows(window)
