@@ -23,6 +23,10 @@ MOST_BYTES = 512 * 1024
 """Of a request and its answer together; of a larger one only that it was is told."""
 
 METADATA = "perennial.capture"
+JSON_BYTES_HEADER = "inference-header-content-length"
+"""How many bytes of a body are JSON, in front of raw tensors."""
+
+MOST_DIGITS = 20
 TOLD = (
     f"%REQ({REVISION_HEADER})%",
     f"%REQ({PREDICTION_HEADER})%",
@@ -30,6 +34,8 @@ TOLD = (
     f"%REQ({SHADOW_HEADER})%",
     "%REQ(content-encoding)%",
     "%RESP(content-encoding)%",
+    f"%REQ({JSON_BYTES_HEADER}):{MOST_DIGITS}%",
+    f"%RESP({JSON_BYTES_HEADER}):{MOST_DIGITS}%",
 )
 """What is told of an exchange beside the bodies, in this order and one a line; a header has no line break."""
 

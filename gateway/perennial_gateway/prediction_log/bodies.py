@@ -11,7 +11,8 @@ from typing import Any
 
 from perennial_gateway.model import RouteKey
 from perennial_gateway.prediction_log.exchanges import EXCHANGE_BYTES, Exchange
-from perennial_gateway.prediction_log.reading import Read, TooLarge, Unreadable, read_exchange
+from perennial_gateway.prediction_log.reading import Read, TooLarge, read_exchange
+from perennial_gateway.prediction_log.tensors import Unreadable
 
 PART_BYTES = 8 * 2**20
 """Memory of exchanges that are unpacked at a time, by estimate; the last one may go beyond.

@@ -100,6 +100,8 @@ def _build(told: Told, log: RecordedPart, time_s: float, asked: bytes, answered:
         response=answered,
         request_encoding=told.request_encoding,
         response_encoding=told.response_encoding,
+        request_json_bytes=told.request_json_bytes,
+        response_json_bytes=told.response_json_bytes,
     )
 
 

@@ -22,7 +22,10 @@ class Exchange:
     client
         Pseudonym of whoever asked, if the request tells.
     request_encoding, response_encoding
-        How the bodies are compressed, and then written in base64; empty if they aren't.
+        How the bodies are compressed; empty if they aren't.
+    request_json_bytes, response_json_bytes
+        How many bytes of the bodies are JSON, as the header says; empty where all are. A body that is compressed or has
+        other bytes is written in base64.
     """
 
     route: RouteKey
@@ -36,6 +39,8 @@ class Exchange:
     response: bytes
     request_encoding: str = ""
     response_encoding: str = ""
+    request_json_bytes: str = ""
+    response_json_bytes: str = ""
 
     @property
     def size_bytes(self) -> int:
@@ -60,6 +65,8 @@ class Told:
     is_shadow: bool
     request_encoding: str
     response_encoding: str
+    request_json_bytes: str
+    response_json_bytes: str
 
 
 def read_told(route: str, text: str) -> Told:
@@ -70,8 +77,10 @@ def read_told(route: str, text: str) -> Told:
     ValueError
         There are more or fewer.
     """
-    revision, prediction_id, client, shadow, *encodings = text.split("\n")
-    request_encoding, response_encoding = ("" if e == NOTHING else e for e in encodings)
+    revision, prediction_id, client, shadow, *about_bodies = text.split("\n")
+    request_encoding, response_encoding, request_json_bytes, response_json_bytes = (
+        "" if told == NOTHING else told for told in about_bodies
+    )
     namespace, _, name = route.partition("/")
     return Told(
         route=RouteKey(namespace, name),
@@ -81,4 +90,6 @@ def read_told(route: str, text: str) -> Told:
         is_shadow=shadow == "true",
         request_encoding=request_encoding,
         response_encoding=response_encoding,
+        request_json_bytes=request_json_bytes,
+        response_json_bytes=response_json_bytes,
     )

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 from aiohttp import web
 from perennial_gateway.model import Endpoint
 
@@ -70,6 +71,25 @@ async def answer_doubled(request: web.Request) -> web.StreamResponse:
     await response.write(body[:10])
     await response.write(body[10:])
     return response
+
+
+async def answer_doubled_raw(request: web.Request) -> web.Response:
+    """Answer raw numbers with twice each, raw, as Triton does to its own client."""
+    body = await request.read()
+    if request.headers.get("content-encoding") == "gzip":
+        body = body if body[:1] == b"{" else gzip.decompress(body)
+    size = int(request.headers["inference-header-content-length"])
+    (tensor,) = json.loads(body[:size])["inputs"]
+    doubled = (2 * np.frombuffer(body[size:], np.float32)).tobytes()
+    answer = {
+        "name": "predict",
+        "shape": tensor["shape"],
+        "datatype": "FP32",
+        "parameters": {"binary_data_size": len(doubled)},
+    }
+    text = json.dumps({"model_name": "m", "outputs": [answer]}).encode()
+    headers = {"inference-header-content-length": str(len(text))}
+    return web.Response(body=text + doubled, headers=headers, content_type="application/octet-stream")
 
 
 @dataclass

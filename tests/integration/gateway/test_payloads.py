@@ -9,12 +9,22 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pytest
+import tritonclient.http.aio as triton
 from perennial_gateway.model import Backend, RecordedPart, Stickiness
 from perennial_gateway.prediction_log.choosing import is_sampled, name_client
 
 from tests.integration.gateway.backends import running
-from tests.integration.gateway.foreign import INFER, LoggedRows, Served, answer_doubled, question, serving
+from tests.integration.gateway.foreign import (
+    INFER,
+    LoggedRows,
+    Served,
+    answer_doubled,
+    answer_doubled_raw,
+    question,
+    serving,
+)
 from tests.integration.gateway.harness import GatewayPod, route
 
 ALL = RecordedPart()
@@ -54,11 +64,11 @@ class Logged:
 
 
 @asynccontextmanager
-async def logged(**settings: Any) -> AsyncIterator[Logged]:
+async def logged(answer: Any = answer_doubled, **settings: Any) -> AsyncIterator[Logged]:
     observer = LoggedRows()
     async with (
         serving(observer.answer) as at,
-        serving(answer_doubled) as server,
+        serving(answer) as server,
         GatewayPod(at.port, **settings) as pod,
     ):
         yield Logged(pod, server, observer)
@@ -82,6 +92,21 @@ async def test_each_answered_request_is_logged_once_with_what_was_asked_and_answ
         assert paths == {("/v1/namespaces/shop/deployments/wine/log", "Bearer gateways", "wine-a", 100)}
         clients = {client for group in it.observer.groups for client in group["clients"]}
         assert clients == {name_client("ann", "shop/wine")}
+
+
+@pytest.mark.parametrize("compression", [None, "gzip"])
+async def test_raw_tensors_of_tritons_client_are_logged_as_numbers(compression) -> None:
+    async with logged(answer=answer_doubled_raw) as it:
+        await it.apply()
+        async with triton.InferenceServerClient(f"{it.pod.url.removeprefix('http://')}/shop/wine") as client:
+            values = triton.InferInput("alcohol", [300], "FP32")
+            values.set_data_from_numpy(np.arange(300, dtype=np.float32))
+            got = await client.infer("m", [values], request_compression_algorithm=compression)
+        assert got.as_numpy("predict")[299] == 598.0
+        await it.until(taken=1, sent=1)
+        (group,) = it.observer.groups
+        assert group["inputs"] == {"alcohol": [float(i) for i in range(300)]}
+        assert group["outputs"] == {"predict": [2.0 * i for i in range(300)]}
 
 
 async def test_only_predictions_that_were_answered_are_logged(pod_of_two) -> None:

@@ -18,14 +18,13 @@ from perennial_gateway.prediction_log.exchanges import EXCHANGE_BYTES, Exchange,
 from perennial_gateway.prediction_log.queue import ExchangeQueue, LogCounts
 from perennial_gateway.prediction_log.reading import (
     MAX_COLUMNS,
-    MAX_NAME,
     MAX_UNPACKED_BYTES,
     MAX_VALUES,
     TooLarge,
-    Unreadable,
     read_exchange,
 )
 from perennial_gateway.prediction_log.strangers import MAX_BYTES, MAX_MESSAGES, Strangers
+from perennial_gateway.prediction_log.tensors import MAX_NAME, Unreadable
 
 WINE = RouteKey("shop", "wine")
 
@@ -260,13 +259,16 @@ def test_messages_for_unknown_deployments_are_bounded_and_the_oldest_go(n_bytes,
 
 
 def test_lines_that_envoy_tells_are_read_and_a_dash_is_nothing() -> None:
-    told = read_told("shop/wine", "wine-a\np1\n-\n-\ngzip\n-")
+    told = read_told("shop/wine", "wine-a\np1\n-\n-\ngzip\n-\n-\n512")
     assert (told.route, told.revision, told.prediction_id, told.client) == (WINE, "wine-a", "p1", None)
     assert (told.is_shadow, told.request_encoding, told.response_encoding) == (False, "gzip", "")
-    assert read_told("shop/wine", "wine-a\np1\nann\ntrue\n-\n-").client == "ann"
+    assert (told.request_json_bytes, told.response_json_bytes) == ("", "512")
+    assert read_told("shop/wine", "wine-a\np1\nann\ntrue\n-\n-\n-\n-").client == "ann"
 
 
-@pytest.mark.parametrize("text", ["", "wine-a\np1", "wine-a\np1\n-\n-\n-\n-\n-"])
+@pytest.mark.parametrize(
+    "text", ["", "wine-a\np1", "wine-a\np1\n-\n-\n-\n-", "wine-a\np1\n-\n-\n-\n-\n-\n-\n-"]
+)
 def test_other_lines_are_refused(text) -> None:
     with pytest.raises(ValueError, match="unpack"):
         read_told("shop/wine", text)
