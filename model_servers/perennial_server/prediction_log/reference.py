@@ -44,6 +44,7 @@ def render_reference(bundle: Bundle, revision: str, exclude: frozenset[str]) -> 
             "bundle_digest": bundle.digest,
             "schema": Schema(inputs=inputs, outputs=schema.outputs).model_dump(mode="json"),
             "task": bundle.manifest.task,
+            "classes": bundle.manifest.classes,
             "rows": {
                 column.name: reference.sent[column.name] for column in inputs if column.name in reference.sent
             },

@@ -40,6 +40,7 @@ class ReferenceBody(BaseModel):
     outputs: dict[str, list[Any]]
     event_time: list[FiniteFloat] | None = None
     labels: list[bool | int | float | str | None] | None = None
+    classes: list[bool | int | str] | None = None
 
     @model_validator(mode="after")
     def _check_rows(self) -> "ReferenceBody":

@@ -43,6 +43,8 @@ class StoredReference:
         What was true of each row, None for a row of which it isn't known; None where nothing is.
     digest
         Changes whenever anything else here does.
+    classes
+        A classifier's, in the order of its probabilities; empty where they aren't known.
     """
 
     revision: str
@@ -54,6 +56,7 @@ class StoredReference:
     outputs: Mapping[str, Sequence[Any]]
     event_time: Sequence[float] | None
     labels: Sequence[Any] | None = None
+    classes: Sequence[Any] = ()
 
 
 def write_reference(
@@ -117,6 +120,7 @@ def encode_reference(reference: StoredReference) -> bytes:
             "outputs": reference.outputs,
             "event_time": reference.event_time,
             "labels": reference.labels,
+            "classes": reference.classes,
         }
     )
 
@@ -139,6 +143,7 @@ def decode_reference(revision: str, digest: str, content: bytes) -> StoredRefere
         columns=document["rows"],
         outputs=document["outputs"],
         event_time=document["event_time"],
-        # What was stored before labels were sent has none.
+        # What was stored before they were sent has none.
         labels=document.get("labels"),
+        classes=document.get("classes") or (),
     )

@@ -6,7 +6,7 @@ from perennial_api.monitorreport import MonitorState
 from .conftest import deployment, run_observer
 from .test_label_monitors import LABELS, ONCE, SERVER, SIZE, STABLE, WINDOW
 
-NAMES = np.array(["ale", "lager", "stout"])
+NAMES = np.array(["lager", "stout", "ale"])
 CENTRES = np.array([[0.0, 1.0], [1.0, -1.0], [-1.2, -0.8]])
 SCHEMA = {
     "inputs": [
@@ -66,6 +66,7 @@ async def send_reference(running) -> None:
         "bundle_digest": "sha256:" + "a" * 64,
         "schema": SCHEMA,
         "task": "Classification",
+        "classes": NAMES.tolist(),
         "rows": inputs,
         "outputs": outputs,
         "event_time": inputs["at"],

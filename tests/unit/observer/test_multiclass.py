@@ -189,3 +189,64 @@ def test_two_probabilities_in_a_list_are_those_of_two_classes():
     ]
     one, other = (assess_estimated(rows, spec(), settings(), None, None) for rows in (logged(pairs), single))
     assert one == other
+
+
+def test_the_bundles_classes_tell_the_order_also_of_rare_ones_and_of_those_that_nobody_has_met():
+    rng = np.random.default_rng(10)
+    order = ("lager", "stout", "ale")
+    learnt = learn(
+        Lessons(logged(*draw(rng, 3000), order), "reference", is_final=True), spec(), None, classes=order
+    )
+    window = logged(*draw(rng, 1000, 0.3), order)
+    got = assess_estimated(window, spec(), settings(), learnt, None, classes=order)
+    realised = assess_performance(window, spec(), settings(), order)
+    assert got.lower <= realised.upper
+    assert realised.lower <= got.upper
+    few = [row for row in window if "ale" not in {row.label, row.outputs["predict"]}]
+    for what in (learnt, None):
+        assert assess_estimated(few, spec(), settings(), what, None, classes=order).statistic is not None
+    assert assess_performance(few, spec(metric="roc_auc"), settings(), order).statistic is not None
+
+
+def test_of_what_lacks_a_class_one_can_learn_if_the_bundle_has_it():
+    rng = np.random.default_rng(11)
+    rows = [r for r in logged(*draw(rng, 800)) if "stout" not in {r.label, r.outputs["predict"]}]
+    lessons = Lessons(rows, "reference", is_final=True)
+    assert learn(lessons, spec(), None).failure.reason == "ClassesUnknown"
+    assert learn(lessons, spec(), None, classes=NAMES).failure is None
+
+
+def test_an_order_that_only_rare_classes_contradict_is_not_believed():
+    rng = np.random.default_rng(12)
+    probabilities = rng.dirichlet([3.0, 2.0, 0.5, 0.5], 2000)
+    swapped = np.array([0, 1, 3, 2])[probabilities.argmax(axis=1)]
+    got = assess(logged(probabilities, names=("a", "b", "c", "d"), answers=swapped))
+    assert got.reason == "ClassesUnknown"
+    assert "answers 'c' only 0 are the most probable class" in got.message
+    assert not assess_estimated(
+        logged(probabilities, names=("a", "b", "c", "d")), spec(), settings(), None, None
+    ).reason.startswith("Classes")
+
+
+def test_the_bundles_two_classes_tell_which_one_the_probability_is_of():
+    rng = np.random.default_rng(13)
+    score = rng.random(2000)
+    labels = np.where(rng.random(2000) < score, "ale", "stout")
+    rows = [
+        LoggedRow(
+            i,
+            float(i),
+            {},
+            {"predict": "ale" if p > 0.5 else "stout", "probability": p},
+            str(label),
+            has_label=True,
+        )
+        for i, (p, label) in enumerate(zip(score.tolist(), labels, strict=True))
+    ]
+    order = ("stout", "ale")
+    auc, truth = spec(metric="roc_auc"), metrics.roc_auc_score(labels == "ale", score)
+    assert assess_performance(rows, auc, settings(), order).statistic == pytest.approx(truth)
+    learnt = learn(Lessons(rows, "log", is_final=True), auc, None, classes=order)
+    for what in (learnt, None):
+        got = assess_estimated(rows, auc, settings(), what, None, classes=order)
+        assert got.statistic == pytest.approx(truth, abs=0.03)

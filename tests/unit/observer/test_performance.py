@@ -5,7 +5,7 @@ import pytest
 from perennial_api.modeldeployment.monitoring import MonitorDefaults, MonitorSettings, Performance
 from perennial_observer.monitors.labels.performance import assess_performance
 from perennial_observer.store.rows import LoggedRow
-from sklearn.metrics import log_loss, roc_auc_score
+from sklearn.metrics import f1_score, log_loss, roc_auc_score
 
 
 def rows(labels, predictions, probabilities=None) -> list[LoggedRow]:
@@ -133,6 +133,32 @@ def test_probabilities_of_more_than_two_classes_are_scored_as_scikit_learn_does(
     got = assess_performance(ORDERED, spec(metric, **bound), settings())
     assert got.statistic == pytest.approx(theirs([row.label for row in ORDERED], PROBABILITIES))
     assert got.lower < got.statistic < got.upper
+
+
+def test_classes_of_the_bundle_need_not_all_be_in_the_window_and_are_in_its_order():
+    lacking = [replace(row, label="b") if row.label == "c" else row for row in ORDERED]
+    got = assess_performance(lacking, spec("log_loss", max=9.0), settings(), ("a", "b", "c"))
+    want = log_loss([row.label for row in lacking], PROBABILITIES, labels=["a", "b", "c"])
+    assert got.statistic == pytest.approx(want)
+    backwards = [
+        replace(row, outputs={**row.outputs, "probability": row.outputs["probability"][::-1]})
+        for row in lacking
+    ]
+    got = assess_performance(backwards, spec("log_loss", max=9.0), settings(), ("c", "b", "a"))
+    assert got.statistic == pytest.approx(want)
+    strange = [*lacking[:-1], replace(lacking[-1], label="z")]
+    got = assess_performance(strange, spec("log_loss", max=9.0), settings(), ("a", "b", "c"))
+    assert (got.reason, "'z' is none of the classes" in got.message) == ("ClassesUnknown", True)
+
+
+@pytest.mark.parametrize("known", [("a", "b", "c"), ()])
+def test_f1_stays_the_mean_of_many_classes_where_a_window_has_two_of_them(known):
+    labels, answers = ["a", "b"] * 10, ["a", "b", "b", "b"] * 5
+    probabilities = None if known else [[0.3, 0.3, 0.4]] * 20
+    got = assess_performance(rows(labels, answers, probabilities), spec("f1"), settings(), known)
+    assert got.statistic == pytest.approx(f1_score(labels, answers, average="macro"))
+    two = assess_performance(rows(labels, answers), spec("f1"), settings())
+    assert two.statistic == pytest.approx(f1_score(labels, answers, pos_label="b"))
 
 
 def test_classes_that_no_probability_is_of_are_named():

@@ -1,15 +1,20 @@
 import gc
 import json
 import random
+import subprocess
+import sys
+import threading
 
 import numpy as np
 import pandas as pd
 import perennial_bundle
 import pytest
+from perennial_bundle import Rows
 from perennial_server.backoff import backoff_delays
+from perennial_server.loading.errors import LoadTimeout
 from perennial_server.main import report_failure, spare_collector
 from perennial_server.prediction_log.reference import render_reference
-from perennial_server.runtime import compare_outputs
+from perennial_server.runtime import compare_outputs, learn_in_time
 from perennial_server.settings import Settings
 from pydantic import ValidationError
 from sklearn.linear_model import LogisticRegression
@@ -68,6 +73,7 @@ def test_a_failure_is_written_for_the_kubelet_and_fits(tmp_path, capsys):
 
 def test_the_reference_lacks_excluded_columns(bundle):
     got = json.loads(render_reference(bundle, "wine-1", frozenset({"acid"})))
+    assert got["classes"] == [0, 1]
     assert list(got["rows"]) == ["alcohol"]
     assert [column["name"] for column in got["schema"]["inputs"]] == ["alcohol"]
     assert len(got["rows"]["alcohol"]) == len(got["outputs"]["predict"]) == 200
@@ -97,3 +103,28 @@ def test_the_garbage_collector_has_nothing_to_look_through_when_serving_begins()
         assert len(gc.get_objects()) < before / 10
     finally:
         gc.unfreeze()
+
+
+async def test_learning_what_is_odd_has_the_time_that_loading_has(bundle, monkeypatch):
+    goes_on = threading.Event()
+    monkeypatch.setattr("perennial_server.runtime.learn_outliers", lambda *_: goes_on.wait(30))
+    try:
+        with pytest.raises(LoadTimeout, match=r"after 0\.01 s: remove server\.outlierScores"):
+            await learn_in_time(bundle, build_settings(outlier_detector="KNN", load_timeout_s=0.01))
+    finally:
+        goes_on.set()
+
+
+async def test_a_rater_is_learnt_in_time(bundle):
+    rate = await learn_in_time(bundle, build_settings(outlier_detector="Mahalanobis"))
+    assert rate(Rows(1, {"alcohol": [12.0], "acid": [50.0]})) > 0
+
+
+def test_a_server_that_rates_nothing_loads_no_raters():
+    """They bring modules along that take memory and time, and that most servers never need."""
+    program = (
+        "import sys, perennial_server.rest.app, perennial_server.rpc.service, perennial_server.runtime\n"
+        "print(sorted({'perennial_bundle.oddness', 'sklearn.neighbors', 'sklearn.covariance'} & set(sys.modules)))"
+    )
+    got = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert got.stdout.strip() == "[]"

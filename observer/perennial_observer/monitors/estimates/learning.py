@@ -1,7 +1,9 @@
 """Keeps what estimates of performance have learnt, so that each learns once and not with every window."""
 
+from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
+from typing import Any
 
 from perennial_api.modeldeployment.monitoring import EstimatedPerformance, Monitor
 
@@ -49,6 +51,7 @@ class Learning:
         prepared: Prepared | None,
         *,
         now: float,
+        classes: Sequence[Any] = (),
         make: Maker = make_here,
     ) -> Learnt | None:
         """Return what a monitor has learnt, learning first if there is something new to learn from.
@@ -59,6 +62,8 @@ class Learning:
             The reference, if there is one.
         now
             Event time of the window that is judged.
+        classes
+            As the bundle has them, see `find_classes`.
         make
             Makes what takes long.
 
@@ -83,7 +88,7 @@ class Learning:
             return kept.learnt if kept is not None else None
         encoder = prepared.encoder if prepared is not None else None
         about = (lessons.source, len(lessons.rows), lessons.is_final)
-        learnt = make(("learnt", key, scope, spec, about), lambda: learn(lessons, spec, encoder))
+        learnt = make(("learnt", key, scope, spec, about), lambda: learn(lessons, spec, encoder, classes))
         self._kept.put(key, _Kept(scope, spec, learnt), reckon_bytes(learnt))
         return learnt
 

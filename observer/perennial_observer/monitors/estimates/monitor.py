@@ -64,19 +64,23 @@ class Learnt:
     failure: Unusable | None = None
 
 
-def learn(lessons: Lessons, spec: EstimatedPerformance, encoder: Encoder | None) -> Learnt:
+def learn(
+    lessons: Lessons, spec: EstimatedPerformance, encoder: Encoder | None, classes: Sequence[Any] = ()
+) -> Learnt:
     """Fit the method's estimator; what the lessons lack is kept as the failure.
 
     Parameters
     ----------
     encoder
         Of the inputs, for DLE.
+    classes
+        As the bundle has them, see `find_classes`.
     """
     about = (lessons.source, len(lessons.rows), lessons.is_final)
     try:
         if spec.method is EstimationMethod.CBPE:
-            estimator, classes = _learn_classes(lessons.rows, spec.metric)
-            return Learnt(estimator, *about, classes)
+            estimator, found = _learn_classes(lessons.rows, spec.metric, classes)
+            return Learnt(estimator, *about, found)
         assert encoder is not None, "DLE has the reference's"
         predicted = read_numbers(read_output(lessons.rows, "predict", spec.metric.value), "predict")
         labels = read_numbers([row.label for row in lessons.rows], "label")
@@ -89,18 +93,18 @@ def learn(lessons: Lessons, spec: EstimatedPerformance, encoder: Encoder | None)
 
 
 def _learn_classes(
-    rows: Sequence[LoggedRow], metric: PerformanceMetric
+    rows: Sequence[LoggedRow], metric: PerformanceMetric, known: Sequence[Any]
 ) -> tuple[CBPE | MulticlassCBPE, tuple[Any, ...]]:
     probabilities = read_probabilities(rows, metric)
     truth = [comparable(row.label) for row in rows]
     if probabilities.ndim > 1:
-        classes = find_classes(probabilities, read_predicted(rows, metric), truth)
+        classes = find_classes(probabilities, read_predicted(rows, metric), truth, known)
         many = MulticlassCBPE(len(classes))
         many.fit(probabilities, code_classes(truth, classes))
         return many, classes
-    classes = find_two_classes(truth, metric)
-    if len(classes) < TWO:
-        raise Unusable("SingleClass", f"all labels are {classes[0]!r}, so no probability can be calibrated")
+    classes = find_two_classes(truth, known, metric)
+    if len(set(truth)) < TWO:
+        raise Unusable("SingleClass", f"all labels are {truth[0]!r}, so no probability can be calibrated")
     two = CBPE()
     two.fit(probabilities, np.array([label == classes[-1] for label in truth], dtype=np.bool_))
     return two, classes
@@ -112,6 +116,8 @@ def assess_estimated(
     settings: MonitorSettings,
     learnt: Learnt | None,
     encoder: Encoder | None,
+    *,
+    classes: Sequence[Any] = (),
 ) -> Assessment:
     """Judge one window by an estimate, as realised performance is judged by its figure.
 
@@ -120,6 +126,8 @@ def assess_estimated(
     learnt
         None while there are no labelled rows: CBPE then takes the probabilities as they are and says
         ``calibrated: false``; DLE has nothing to say.
+    classes
+        As the bundle has them, see `find_classes`.
     """
     if len(rows) < settings.window.min_samples:
         return assess_too_few(len(rows), settings.window.min_samples)
@@ -127,7 +135,7 @@ def assess_estimated(
         if learnt is not None and learnt.failure is not None:
             raise learnt.failure
         if spec.method is EstimationMethod.CBPE:
-            estimate = _estimate_by_cbpe(rows, spec, learnt)
+            estimate = _estimate_by_cbpe(rows, spec, learnt, classes)
         else:
             estimate = _estimate_by_dle(rows, spec, learnt, encoder)
     except Unusable as why:
@@ -149,15 +157,16 @@ def assess_estimated(
 
 
 def _estimate_by_cbpe(
-    rows: Sequence[LoggedRow], spec: EstimatedPerformance, learnt: Learnt | None
+    rows: Sequence[LoggedRow], spec: EstimatedPerformance, learnt: Learnt | None, known: Sequence[Any]
 ) -> Estimate:
     probabilities = read_probabilities(rows, spec.metric)
     predicted = read_predicted(rows, spec.metric)
-    known = learnt.classes if learnt is not None else ()
     if probabilities.ndim > 1:
-        return _estimate_for_many(probabilities, predicted, spec.metric, learnt)
+        return _estimate_for_many(probabilities, predicted, spec.metric, learnt, known)
     estimator = learnt.estimator if learnt is not None else CBPE()
-    classes = find_two_classes([*known, *predicted], spec.metric)
+    classes = find_two_classes(
+        [*(learnt.classes if learnt is not None else ()), *predicted], known, spec.metric
+    )
     assert isinstance(estimator, CBPE), "more than two classes are known otherwise"
     if len(classes) == TWO:
         is_positive = np.array([answer == classes[-1] for answer in predicted], dtype=np.bool_)
@@ -168,10 +177,14 @@ def _estimate_by_cbpe(
 
 
 def _estimate_for_many(
-    probabilities: Floats, predicted: Sequence[Any], metric: PerformanceMetric, learnt: Learnt | None
+    probabilities: Floats,
+    predicted: Sequence[Any],
+    metric: PerformanceMetric,
+    learnt: Learnt | None,
+    known: Sequence[Any],
 ) -> Estimate:
     if learnt is None:
-        classes = find_classes(probabilities, predicted, ())
+        classes = find_classes(probabilities, predicted, (), known)
         estimator: CBPE | MulticlassCBPE | DLE = MulticlassCBPE(len(classes))
     else:
         classes, estimator = learnt.classes, learnt.estimator

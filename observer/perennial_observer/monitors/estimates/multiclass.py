@@ -17,7 +17,13 @@ from perennial_observer.monitors.estimates.calibration import (
     fit_curve,
 )
 from perennial_observer.monitors.estimates.estimators import Estimate
-from perennial_observer.monitors.labels.many_classes import mean_auc, mean_log_loss
+from perennial_observer.monitors.labels.many_classes import (
+    count_pairs,
+    macro_f1,
+    mean_auc,
+    mean_log_loss,
+    mean_recall,
+)
 
 __all__ = ["MulticlassCBPE"]
 
@@ -117,9 +123,7 @@ class _Window:
     ranks: Floats
 
     def pair(self, labels: Codes) -> Codes:
-        """Count rows by class and answer, int64 (k, k)."""
-        k = self.probabilities.shape[1]
-        return np.bincount(labels * k + self.predicted, minlength=k**2).reshape(k, k)
+        return count_pairs(labels, self.predicted, self.probabilities.shape[1])
 
 
 def _accuracy(labels: Codes, window: _Window) -> float | None:
@@ -127,17 +131,11 @@ def _accuracy(labels: Codes, window: _Window) -> float | None:
 
 
 def _balanced_accuracy(labels: Codes, window: _Window) -> float | None:
-    """Mean recall over the classes that occur."""
-    pairs = window.pair(labels)
-    real = pairs.sum(axis=1)
-    return float(np.mean(np.diag(pairs)[real > 0] / real[real > 0]))
+    return mean_recall(window.pair(labels))
 
 
 def _macro_f1(labels: Codes, window: _Window) -> float | None:
-    """Mean over the classes that occur or are answered."""
-    pairs = window.pair(labels)
-    both = pairs.sum(axis=1) + pairs.sum(axis=0)
-    return float(np.mean(2 * np.diag(pairs)[both > 0] / both[both > 0]))
+    return macro_f1(window.pair(labels))
 
 
 def _log_loss(labels: Codes, window: _Window) -> float | None:

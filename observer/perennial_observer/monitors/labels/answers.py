@@ -72,26 +72,39 @@ def read_predicted(rows: Sequence[LoggedRow], metric: PerformanceMetric) -> list
     return [comparable(answer) for answer in read_output(rows, "predict", metric.value)]
 
 
-def find_two_classes(values: Sequence[Any], metric: PerformanceMetric) -> tuple[Any, ...]:
-    """Return what classes there are among comparable values, one or two, the positive one last.
+def find_two_classes(
+    values: Sequence[Any], known: Sequence[Any], metric: PerformanceMetric
+) -> tuple[Any, ...]:
+    """Return the classes of a model that answers one probability, the one that it is of last.
+
+    Parameters
+    ----------
+    values
+        Comparable answers and labels.
+    known
+        The two in this order, as the bundle has them. Where it is empty they are taken to be sorted, as scikit-learn
+        has them, and there is one if all values are alike.
 
     Raises
     ------
     Unusable
         There are more.
     """
-    classes = sort_classes(values)
-    if len(classes) > TWO:
+    classes = [comparable(name) for name in known]
+    found = classes + [value for value in sort_classes(values) if value not in classes]
+    if len(found) > TWO:
         raise Unusable(
             "MetricNotDefined",
             f"the model answers one probability, as for two classes, so {metric.value} isn't defined for"
-            f" {len(classes)}: {_show(classes)}",
+            f" {len(found)}: {_show(found)}",
         )
-    return tuple(classes)
+    return tuple(found)
 
 
-def find_classes(probabilities: Floats, predicted: Sequence[Any], seen: Sequence[Any]) -> tuple[Any, ...]:
-    """Tell which class each column of the probabilities is of: as in scikit-learn, they are sorted.
+def find_classes(
+    probabilities: Floats, predicted: Sequence[Any], seen: Sequence[Any], known: Sequence[Any] = ()
+) -> tuple[Any, ...]:
+    """Tell which class each column of the probabilities is of.
 
     Parameters
     ----------
@@ -101,30 +114,46 @@ def find_classes(probabilities: Floats, predicted: Sequence[Any], seen: Sequence
         The answers of the same rows.
     seen
         Other values that are classes: the labels.
+    known
+        The classes in this order, as the bundle has them. Where it is empty they are taken to be sorted, as
+        scikit-learn has them.
 
     Raises
     ------
     Unusable
-        Not all classes are among the values yet, or more than k, or most answers aren't the most probable class in this
-        order.
+        There are not k of them. Where they aren't known: not all are among the values yet, or of the answers of a class
+        most aren't the most probable one.
     """
     k = probabilities.shape[1]
-    classes = sort_classes([*predicted, *seen])
+    classes = [comparable(name) for name in known] or sort_classes([*predicted, *seen])
     if len(classes) != k:
+        source = "the model's bundle has" if known else "its answers and labels are of"
         raise Unusable(
             "ClassesUnknown",
-            f"the model answers {k} probabilities, and its answers and labels are of {len(classes)} classes:"
-            f" {_show(classes)}",
+            f"the model answers {k} probabilities, and {source} {len(classes)} classes: {_show(classes)}",
         )
-    likeliest = probabilities.argmax(axis=1)
-    agreeing = sum(classes[place] == answer for place, answer in zip(likeliest, predicted, strict=True))
-    if 2 * agreeing <= len(predicted):
-        raise Unusable(
-            "ClassesUnknown",
-            f"the probabilities don't seem to be in the order of the classes ({_show(classes)}): only {agreeing} of"
-            f" {len(predicted)} answers are the most probable class",
-        )
+    if not known:
+        _check_order(probabilities.argmax(axis=1), code_classes(predicted, classes), classes)
     return tuple(classes)
+
+
+def _check_order(
+    likeliest: npt.NDArray[np.int64], answered: npt.NDArray[np.int64], classes: Sequence[Any]
+) -> None:
+    for place, name in enumerate(classes):
+        own = likeliest[answered == place]
+        if 2 * np.sum(own == place) <= len(own) and len(own):
+            raise Unusable(
+                "ClassesUnknown",
+                f"the probabilities don't seem to be in the order of the classes ({_show(classes)}): of {len(own)}"
+                f" answers {name!r} only {np.sum(own == place)} are the most probable class",
+            )
+
+
+def has_many_classes(rows: Sequence[LoggedRow], known: Sequence[Any]) -> bool:
+    """Whether the model has more than two, as its bundle says or else its probabilities."""
+    shown = (row.outputs.get("probability") for row in rows)
+    return len(known) > TWO or any(isinstance(value, list) and len(value) > TWO for value in shown)
 
 
 def code_classes(values: Sequence[Any], classes: Sequence[Any]) -> npt.NDArray[np.int64]:

@@ -1,14 +1,32 @@
-"""Metrics of more than two classes that read probabilities, of labels that came back or that were drawn. Pure."""
+"""Metrics of more than two classes, of labels that came back or that were drawn. Pure."""
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["mean_auc", "mean_log_loss"]
+__all__ = ["count_pairs", "macro_f1", "mean_auc", "mean_log_loss", "mean_recall"]
 
 Floats = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.int64]
 # As scikit-learn has it: a class that was ruled out makes the loss large, and not infinite.
 SMALLEST = float(np.finfo(np.float64).eps)
+
+
+def count_pairs(labels: Codes, predicted: Codes, k: int) -> Codes:
+    """Count rows by class and answer, int64 (k, k)."""
+    counts: Codes = np.bincount(labels * k + predicted, minlength=k**2).reshape(k, k)
+    return counts
+
+
+def mean_recall(pairs: Codes) -> float:
+    """Balanced accuracy: the mean recall of the classes that occur."""
+    real = pairs.sum(axis=1)
+    return float(np.mean(np.diag(pairs)[real > 0] / real[real > 0]))
+
+
+def macro_f1(pairs: Codes) -> float:
+    """Mean F1 of the classes that occur or are answered."""
+    both = pairs.sum(axis=1) + pairs.sum(axis=0)
+    return float(np.mean(2 * np.diag(pairs)[both > 0] / both[both > 0]))
 
 
 def mean_auc(labels: Codes, ranks: Floats) -> float | None:

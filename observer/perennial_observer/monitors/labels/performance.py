@@ -23,6 +23,7 @@ from perennial_observer.monitors.labels.answers import (
     code_classes,
     find_classes,
     find_two_classes,
+    has_many_classes,
     read_predicted,
     read_probabilities,
     read_scores,
@@ -39,7 +40,13 @@ from perennial_observer.monitors.labels.labelled import (
     read_output,
     sort_classes,
 )
-from perennial_observer.monitors.labels.many_classes import mean_auc, mean_log_loss
+from perennial_observer.monitors.labels.many_classes import (
+    count_pairs,
+    macro_f1,
+    mean_auc,
+    mean_log_loss,
+    mean_recall,
+)
 from perennial_observer.store.rows import LoggedRow
 
 __all__ = ["assess_bound", "assess_performance"]
@@ -47,19 +54,27 @@ __all__ = ["assess_bound", "assess_performance"]
 Array = npt.NDArray[Any]
 Floats = npt.NDArray[np.float64]
 RESAMPLES = 200
+# Ranking many classes anew in each of them takes long: beyond so many numbers in all there are fewer, but some.
+MOST_NUMBERS = 20_000_000
+LEAST_RESAMPLES = 40
+TWO = 2
 SEED = 20130101
 INTERVAL_PERCENT = (2.5, 97.5)
 NEEDS_PROBABILITY = {PerformanceMetric.ROC_AUC, PerformanceMetric.LOG_LOSS}
 REGRESSION = {PerformanceMetric.MAE, PerformanceMetric.RMSE}
 
 
-def assess_performance(rows: Sequence[LoggedRow], spec: Performance, settings: MonitorSettings) -> Assessment:
+def assess_performance(
+    rows: Sequence[LoggedRow], spec: Performance, settings: MonitorSettings, classes: Sequence[Any] = ()
+) -> Assessment:
     """Judge a window whose labels have had time to mature.
 
     Parameters
     ----------
     rows
         All rows of the window, labelled or not, in order of event time.
+    classes
+        A classifier's, in the order of its probabilities, as its bundle has them; empty where they aren't known.
     """
     labelled = pick_labelled(rows)
     lack = assess_shortage(rows, labelled, spec.labels, min_samples=settings.window.min_samples)
@@ -67,7 +82,7 @@ def assess_performance(rows: Sequence[LoggedRow], spec: Performance, settings: M
         return lack
     coverage = measure_coverage(rows, labelled)
     try:
-        truth, answer, measure = _prepare(labelled, spec.metric)
+        truth, answer, measure = _prepare(labelled, spec.metric, classes)
         value = measure(truth, answer)
     except Unusable as why:
         return assess_unusable(why, len(labelled), coverage)
@@ -130,7 +145,7 @@ def assess_bound(
 
 
 def _prepare(
-    rows: Sequence[LoggedRow], metric: PerformanceMetric
+    rows: Sequence[LoggedRow], metric: PerformanceMetric, known: Sequence[Any]
 ) -> tuple[Array, Array, Callable[[Array, Array], float]]:
     """Choose what is compared, and the function that compares it."""
     if metric in REGRESSION:
@@ -141,21 +156,21 @@ def _prepare(
         answers = read_predicted(rows, metric)
         return np.array(truth, dtype=object), np.array(answers, dtype=object), _accuracy
     classes = sort_classes(truth)
-    if len(classes) < 2:  # noqa: PLR2004
+    if len(classes) < TWO:
         raise Unusable("SingleClass", f"all labels are {classes[0]!r}, so {metric.value} is not defined")
     if metric in NEEDS_PROBABILITY:
         # Of a rank it doesn't matter whether it is a probability.
         read = read_probabilities if metric is PerformanceMetric.LOG_LOSS else read_scores
         chances = read(rows, metric)
         if chances.ndim > 1:
-            classes = list(find_classes(chances, read_predicted(rows, metric), truth))
-            return code_classes(truth, classes), chances, _OF_MANY[metric]
-        positive = find_two_classes(truth, metric)[-1]
+            ordered = find_classes(chances, read_predicted(rows, metric), truth, known)
+            return code_classes(truth, ordered), chances, _OF_MANY[metric]
+        positive = find_two_classes(truth, known, metric)[-1]
         return np.array([label == positive for label in truth], dtype=np.int64), chances, _MEASURES[metric]
     predicted = read_predicted(rows, metric)
     codes = {label: i for i, label in enumerate(sort_classes([*classes, *predicted]))}
     measure = _MEASURES[metric]
-    if metric is PerformanceMetric.F1 and len(codes) > 2:  # noqa: PLR2004
+    if metric is PerformanceMetric.F1 and (len(codes) > TWO or has_many_classes(rows, known)):
         measure = _macro_f1
     return np.array([codes[x] for x in truth]), np.array([codes[x] for x in predicted]), measure
 
@@ -165,7 +180,7 @@ def _accuracy(truth: Array, answer: Array) -> float:
 
 
 def _macro_f1(truth: Array, answer: Array) -> float:
-    return float(metrics.f1_score(truth, answer, average="macro", zero_division=0.0))
+    return macro_f1(_pair(truth, answer))
 
 
 def _f1(truth: Array, answer: Array) -> float:
@@ -173,8 +188,12 @@ def _f1(truth: Array, answer: Array) -> float:
 
 
 def _balanced_accuracy(truth: Array, answer: Array) -> float:
-    """Mean recall over the classes that occur; scikit-learn's own warns about predicted classes that don't."""
-    return float(np.mean([np.mean(answer[truth == label] == label) for label in np.unique(truth)]))
+    """By our own: scikit-learn's warns about predicted classes that don't occur."""
+    return mean_recall(_pair(truth, answer))
+
+
+def _pair(truth: Array, answer: Array) -> Array:
+    return count_pairs(truth, answer, int(max(truth.max(), answer.max())) + 1)
 
 
 def _log_loss(truth: Array, answer: Array) -> float:
@@ -215,10 +234,10 @@ _NEEDS_TWO_CLASSES = {PerformanceMetric.BALANCED_ACCURACY, PerformanceMetric.F1,
 def _resample(
     truth: Array, answer: Array, measure: Callable[[Array, Array], float], *, needs_two: bool
 ) -> Floats:
-    """Bootstrap over rows with a fixed seed: the same window gives the same figures. float64 (up to RESAMPLES,)."""
+    """Bootstrap over rows with a fixed seed: the same window gives the same figures. float64 (n,), n up to RESAMPLES."""
     random = np.random.default_rng(SEED)
     values = []
-    for _ in range(RESAMPLES):
+    for _ in range(max(LEAST_RESAMPLES, min(RESAMPLES, MOST_NUMBERS // answer.size))):
         chosen = random.integers(0, len(truth), len(truth))
         # A resample without one of the classes has no such metric; it is rare where minLabels is kept.
         if needs_two and (truth[chosen] == truth[chosen[0]]).all():

@@ -38,6 +38,7 @@ from perennial_observer.monitors.quality.assess import assess_quality
 from perennial_observer.monitors.quality.rejections import counts_misfits, read_rejected
 from perennial_observer.monitors.quality.volume import read_volume
 from perennial_observer.monitors.references.beside import Beside, Maker, make_here
+from perennial_observer.monitors.references.classes import BundleClasses
 from perennial_observer.monitors.references.kept import Kept
 from perennial_observer.monitors.references.sources import MissingReference, Scope, find_reference
 from perennial_observer.monitors.windows.slices import check_columns, slice_reference, slice_rows
@@ -103,6 +104,7 @@ class Assessors:
     max_bytes: int = MAX_BYTES
     shelf: Shelf = field(default_factory=Shelf)
     beside: Beside | None = None
+    classes: BundleClasses = field(init=False)
     learning: Learning = field(init=False)
     _prepared: Kept[Scope, Prepared] = field(init=False)
     _calibrations: Calibrations = field(init=False)
@@ -112,6 +114,7 @@ class Assessors:
     def __post_init__(self) -> None:
         part = self.max_bytes // PARTS
         self._calibrations = Kept(part)
+        self.classes = BundleClasses(self.store)
         self.learning = Learning(part)
         self._prepared = Kept(self.max_bytes - 2 * part)
 
@@ -156,6 +159,7 @@ class Assessors:
         self.learning.keep_only(in_force)
         self._prepared.keep_only(is_wanted)
         self._calibrations.keep_only(lambda key: is_wanted(_scope_of(key)))
+        self.classes.keep_only(in_force)
         self.shelf.keep_only(lambda name: isinstance(name, Scope) and is_wanted(name))
         self._missing = {scope: missing for scope, missing in self._missing.items() if is_wanted(scope)}
 
@@ -255,10 +259,11 @@ def _prepare_large(assessors: Assessors, scope: Scope) -> Prepared:
     )
 
 
-def _judge_performance(_: Assessors, question: Question) -> Assessment:
+def _judge_performance(assessors: Assessors, question: Question) -> Assessment:
     spec = question.monitor.performance
     assert spec is not None, "the API demands it"
-    return assess_performance(question.rows, spec, question.settings)
+    classes = assessors.classes.of(question.scope)
+    return assess_performance(question.rows, spec, question.settings, classes)
 
 
 def _judge_drift(assessors: Assessors, question: Question) -> Assessment:
@@ -336,10 +341,17 @@ def _judge_estimated(assessors: Assessors, question: Question) -> Assessment:
     if question.rows:
         now = question.rows[-1].event_time
         learnt = assessors.learning.find(
-            assessors.store, question.scope, question.monitor, prepared, now=now, make=assessors.make
+            assessors.store,
+            question.scope,
+            question.monitor,
+            prepared,
+            now=now,
+            classes=assessors.classes.of(question.scope),
+            make=assessors.make,
         )
     encoder = prepared.encoder if prepared is not None else None
-    return assess_estimated(question.rows, spec, question.settings, learnt, encoder)
+    classes = assessors.classes.of(question.scope)
+    return assess_estimated(question.rows, spec, question.settings, learnt, encoder, classes=classes)
 
 
 def _judge_concept(assessors: Assessors, question: Question) -> Assessment:
