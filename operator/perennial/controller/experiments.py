@@ -126,7 +126,7 @@ def _find_variants(
     made = []
     for variant in missing:
         wanted = _want(spec, variant)
-        runtime = fit_runtime(runtimes.server, wanted.model_uri, spec.logger)
+        runtime = fit_runtime(runtimes.server, wanted.model_uri, spec.logger, spec.server.outlier_scores)
         if isinstance(runtime, InvalidSpecError):
             return _Variants(names, problem=(runtime.reason, runtime.message))
         names[variant.name] = name_revision(owner.deployment, wanted, runtime)

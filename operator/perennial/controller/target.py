@@ -68,7 +68,7 @@ def choose(
     if fresh is not None:
         return Target(children, fresh, choice=_choice(spec, fresh, children))
     wanted = choose_wanted(spec, views.get(stable or ""), children.runs, views, chosen)
-    runtime = fit_runtime(runtimes.server, wanted.model_uri, spec.logger)
+    runtime = fit_runtime(runtimes.server, wanted.model_uri, spec.logger, spec.server.outlier_scores)
     planned = (
         None if isinstance(runtime, InvalidSpecError) else name_revision(owner.deployment, wanted, runtime)
     )

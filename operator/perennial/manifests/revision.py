@@ -7,6 +7,7 @@ from perennial_api.labels import API_VERSION, LABEL_REVISION
 from perennial_api.modeldeployment.logger import Logger, LoggerMode
 from perennial_api.modeldeployment.model import RUNTIME_SCHEME
 from perennial_api.modeldeployment.resource import ModelDeploymentSpec
+from perennial_api.modeldeployment.server import OutlierScores
 from perennial_api.modelrevision import (
     ModelRevision,
     ModelRevisionSpec,
@@ -46,17 +47,15 @@ class ResolvedRuntime:
 
 
 def fit_runtime(
-    runtime: ResolvedRuntime | InvalidSpecError, model_uri: str, logger: Logger
+    runtime: ResolvedRuntime | InvalidSpecError, model_uri: str, logger: Logger, scores: OutlierScores | None
 ) -> ResolvedRuntime | InvalidSpecError:
-    """Return the runtime if it can serve the model and log it as asked, or what is wrong with it."""
+    """Return the runtime if it can serve the model, log and score it as asked, or what is wrong with it."""
     if isinstance(runtime, InvalidSpecError):
         return runtime
-    if runtime.spec.logged_by is LoggedBy.GATEWAY and logger.sink is not None:
-        text = (
-            f"The gateway logs what {runtime.kind} {runtime.name} answers, and sends it to the observer only: remove "
-            "logger.sink, or name a runtime whose server keeps the log in server.runtime."
-        )
-        return InvalidSpecError("SinkNeedsServer", text)
+    if runtime.spec.logged_by is LoggedBy.GATEWAY:
+        missing = _miss_server(runtime, logger, scores)
+        if missing is not None:
+            return missing
     is_in_image, is_image = model_uri.startswith(RUNTIME_SCHEME), runtime.spec.formats[0].is_image
     if is_in_image == is_image:
         return runtime
@@ -72,6 +71,26 @@ def fit_runtime(
             "format bento or container in server.runtime, or a bundle in model.uri."
         )
     return InvalidSpecError("RuntimeOfOtherFormat", text)
+
+
+def _miss_server(
+    runtime: ResolvedRuntime, logger: Logger, scores: OutlierScores | None
+) -> InvalidSpecError | None:
+    """Return what is asked for that only a server of Perennial's does; somebody else's would ignore it silently."""
+    if logger.sink is not None:
+        text = (
+            f"The gateway logs what {runtime.kind} {runtime.name} answers, and sends it to the observer only: remove "
+            "logger.sink, or name a runtime whose server keeps the log in server.runtime."
+        )
+        return InvalidSpecError("SinkNeedsServer", text)
+    if scores is not None:
+        text = (
+            f"The gateway logs what {runtime.kind} {runtime.name} answers, and nobody adds scores to it: remove "
+            "server.outlierScores and let an Outlier monitor score the log, or name a runtime whose server keeps the "
+            "log in server.runtime."
+        )
+        return InvalidSpecError("ScoresNeedServer", text)
+    return None
 
 
 def _choose_log(runtime: ModelRuntimeSpec, logger: Logger) -> RevisionLog | None:

@@ -25,6 +25,16 @@ def runtime_of(name: str = "plumber", **changes: Any) -> dict[str, Any]:
     }
 
 
+def foreign(**changes: Any) -> dict[str, Any]:
+    """A runtime whose image speaks the protocol itself, and keeps no log."""
+    spec = {"role": "Server", "image": "f:1", "formats": ["container"], "loggedBy": "Gateway"}
+    return {
+        "kind": "ModelRuntime",
+        "metadata": {"name": "foreign", "namespace": "shop"},
+        "spec": spec | changes,
+    }
+
+
 def revisions(cluster: FakeCluster) -> list[Json]:
     return [
         found for name in names(cluster, "ModelRevision") if (found := cluster.find("ModelRevision", name))
@@ -80,13 +90,15 @@ async def test_another_label_takes_the_runtime_as_it_is_then() -> None:
         ),
         (
             {**IN_IMAGE, "server": {"runtime": "foreign"}, "logger": {"sink": {"url": "http://events"}}},
-            {
-                "kind": "ModelRuntime",
-                "metadata": {"name": "foreign", "namespace": "shop"},
-                "spec": {"role": "Server", "image": "f:1", "formats": ["bento"], "loggedBy": "Gateway"},
-            },
+            foreign(),
             "SinkNeedsServer",
             "remove logger.sink",
+        ),
+        (
+            {"server": {"runtime": "foreign", "outlierScores": {}}},
+            foreign(formats=["skops"]),
+            "ScoresNeedServer",
+            "remove server.outlierScores",
         ),
     ],
 )
@@ -99,16 +111,6 @@ async def test_runtime_that_does_not_fit_is_named(
     assert found["reason"] == reason
     assert says in found["message"]
     assert names(cluster, "ModelRevision") == []
-
-
-def foreign(**changes: Any) -> dict[str, Any]:
-    """A runtime whose image speaks the protocol itself, and keeps no log."""
-    spec = {"role": "Server", "image": "f:1", "formats": ["container"], "loggedBy": "Gateway"}
-    return {
-        "kind": "ModelRuntime",
-        "metadata": {"name": "foreign", "namespace": "shop"},
-        "spec": spec | changes,
-    }
 
 
 FOREIGN = {"model": {"uri": "runtime://v1"}, "server": {"runtime": "foreign"}}
