@@ -3,7 +3,7 @@
 import importlib.util
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
 
@@ -13,6 +13,7 @@ from perennial_gateway.admin import EnvoyCounters
 from perennial_gateway.clients import ClientCounter
 from perennial_gateway.metrics import render_metrics
 from perennial_gateway.prediction_log.collector import build_collector
+from perennial_gateway.prediction_log.tensors import Unreadable
 from perennial_gateway.settings import AgentSettings
 from perennial_observer.gauges import MonitorGauges
 from perennial_observer.metrics import Metrics
@@ -29,6 +30,7 @@ WORDS = {
     "by",
     "without",
     "absent",
+    "clamp_min",
     "and",
     "or",
     "unless",
@@ -191,12 +193,92 @@ def test_an_observer_that_is_down_and_one_that_is_stuck_are_alarms():
     assert rule("PerennialLooksStopped")["labels"] == {"severity": "critical"}
 
 
-def test_what_a_gateway_pod_loses_is_an_alarm_also_before_it_has_ever_dropped_anything():
-    for alert in ("PerennialGatewayLogLost", "PerennialClientsLost"):
-        untaken, dropped = rule(alert)["expr"].split(" or ")
-        assert "offered" in untaken
-        assert "dropped" not in untaken
-        assert dropped.startswith("sum without (reason) (increase(")
+Scene = Mapping[str, float | Mapping[str, float]]
+OF_ONE_SERIES = re.compile(r"increase\((\w+)\[15m\]\)")
+OVER_REASONS = re.compile(r'sum without \(reason\) \(increase\((\w+)(?:\{reason!="(\w+)"\})?\[15m\]\)\)')
+NO_SERIES = "nothing"
+
+
+def fires(expression: str, scene: Scene) -> bool:
+    """Tell whether the rule fires for one pod whose metrics have grown so in 15 minutes.
+
+    A metric with reasons has a number for each, and matches others only once they are summed; a sum over none has no
+    series, so nothing compared with it is there. What is left has the same precedence in Python.
+    """
+
+    def add_up(found: re.Match[str]) -> str:
+        reasons = scene[found[1]]
+        assert isinstance(reasons, Mapping)
+        grown = [number for reason, number in reasons.items() if reason != found[2]]
+        return str(sum(grown)) if grown else NO_SERIES
+
+    def look_up(found: re.Match[str]) -> str:
+        number = scene[found[1]]
+        assert not isinstance(number, Mapping), f"{found[1]} has a series for each reason"
+        return str(number)
+
+    numbers = OF_ONE_SERIES.sub(look_up, OVER_REASONS.sub(add_up, expression))
+    sides = [side for side in numbers.split(" or ") if NO_SERIES not in side]
+    return any(eval(side, {"__builtins__": {}, "clamp_min": max}) for side in sides)
+
+
+def log_of(
+    dropped: Mapping[str, float], *, offered: float = 10_000, taken: float = 10_000, left_out: float = 0
+) -> Scene:
+    what = "perennial_router_log"
+    return {
+        f"{what}_offered_total": offered,
+        f"{what}_taken_total": taken,
+        f"{what}_left_out_total": left_out,
+        f"{what}_dropped_total": dropped,
+    }
+
+
+@pytest.mark.parametrize(
+    ("scene", "want"),
+    [
+        pytest.param(log_of({}), False, id="nothing was ever dropped"),
+        pytest.param(log_of({"QueueFull": 0}), False, id="nothing has been dropped for long"),
+        pytest.param(log_of({}, offered=0, taken=0), False, id="no requests"),
+        pytest.param(log_of({"QueueFull": 90}), False, id="fewer than one in a hundred dropped"),
+        pytest.param(
+            log_of({"QueueFull": 60, "Shutdown": 50}), True, id="more than one in a hundred dropped"
+        ),
+        pytest.param(log_of({}, left_out=9_900), False, id="one percent chosen, nothing dropped"),
+        pytest.param(log_of({"QueueFull": 100}, left_out=9_900), True, id="one percent chosen, all dropped"),
+        pytest.param(log_of({"QueueFull": 0}, left_out=10_005), False, id="more left out than yet offered"),
+        pytest.param(log_of({}, taken=9_800), True, id="never dropped, but not taken from Envoy"),
+        pytest.param(log_of({}, taken=9_950, left_out=9_900), False, id="nearly all taken from Envoy"),
+        pytest.param(log_of({"Unreadable": 5_000}), False, id="only bodies that aren't of the protocol"),
+        pytest.param(log_of({"Unreadable": 5_000, "QueueFull": 200}), True, id="others beside such bodies"),
+    ],
+)
+def test_lost_log_is_an_alarm_by_what_should_have_been_logged(scene: Scene, want: bool):
+    assert fires(rule("PerennialGatewayLogLost")["expr"], scene) is want
+
+
+def test_reason_that_is_no_loss_is_the_gateways_word_for_bodies_that_are_not_of_the_protocol():
+    assert re.findall(r'reason!="(\w+)"', rule("PerennialGatewayLogLost")["expr"]) == [Unreadable.__name__]
+
+
+@pytest.mark.parametrize(
+    ("taken", "dropped", "want"),
+    [
+        (1_000, {}, False),
+        (1_000, {"limit": 0}, False),
+        (980, {}, True),
+        (1_000, {"limit": 9}, False),
+        (1_000, {"limit": 20}, True),
+    ],
+)
+def test_uncounted_clients_are_an_alarm(taken: float, dropped: Mapping[str, float], want: bool):
+    what = "perennial_router_clients"
+    scene = {
+        f"{what}_offered_total": 1_000.0,
+        f"{what}_taken_total": taken,
+        f"{what}_dropped_total": dropped,
+    }
+    assert fires(rule("PerennialClientsLost")["expr"], scene) is want
 
 
 def test_the_files_in_the_chart_are_those_that_are_generated():
