@@ -152,14 +152,16 @@ def learn_rows(
         )
     cut.fit(matrix)
     places = {name: place for place, name in enumerate(schema.feature_names)}
+    chosen = [places[name] for name in encoder.names]
 
     def choose(rows: Rows, name: str) -> Values:
         if rows.matrix is not None:
             return rows.matrix[:, places[name]]
         return rows.columns[name] if name in rows.columns else [None] * rows.n
 
-    def rate(rows: Rows) -> Floats:
-        columns = {name: choose(rows, name) for name in encoder.names}
-        return cut.rate_rows(encoder.impute(encoder.encode(columns)))
+    def encode(rows: Rows) -> Floats:
+        if rows.matrix is not None and rows.matrix.dtype.kind in "biuf" and encoder.takes_matrix:
+            return encoder.encode_matrix(rows.matrix[:, chosen])
+        return encoder.encode({name: choose(rows, name) for name in encoder.names})
 
-    return rate
+    return lambda rows: cut.rate_rows(encoder.impute(encode(rows)))

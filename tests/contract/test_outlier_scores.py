@@ -5,8 +5,9 @@ import pandas as pd
 import perennial_bundle
 import pytest
 from perennial_api.modeldeployment.monitoring import Outlier
-from perennial_bundle import InvalidBundle, Rows
-from perennial_bundle.encoding import build_encoder
+from perennial_bundle import InvalidBundle, Rows, Schema
+from perennial_bundle.encoding import Encoder, build_encoder
+from perennial_bundle.oddness import Cut, Mahalanobis, learn_rows
 from perennial_observer.monitors.outlier import OutlierMonitor, make_detector
 from perennial_server.outliers import learn_outliers
 from perennial_server.settings import Settings
@@ -95,6 +96,33 @@ def test_rows_in_a_matrix_rate_as_those_in_columns(tmp_path):
     values = random.normal(size=(5, 3)).astype(np.float32)
     columns = {name: values[:, i].tolist() for i, name in enumerate(saved.schema.feature_names)}
     np.testing.assert_allclose(rate(Rows(5, {}, values)), rate(Rows(5, columns)))
+
+
+def learn_numbers():
+    """A schema of four numbers, and a rater that doesn't look at one of them."""
+    random = np.random.default_rng(2)
+    reference = {name: random.normal(size=200).tolist() for name in ("d", "a", "c", "b")}
+    schema = Schema.model_validate(
+        {
+            "inputs": [{"name": name, "datatype": "FP64"} for name in reference],
+            "outputs": [{"name": "predict", "datatype": "INT64"}],
+        }
+    )
+    return schema, learn_rows(schema, reference, Cut(Mahalanobis, 0.01), exclude=("a",))
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32, np.int32])
+@pytest.mark.filterwarnings("ignore:overflow encountered in cast")
+@pytest.mark.filterwarnings("ignore:invalid value encountered in cast")
+def test_a_matrix_rates_exactly_as_its_columns_and_without_a_step_for_each(dtype, monkeypatch):
+    schema, rate = learn_numbers()
+    matrix = np.array(
+        [[1, 9, 0, 2], [np.nan, 0, 1, 1], [np.inf, 1, -np.inf, 0], [1e308, 0, -1e308, 3]]
+    ).astype(dtype)
+    want = rate(Rows(4, {name: matrix[:, i] for i, name in enumerate(schema.feature_names)}))
+    monkeypatch.delattr(Encoder, "encode")
+    np.testing.assert_array_equal(rate(Rows(4, {}, matrix)), want)
+    assert np.isfinite(want).all()
 
 
 def test_nothing_is_learnt_where_nobody_asks(bundle):

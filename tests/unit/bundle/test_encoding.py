@@ -135,3 +135,39 @@ def test_chosen_features_keep_their_columns_and_medians():
     assert chosen.names == ("x", "flag")
     np.testing.assert_array_equal(chosen.encode(REFERENCE), encoder.encode(REFERENCE)[:, columns])
     np.testing.assert_array_equal(chosen.fill, encoder.fill[columns])
+
+
+NUMBERS = [
+    [1.0, np.nan, 3.0],
+    [np.inf, -np.inf, 0.0],
+    [1e308, -1e308, 2.0],
+    [-1e100, 1e-300, 7.0],
+]
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32, np.int64, np.bool_])
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.filterwarnings("ignore:overflow encountered in cast")
+@pytest.mark.filterwarnings("ignore:invalid value encountered in cast")
+def test_a_matrix_of_numbers_encodes_as_its_columns(dtype, order):
+    names = ["c", "a", "b"]
+    schema = Schema.model_validate(
+        {
+            "inputs": [{"name": name, "datatype": "FP64"} for name in names],
+            "outputs": [{"name": "predict", "datatype": "INT64"}],
+        }
+    )
+    matrix = np.array(NUMBERS).astype(dtype, order=order)
+    encoder = build_encoder(schema, {name: [1.0, 2.0] for name in names})
+    before = matrix.copy()
+    got = encoder.encode_matrix(matrix)
+    want = encoder.encode({name: matrix[:, i] for i, name in enumerate(names)})
+    np.testing.assert_array_equal(got, want)
+    assert (got.dtype, got.flags.c_contiguous) == (want.dtype, want.flags.c_contiguous)
+    np.testing.assert_array_equal(matrix, before)
+
+
+def test_only_numbers_may_come_as_a_matrix():
+    encoder = build_encoder(SCHEMA, REFERENCE)
+    assert not encoder.takes_matrix
+    assert encoder.choose(["x", "flag"])[0].takes_matrix
