@@ -1,15 +1,21 @@
 """How odd a request's rows are by the bundle's reference, told in its answer where `spec.server` asks for it."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from perennial_bundle import Bundle, InvalidBundle
-from perennial_bundle.oddness import Cut, Floats, Mahalanobis, Neighbours, Rate, learn_rows
 
 from perennial_server.settings import Settings
+
+if TYPE_CHECKING:
+    # What learns is imported only where somebody asks: it brings scikit-learn's neighbours and covariances along.
+    from perennial_bundle.oddness import Floats, Rate
 
 COUNT_HEADER = "x-perennial-outliers"
 SCORES_HEADER = "x-perennial-outlier-scores"
 # A header block of 8 KiB is a client's default.
 MOST_SCORES = 100
-_SCORERS: dict[str, type[Mahalanobis] | type[Neighbours]] = {"Mahalanobis": Mahalanobis, "KNN": Neighbours}
 
 
 def learn_outliers(bundle: Bundle | None, settings: Settings) -> Rate | None:
@@ -28,7 +34,10 @@ def learn_outliers(bundle: Bundle | None, settings: Settings) -> Rate | None:
         raise InvalidBundle(
             "a model in an image of its own has no reference sample to say what is odd by: remove server.outlierScores"
         )
-    cut = Cut(_SCORERS[settings.outlier_detector], settings.outlier_contamination)
+    from perennial_bundle.oddness import Cut, Mahalanobis, Neighbours, learn_rows
+
+    scorers: dict[str, type[Mahalanobis | Neighbours]] = {"Mahalanobis": Mahalanobis, "KNN": Neighbours}
+    cut = Cut(scorers[settings.outlier_detector], settings.outlier_contamination)
     return learn_rows(bundle.schema, bundle.reference().sent, cut, settings.log_exclude)
 
 

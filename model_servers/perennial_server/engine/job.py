@@ -1,12 +1,17 @@
 """One request inside the engine: what goes in, and what comes out."""
 
+from __future__ import annotations
+
 import asyncio
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from perennial_bundle import Flag, Outputs, Rows
-from perennial_bundle.oddness import Floats
 
 from perennial_server.origin import Origin
+
+if TYPE_CHECKING:
+    from perennial_bundle.oddness import Floats
 
 
 @dataclass(frozen=True, slots=True)

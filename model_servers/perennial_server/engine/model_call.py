@@ -3,17 +3,22 @@
 No request ever pays for another's rows: where the whole batch fails, each of its requests is tried alone.
 """
 
+from __future__ import annotations
+
 import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from perennial_bundle import Checked, Flag, InvalidInput, Outputs, Rows, join
-from perennial_bundle.oddness import Floats, Rate
 
 from perennial_server.engine.job import Job
 from perennial_server.engine.model import Model
 from perennial_server.errors import ModelError, ModelUnreachable, refuse_rows
+
+if TYPE_CHECKING:
+    from perennial_bundle.oddness import Floats, Rate
 
 logger = logging.getLogger(__name__)
 

@@ -1,12 +1,14 @@
 """The engine's face: takes a request's rows, gives back its prediction, and sees to metrics and the log."""
 
+from __future__ import annotations
+
 import asyncio
 import math
 import time
 from functools import partial
+from typing import TYPE_CHECKING
 
 from perennial_bundle import Rows
-from perennial_bundle.oddness import Rate
 
 from perennial_server.engine.admission import LONGEST_RETRY_S, Admission
 from perennial_server.engine.batcher import Batcher, Estimate
@@ -21,6 +23,9 @@ from perennial_server.prediction_log.batch import LoggedBatch, PredictionLog
 from perennial_server.protocol.answers import AnswerWriter
 from perennial_server.protocol.requests import RequestReader
 from perennial_server.settings import Settings
+
+if TYPE_CHECKING:
+    from perennial_bundle.oddness import Rate
 
 
 class Predictor:
