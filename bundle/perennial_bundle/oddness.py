@@ -15,11 +15,22 @@ from perennial_bundle.errors import InvalidBundle
 from perennial_bundle.rows import Rows, Values
 from perennial_bundle.schema import Schema
 
-__all__ = ["LEAST_REFERENCE_ROWS", "Cut", "Mahalanobis", "Neighbours", "Rate", "Scorer", "learn_rows"]
+__all__ = [
+    "LEAST_REFERENCE_ROWS",
+    "MOST_COLUMNS",
+    "Cut",
+    "Mahalanobis",
+    "Neighbours",
+    "Rate",
+    "Scorer",
+    "learn_rows",
+]
 
 Floats = npt.NDArray[np.float64]
 # The cut is a quantile of held-out rows' scores; of fewer rows it is the largest of a handful.
 LEAST_REFERENCE_ROWS = 50
+# A server learns before it serves and rates while a client waits; a covariance costs their third power.
+MOST_COLUMNS = 1000
 FOLDS = 5
 NEIGHBOURS = 10
 MOST_ROWS = 2000
@@ -137,12 +148,19 @@ def learn_rows(
     Raises
     ------
     InvalidBundle
-        No feature is left to learn, or the reference has fewer than `LEAST_REFERENCE_ROWS` rows.
+        No feature is left to learn, they have more than `MOST_COLUMNS` columns when encoded, or the reference has
+        fewer than `LEAST_REFERENCE_ROWS` rows.
     """
     encoder = build_encoder(schema, reference, exclude)
     if encoder is None:
         raise InvalidBundle(
             "the reference sample has no feature that may be looked at: what is odd can't be told"
+        )
+    if len(encoder.owner) > MOST_COLUMNS:
+        raise InvalidBundle(
+            f"the features have {len(encoder.owner)} columns when encoded (a number has 2, a category one per value and"
+            f" 2), and what is odd is told by at most {MOST_COLUMNS}: remove server.outlierScores, or exclude columns by"
+            " logger.exclude"
         )
     matrix = encoder.impute(encoder.encode(reference))
     if len(matrix) < LEAST_REFERENCE_ROWS:

@@ -26,7 +26,7 @@ def learn_outliers(bundle: Bundle | None, settings: Settings) -> Rate | None:
     Raises
     ------
     InvalidBundle
-        There is no reference sample, or it is too small.
+        There is no reference sample, or it is too small or too wide.
     """
     if settings.outlier_detector is None:
         return None

@@ -3,6 +3,8 @@
 Start: fetch, verify, load, warm up; only then is anything served. End: the prediction threads, then the log.
 """
 
+from __future__ import annotations
+
 import asyncio
 import logging
 import random
@@ -11,7 +13,7 @@ import time
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from perennial_bundle import Bundle, ModelLoadFailed, Outputs
@@ -32,6 +34,9 @@ from perennial_server.prediction_log.log import build_log
 from perennial_server.prediction_log.reference import post_reference
 from perennial_server.rest.app import V2App
 from perennial_server.settings import Settings
+
+if TYPE_CHECKING:
+    from perennial_bundle.oddness import Rate
 
 logger = logging.getLogger(__name__)
 
@@ -90,7 +95,7 @@ async def start_runtime(settings: Settings, progress: Progress | None = None) ->
         log = build_log(settings, model.schema, metrics, client, rng)
         if log is not None:
             stack.push_async_callback(log.close, settings.flush_timeout_s)
-        rate = await asyncio.to_thread(learn_outliers, bundle, settings)
+        rate = await learn_in_time(bundle, settings)
         predictor = Predictor(model, settings, metrics, log, rate=rate)
         sample = None
         if bundle is not None:
@@ -124,6 +129,26 @@ async def _open_bundle(settings: Settings, stack: AsyncExitStack, progress: Prog
     load_s = time.monotonic() - fetched_s
     logger.info("loaded bundle=%s fetch_s=%.2f load_s=%.2f", bundle.digest, fetched_s - start_s, load_s)
     return bundle
+
+
+async def learn_in_time(bundle: Bundle | None, settings: Settings) -> Rate | None:
+    """Learn what is odd by the bundle's reference, if anybody asks.
+
+    Raises
+    ------
+    InvalidBundle
+        See `learn_outliers`.
+    LoadTimeout
+        It took longer than loading may.
+    """
+    try:
+        async with asyncio.timeout(settings.load_timeout_s):
+            return await asyncio.to_thread(learn_outliers, bundle, settings)
+    except TimeoutError:
+        raise LoadTimeout(
+            f"the reference sample wasn't learnt for server.outlierScores after {settings.load_timeout_s:g} s: remove "
+            "server.outlierScores, or exclude columns by logger.exclude"
+        ) from None
 
 
 async def _open_remote(

@@ -7,7 +7,7 @@ import pytest
 from perennial_api.modeldeployment.monitoring import Outlier
 from perennial_bundle import InvalidBundle, Rows, Schema
 from perennial_bundle.encoding import Encoder, build_encoder
-from perennial_bundle.oddness import Cut, Mahalanobis, learn_rows
+from perennial_bundle.oddness import MOST_COLUMNS, Cut, Mahalanobis, learn_rows
 from perennial_observer.monitors.outlier import OutlierMonitor, make_detector
 from perennial_server.outliers import learn_outliers
 from perennial_server.settings import Settings
@@ -18,6 +18,13 @@ from sklearn.preprocessing import OneHotEncoder
 
 ODD = {"wind": [10.0, 80.0, None, 4], "carrier": ["AA", "DL", "UA", "ZZ"], "tail": ["N1"] * 4}
 DETECTORS = ("Mahalanobis", "KNN")
+
+
+class Learning:
+    """A cut that only remembers what it was to learn."""
+
+    def fit(self, reference):
+        self.shape = reference.shape
 
 
 def save(path, n=500):
@@ -123,6 +130,28 @@ def test_a_matrix_rates_exactly_as_its_columns_and_without_a_step_for_each(dtype
     monkeypatch.delattr(Encoder, "encode")
     np.testing.assert_array_equal(rate(Rows(4, {}, matrix)), want)
     assert np.isfinite(want).all()
+
+
+@pytest.mark.parametrize(("width", "is_refused"), [(MOST_COLUMNS // 2, False), (MOST_COLUMNS // 2 + 1, True)])
+def test_more_columns_than_can_be_learnt_in_time_are_refused(width, is_refused):
+    names = [f"f{i}" for i in range(width)]
+    schema = Schema.model_validate(
+        {
+            "inputs": [{"name": name, "datatype": "FP64"} for name in names],
+            "outputs": [{"name": "predict", "datatype": "INT64"}],
+        }
+    )
+    cut = Learning()
+    reference = {name: [0.0, 1.0] * 25 for name in names}
+    if is_refused:
+        with pytest.raises(
+            InvalidBundle, match=r"1002 columns.*remove server\.outlierScores.*logger\.exclude"
+        ):
+            learn_rows(schema, reference, cut)
+        learn_rows(schema, reference, cut, exclude=names[:1])
+    else:
+        learn_rows(schema, reference, cut)
+    assert cut.shape == (50, MOST_COLUMNS)
 
 
 def test_nothing_is_learnt_where_nobody_asks(bundle):
