@@ -80,6 +80,11 @@ class Metrics:
             registry=self.registry,
         )
         self.predictions = Counter("perennial_server_predictions", "Rows predicted.", registry=self.registry)
+        self.unrated_rows = Counter(
+            "perennial_server_unrated_rows",
+            "Rows whose oddness couldn't be told.",
+            registry=self.registry,
+        )
         self.model_errors = Counter(
             "perennial_server_model_errors", "Requests on which the model raised.", registry=self.registry
         )

@@ -25,7 +25,7 @@ class Prediction:
     flags
         What the schema let through; a flag's row counts from the request's first.
     outlier_scores
-        float64 (n,): how odd each row is, odd above 0; None where it isn't asked.
+        float64 (n,): how odd each row is, odd above 0; None where it isn't asked, or can't be told.
     """
 
     outputs: Outputs

@@ -15,10 +15,11 @@ from perennial_bundle import Checked, Flag, InvalidInput, Outputs, Rows, join
 
 from perennial_server.engine.job import Job
 from perennial_server.engine.model import Model
+from perennial_server.engine.rating import Rater
 from perennial_server.errors import ModelError, ModelUnreachable, refuse_rows
 
 if TYPE_CHECKING:
-    from perennial_bundle.oddness import Floats, Rate
+    from perennial_bundle.oddness import Floats
 
 logger = logging.getLogger(__name__)
 
@@ -34,9 +35,11 @@ class Answered:
     time_s
         When, in seconds since 1970.
     rows, outputs, flags, outlier_scores
-        Of all of them; rows as they were sent.
+        Of all of them; rows as they were sent, and no scores where they aren't asked or can't be told.
     duration_s
         Of the model alone.
+    unrated_rows
+        Rows whose oddness was asked and couldn't be told.
     """
 
     jobs: Sequence[Job]
@@ -46,6 +49,7 @@ class Answered:
     flags: tuple[Flag, ...]
     duration_s: float
     outlier_scores: Floats | None = None
+    unrated_rows: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +60,7 @@ class Outcome:
     failed: tuple[tuple[Job, Exception], ...] = ()
 
 
-def call_model(model: Model, rate: Rate | None, jobs: Sequence[Job]) -> Outcome:
+def call_model(model: Model, rate: Rater | None, jobs: Sequence[Job]) -> Outcome:
     """Check, predict and rate requests of one layout together; never raises.
 
     Where the joined rows break the schema, each request is checked alone and the sound ones are predicted together.
@@ -78,7 +82,7 @@ def call_model(model: Model, rate: Rate | None, jobs: Sequence[Job]) -> Outcome:
         return _call_each(model, rate, jobs)
 
 
-def _call_each(model: Model, rate: Rate | None, jobs: Sequence[Job]) -> Outcome:
+def _call_each(model: Model, rate: Rater | None, jobs: Sequence[Job]) -> Outcome:
     outcomes = [call_model(model, rate, [job]) for job in jobs]
     return Outcome(
         tuple(answered for outcome in outcomes for answered in outcome.answered),
@@ -101,7 +105,7 @@ def _sift(model: Model, jobs: Sequence[Job]) -> tuple[list[Job], list[tuple[Job,
     return sound, failed
 
 
-def _call(model: Model, rate: Rate | None, jobs: Sequence[Job]) -> Answered:
+def _call(model: Model, rate: Rater | None, jobs: Sequence[Job]) -> Answered:
     time_s = time.time()
     rows = join([job.rows for job in jobs])
     checked = model.schema.check(rows)
@@ -119,17 +123,9 @@ def _call(model: Model, rate: Rate | None, jobs: Sequence[Job]) -> Answered:
             f"the model failed on this request: {type(error).__name__}: {str(error)[:500]}"
         ) from error
     duration_s = time.perf_counter() - start_s
-    scores = None if rate is None else _rate(rate, rows)
-    return Answered(jobs, time_s, rows, outputs, checked.flags, duration_s, scores)
-
-
-def _rate(rate: Rate, rows: Rows) -> Floats | None:
-    """Say how odd rows are, or nothing: the predictions are there, and go out without it."""
-    try:
-        return rate(rows)
-    except Exception:
-        logger.exception("rows can't be rated rows=%d", rows.n)
-        return None
+    scores = None if rate is None else rate(rows)
+    unrated = rows.n if rate is not None and scores is None else 0
+    return Answered(jobs, time_s, rows, outputs, checked.flags, duration_s, scores, unrated)
 
 
 def _predict(model: Model, checked: Checked) -> Outputs:

@@ -15,6 +15,7 @@ from perennial_server.engine.batcher import Batcher, Estimate
 from perennial_server.engine.job import Job, Prediction
 from perennial_server.engine.model import Model
 from perennial_server.engine.model_call import Answered, Outcome, call_model
+from perennial_server.engine.rating import Rater
 from perennial_server.engine.splitting import split
 from perennial_server.errors import ModelError, RequestError, TooBusy, TooLate
 from perennial_server.metrics import Metrics
@@ -61,7 +62,7 @@ class Predictor:
         metrics.in_flight.set_function(lambda: self._admission.requests)
         metrics.in_flight_bytes.set_function(lambda: self._admission.size_bytes)
         self._batcher = Batcher(
-            partial(call_model, model, rate),
+            partial(call_model, model, None if rate is None else Rater(rate)),
             self._settle,
             max_rows=settings.max_batch_rows,
             max_call_s=settings.max_batch_s,
@@ -216,6 +217,8 @@ class Predictor:
     def _record(self, answered: Answered) -> None:
         """Count and log what one call of the model answered; a batch is all probes or none."""
         self.metrics.count_call(answered.rows.n, answered.duration_s, answered.flags)
+        if answered.unrated_rows:
+            self.metrics.unrated_rows.inc(answered.unrated_rows)
         if self._log is not None:
             self._log.put(
                 LoggedBatch(

@@ -481,3 +481,23 @@ async def test_a_rater_that_fails_takes_no_prediction_along(bundle, metrics):
     predictor.close()
     assert (status, len(got["outputs"][0]["data"])) == (200, 1)
     assert not [name for name in headers if "outlier" in name]
+
+
+async def test_rows_that_can_not_be_rated_are_counted_and_told_of_once(bundle, metrics, caplog):
+    def rate(rows):
+        if rows.n > 1:
+            raise FloatingPointError("too odd")
+        return rate_acid(rows)
+
+    predictor = Predictor(bundle, build_settings(), metrics, None, rate=rate)
+    for acid in ([7.0, 1.0], [7.0], [7.0, 1.0, 2.0]):
+        await Client(V2App(predictor)).call("POST", INFER, rows_of_acid(*acid))
+    predictor.close()
+    assert metrics.registry.get_sample_value("perennial_server_unrated_rows_total") == 5
+    (told,) = [record for record in caplog.records if record.exc_info]
+    assert "can't be rated" in told.message
+
+
+async def test_rows_that_nobody_asks_to_rate_are_not_counted_as_unrated(client, metrics):
+    await client.call("POST", INFER, rows_of_acid(7.0))
+    assert metrics.registry.get_sample_value("perennial_server_unrated_rows_total") == 0
