@@ -180,7 +180,7 @@ def measure_stages(bundle: Bundle, settings: Settings, subject: Subject, batch: 
     query = reader.read(body)
     loop = asyncio.new_event_loop()
     jobs = [Job(query.rows, Origin(f"{i:032x}"), None, loop.create_future()) for i in range(batch)]
-    (answered,) = call_model(bundle, jobs).answered
+    (answered,) = call_model(bundle, None, jobs).answered
     checked = schema.check(answered.rows)
     queue = LogQueue(settings.log_queue_bytes, LogCounts(metrics, "Observer"))
     headers = {name.decode(): value.decode() for name, value in HEADERS}
@@ -191,7 +191,7 @@ def measure_stages(bundle: Bundle, settings: Settings, subject: Subject, batch: 
             metrics.count_request(200, 0.001)
 
     predict_us = least_us(lambda: bundle.predict(checked.frame)) / batch
-    call_us = least_us(lambda: call_model(bundle, jobs)) / batch
+    call_us = least_us(lambda: call_model(bundle, None, jobs)) / batch
     stages = [
         Stage("headers: who asks, under which id", least_us(lambda: read_origin(headers.get, "bench/bench"))),
         Stage("JSON into arrays", least_us(lambda: reader.read(body))),
